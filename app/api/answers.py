@@ -1,0 +1,38 @@
+"""How answers are written: JSON, and the id of the request in each."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Any
+
+import orjson
+from flask import Response, g, request
+
+REQUEST_ID_HEADER = "X-Request-ID"
+# What a proxy may hand us as an id; anything else could forge lines in a log.
+_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
+
+
+def request_id() -> str:
+    """The id of the current request: the proxy's `X-Request-ID`, else one of our own."""
+    known: str | None = g.get("request_id")
+    if known is None:
+        given = request.headers.get(REQUEST_ID_HEADER, "")
+        known = g.request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
+    return known
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """`value` as a JSON response; NumPy arrays and scalars become lists and numbers."""
+    response = Response(
+        orjson.dumps(value, default=_default, option=_OPTIONS), status, mimetype="application/json"
+    )
+    response.headers[REQUEST_ID_HEADER] = request_id()
+    return response
+
+
+def _default(value: Any) -> Any:
+    """Arrays that orjson does not take by itself, such as views with gaps."""
+    return value.tolist()

@@ -1,0 +1,101 @@
+"""One exception, one response: every error leaves in the same JSON shape."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from app.api.answers import json_response, request_id
+from app.errors import KeraportError, TooLarge, Unavailable
+from app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+STATUS = {
+    "bad_request": 400,
+    "unauthorized": 401,
+    "model_not_found": 404,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "too_large": 413,
+    "unsupported_media_type": 415,
+    "invalid_input": 422,
+    "too_many_requests": 429,
+    # nginx's status for a client that went away; nobody reads it but the log.
+    "client_disconnected": 499,
+    "internal": 500,
+    "non_finite_output": 500,
+    "overloaded": 503,
+    "model_unavailable": 503,
+    "draining": 503,
+    "deadline_exceeded": 504,
+}
+_CODE_OF_STATUS = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "unsupported_media_type",
+}
+
+
+def error_body(code: str, message: str, details: list[dict[str, Any]]) -> dict[str, Any]:
+    """The one shape of an error, without the request's id."""
+    return {"code": code, "message": message, "details": details}
+
+
+def describe(error: KeraportError) -> dict[str, Any]:
+    """A domain error as the API shows it."""
+    return error_body(error.code, error.message, [d.as_dict() for d in error.details])
+
+
+def install(app: Flask, settings: Settings) -> None:
+    """Answer every exception of `app` as JSON."""
+
+    @app.errorhandler(KeraportError)
+    def domain(error: KeraportError) -> Response:
+        status = STATUS[error.code]
+        if status == 500:
+            log.error("request %s: %s", request_id(), error.message)
+        response = json_response({"id": request_id(), "error": describe(error)}, status)
+        if isinstance(error, Unavailable):
+            response.headers["Retry-After"] = str(error.retry_after)
+        return response
+
+    @app.errorhandler(HTTPException)
+    def http(error: HTTPException) -> Response:
+        if isinstance(error, RequestEntityTooLarge):
+            return domain(
+                TooLarge(
+                    f"the body is larger than {settings.max_body_mb:g} MB, the limit of this "
+                    "server (KERAPORT_MAX_BODY_MB)"
+                )
+            )
+        status = error.code or 500
+        code = _CODE_OF_STATUS.get(status, "bad_request" if status < 500 else "internal")
+        body = error_body(code, _message(error, status), [])
+        response = json_response({"id": request_id(), "error": body}, status)
+        for name, value in error.get_headers():
+            if name in ("Allow", "Location"):
+                response.headers[name] = value
+        return response
+
+    @app.errorhandler(Exception)
+    def unexpected(error: Exception) -> Response:
+        log.exception("request %s failed", request_id())
+        body = error_body(
+            "internal", "the server failed on this request; its log says why, under this id", []
+        )
+        return json_response({"id": request_id(), "error": body}, 500)
+
+
+def _message(error: HTTPException, status: int) -> str:
+    if status == 404:
+        return f"there is nothing at {request.path[:200]}"
+    if status == 405:
+        allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or []))
+        return f"{request.path[:200]} does not take {request.method}; it takes {allowed}"
+    return error.description or error.name

@@ -1,0 +1,29 @@
+"""Whether the process lives, and whether it should get traffic."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response
+
+from app.api.answers import json_response
+from app.lifecycle import Lifecycle
+from app.serving.registry import Registry
+
+
+def blueprint(registry: Registry, lifecycle: Lifecycle) -> Blueprint:
+    """`/livez` and `/readyz`."""
+    routes = Blueprint("health", __name__)
+
+    @routes.get("/livez")
+    def livez() -> Response:
+        return json_response({"alive": True})
+
+    @routes.get("/readyz")
+    def readyz() -> Response:
+        """503 while models are loading and while draining. A model that failed does not count:
+        restarting or avoiding this process would not mend it."""
+        ready = registry.loaded and not lifecycle.draining
+        states = {entry.name: entry.state for entry in registry.entries()}
+        body = {"ready": ready, "draining": lifecycle.draining, "models": states}
+        return json_response(body, 200 if ready else 503)
+
+    return routes

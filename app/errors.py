@@ -1,0 +1,159 @@
+"""Everything that can go wrong, in the words that a person on call reads.
+
+    KeraportError
+    ├── RequestError              the client can mend it
+    │   ├── BadRequest            not JSON, not UTF-8, no body…
+    │   ├── InvalidInput          well-formed, but the model cannot take it: all problems at once
+    │   ├── TooLarge              over a limit on size
+    │   ├── UnsupportedMediaType  a body of a kind this model does not read
+    │   └── ModelNotFound         no model (or version) of that name
+    ├── Unavailable               try again: `retry_after` says when
+    │   ├── Overloaded            the model's queue is full
+    │   ├── ModelUnavailable      still loading, failed to load, or being unloaded
+    │   └── Draining              this process is on its way out
+    ├── DeadlineExceeded          no answer within the time allowed
+    ├── ClientDisconnected        nobody is left to read the answer
+    └── ModelError                the model author can mend it
+        ├── CardError             model.yaml, labels or the folder are wrong
+        ├── LoadError             the model file cannot be served
+        ├── InferenceError        TensorFlow failed while running the model
+        └── NonFiniteOutput       the model answered NaN or Infinity
+
+`code` is the machine-readable name in an answer. Which HTTP status a code gets is the business
+of `app.api.errors`; nothing here knows of HTTP.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """One problem in a request. `field` is a path such as `weight` or `[3].weight`."""
+
+    field: str
+    problem: str
+    value: Any = None
+    expected: Any = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The problem as JSON carries it, without the keys that say nothing."""
+        out: dict[str, Any] = {"field": self.field, "problem": self.problem}
+        if self.value is not None:
+            out["value"] = self.value
+        if self.expected is not None:
+            out["expected"] = self.expected
+        return out
+
+
+class KeraportError(Exception):
+    """Base of all errors that Keraport raises on purpose."""
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, message: str, details: list[Detail] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details or []
+
+
+class RequestError(KeraportError):
+    """The client sent something that it can mend."""
+
+    code = "bad_request"
+
+
+class BadRequest(RequestError):
+    """The body cannot be read at all."""
+
+    code = "bad_request"
+
+
+class InvalidInput(RequestError):
+    """The body was read, but holds values that the model cannot take."""
+
+    code = "invalid_input"
+
+
+class TooLarge(RequestError):
+    """The body is over the limit."""
+
+    code = "too_large"
+
+
+class UnsupportedMediaType(RequestError):
+    """The body is of a kind that this model does not read."""
+
+    code = "unsupported_media_type"
+
+
+class ModelNotFound(RequestError):
+    """No model of that name is in the folder."""
+
+    code = "model_not_found"
+
+
+class Unavailable(KeraportError):
+    """Not now; the same request may succeed in `retry_after` seconds."""
+
+    code = "model_unavailable"
+
+    def __init__(self, message: str, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Overloaded(Unavailable):
+    """The model's queue is full."""
+
+    code = "overloaded"
+
+
+class ModelUnavailable(Unavailable):
+    """The model is loading, failed to load or is being unloaded."""
+
+    code = "model_unavailable"
+
+
+class Draining(Unavailable):
+    """The process takes no new work."""
+
+    code = "draining"
+
+
+class DeadlineExceeded(KeraportError):
+    """The time allowed for the request is over."""
+
+    code = "deadline_exceeded"
+
+
+class ClientDisconnected(KeraportError):
+    """The client closed the connection before the answer was ready."""
+
+    code = "client_disconnected"
+
+
+class ModelError(KeraportError):
+    """The model or its card is at fault."""
+
+    code = "internal"
+
+
+class CardError(ModelError):
+    """The card, the labels or the folder are wrong."""
+
+
+class LoadError(ModelError):
+    """The model file cannot be served."""
+
+
+class InferenceError(ModelError):
+    """TensorFlow failed while running the model."""
+
+
+class NonFiniteOutput(ModelError):
+    """The model answered NaN or Infinity, which JSON cannot carry."""
+
+    code = "non_finite_output"

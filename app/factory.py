@@ -1,0 +1,36 @@
+"""The Flask application."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flask import Flask
+
+from app.api import errors, health, native
+from app.api.requests import KeraportRequest, spool_for
+from app.lifecycle import Lifecycle
+from app.serving.registry import Registry
+from app.settings import Settings
+from app.web import pages
+
+FRONTEND = Path(__file__).resolve().parent.parent / "frontend"
+
+
+def create_app(settings: Settings, registry: Registry, lifecycle: Lifecycle | None = None) -> Flask:
+    """The application over `registry`, whose models may still be loading."""
+    app = Flask(
+        "keraport",
+        static_folder=FRONTEND / "static",
+        template_folder=FRONTEND / "templates",
+    )
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes + 1  # see _check_size
+    app.url_map.strict_slashes = False
+    lifecycle = lifecycle or Lifecycle()
+    app.request_class = type(
+        "Request", (KeraportRequest,), {"open_spool": staticmethod(spool_for(settings.uploads_dir))}
+    )
+    errors.install(app, settings)
+    app.register_blueprint(health.blueprint(registry, lifecycle))
+    app.register_blueprint(native.blueprint(settings, registry, lifecycle))
+    app.register_blueprint(pages.blueprint(registry))
+    return app

@@ -1,0 +1,218 @@
+"""The gevent server: its socket, its limits, its signals and its end.
+
+pywsgi as it comes has no timeouts, drains bodies of any length after an error and cuts requests
+off when it stops. nginx stands in front in production; what is here makes the bare port behave.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+import gevent
+import orjson
+from gevent.event import Event
+from gevent.pywsgi import Input, WSGIHandler, WSGIServer
+from gevent.socket import socket as gevent_socket
+
+from app.api.requests import SOCKET_KEY
+from app.factory import create_app
+from app.lifecycle import Lifecycle
+from app.serving.registry import Registry
+from app.serving.tasks.base import Limits
+from app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 1024
+# Seconds that a kept connection may idle, and that a request's headers may take.
+IDLE_TIMEOUT_S = 75
+HEADER_TIMEOUT_S = 15
+# Of a body that was refused, so much is read and thrown away for the client to see the answer;
+# then the connection closes.
+DISCARD_BYTES = 64 * 1024 * 1024
+DISCARD_TIMEOUT_S = 10
+# How long no request must be in flight before the server believes that it was the last one.
+QUIET_S = 0.05
+
+
+class _Body(Input):
+    """A request's body of which at most a part is read in vain."""
+
+    def _discard(self) -> None:
+        # A client that waits for "100 Continue" has sent nothing yet, and never will.
+        if self.socket is not None:
+            return
+        left = DISCARD_BYTES
+        with gevent.Timeout(DISCARD_TIMEOUT_S, False):  # type: ignore[arg-type]
+            while left > 0 and (read := len(self.read(min(left, 65536)))):
+                left -= read
+
+
+class _Handler(WSGIHandler):
+    """pywsgi's handler with timeouts, a bounded discard and an eye on the server's lifecycle."""
+
+    server: _Server
+
+    def read_requestline(self) -> str:
+        """An empty line, which ends the connection, when none comes."""
+        with gevent.Timeout(IDLE_TIMEOUT_S, False):  # type: ignore[arg-type]
+            line: str = super().read_requestline()
+            return line
+        return ""
+
+    def read_request(self, raw_requestline: str) -> Any:
+        """Raises ValueError, which pywsgi answers through `_handle_client_error`."""
+        with gevent.Timeout(HEADER_TIMEOUT_S, False):  # type: ignore[arg-type]
+            read = super().read_request(raw_requestline)
+            # pywsgi compares it literally; anything else would be read as a request of no body
+            # whose body is then taken for the next request.
+            coding = self.headers.get("transfer-encoding")
+            if coding is not None and coding.lower() != "chunked":
+                raise ValueError(f"Transfer-Encoding {coding!r} is not supported")
+            return read
+        raise ValueError(f"the headers did not arrive within {HEADER_TIMEOUT_S} s")
+
+    def get_environ(self) -> dict[str, Any]:
+        """Adds the socket, for `app.api.requests.watching`, and bounds the body."""
+        environ: dict[str, Any] = super().get_environ()
+        environ[SOCKET_KEY] = self.socket
+        plain = self.wsgi_input
+        if environ["wsgi.input"] is plain:
+            self.wsgi_input = environ["wsgi.input"] = _Body(
+                plain.rfile, plain.content_length, plain.socket, plain.chunked_input
+            )
+        return environ
+
+    def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
+        """Closes the connection after this answer where no other request should follow."""
+        if self.server.lifecycle.draining or not self._body_is_bounded():
+            headers = [*headers, ("Connection", "close")]
+        return super().start_response(status, headers, exc_info)
+
+    def _body_is_bounded(self) -> bool:
+        """Whether what is left of the body will be read before the next request."""
+        length = self.content_length
+        waits = self.wsgi_input is not None and self.wsgi_input.socket is not None
+        return not waits and (length is None or length <= DISCARD_BYTES)
+
+    def handle_one_response(self) -> None:
+        """Counts the request while it is in flight."""
+        self.server.in_flight += 1
+        try:
+            super().handle_one_response()
+        finally:
+            self.server.in_flight -= 1
+
+    def _handle_client_error(self, ex: BaseException) -> tuple[str, bytes]:
+        log.warning("request from %s refused: %s", self.client_address, ex)
+        body = orjson.dumps(
+            {
+                "id": None,
+                "error": {
+                    "code": "bad_request",
+                    "message": f"not an HTTP request that can be read: {ex}"[:500],
+                    "details": [],
+                },
+            }
+        )
+        head = (
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
+            f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        return "400", head.encode() + body
+
+
+class _Server(WSGIServer):
+    in_flight = 0
+
+    def __init__(self, listener: gevent_socket, app: Any, lifecycle: Lifecycle) -> None:
+        super().__init__(listener, app, log=None, error_log=log, handler_class=_Handler)
+        self.lifecycle = lifecycle
+
+
+def listen(settings: Settings) -> gevent_socket:
+    """The listening socket.
+
+    TCP_NODELAY, which accepted connections inherit, is worth a factor of thirty: headers and body
+    leave in two writes, and without it the second waits for the client's delayed acknowledgement.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = gevent_socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if settings.reuse_port:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.bind((settings.host, settings.port))
+    listener.listen(BACKLOG)
+    return listener
+
+
+class Server:
+    """One server process over one registry."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lifecycle = Lifecycle()
+        self._registry = Registry(settings.models_dir, Limits(settings.max_pixels))
+        self._app = create_app(settings, self._registry, self._lifecycle)
+        self._server = _Server(listen(settings), self._app, self._lifecycle)
+        self._told = Event()
+
+    @property
+    def address(self) -> str:
+        """Where the server listens, as a URL."""
+        host, port = self._server.socket.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, finish what is in flight, and end the process with 0."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            gevent.signal_handler(number, self._on_signal, number)
+        self._registry.start()
+        self._server.start()
+        log.info("listening on %s", self.address)
+        self._told.wait()
+        self._drain()
+        self._registry.stop()
+        _exit(0)
+
+    def _on_signal(self, number: int) -> None:
+        if self._told.is_set():
+            log.warning("second signal: ending at once")
+            _exit(128 + number)
+        log.info("%s: draining", signal.Signals(number).name)
+        self._lifecycle.draining = True
+        self._told.set()
+
+    def _drain(self) -> None:
+        """Stay open until load balancers have noticed, then close the port and let requests in
+        flight finish."""
+        if self._registry.loaded:
+            gevent.sleep(self._settings.drain_delay_s)
+        self._server.close()
+        self._lifecycle.refusing = True
+        until = time.monotonic() + self._settings.drain_timeout_s
+        quiet_since = time.monotonic()
+        while time.monotonic() < until:
+            if self._server.in_flight:
+                quiet_since = time.monotonic()
+            elif time.monotonic() - quiet_since >= QUIET_S:
+                log.info("drained")
+                return
+            gevent.sleep(QUIET_S / 5)
+        log.warning("%d requests did not finish within the drain", self._server.in_flight)
+
+
+def _exit(code: int) -> None:
+    """End here and now. Threads that still load or run a model hold nothing worth waiting for,
+    and TensorFlow's own may crash an orderly shutdown."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,1 @@
+"""Serving models: cards, loading, sessions, batching. Knows no HTTP."""

@@ -1,0 +1,280 @@
+"""Requests wait in a bounded queue; whenever the model is free, all that wait run as one batch.
+
+Two worlds meet here. Requests are greenlets of the gevent hub, all in one native thread; each
+model runs in a native thread of its own, since TensorFlow blocks without knowing gevent. The hub
+puts jobs into the queue under a lock; the thread takes them, runs them and wakes the hub once a
+batch (`loop.async_()` is gevent's only thread-safe call), where the waiting greenlets continue.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from gevent import get_hub
+from gevent.hub import Waiter
+from numpy.typing import NDArray
+
+from app.errors import (
+    DeadlineExceeded,
+    KeraportError,
+    ModelUnavailable,
+    NonFiniteOutput,
+    Overloaded,
+)
+
+Array = NDArray[Any]
+Run = Callable[[Sequence[Array]], list[Array]]
+
+
+class Call:
+    """One request on its way: its deadline, and the way to give it up.
+
+    deadline: on the clock of `time.monotonic`, in seconds. All methods belong to the hub's thread.
+    """
+
+    __slots__ = ("_error", "_job", "deadline")
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self._error: KeraportError | None = None
+        self._job: Job | None = None
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left, never negative."""
+        return max(0.0, self.deadline - time.monotonic())
+
+    def check(self) -> None:
+        """Raise what ended this call, DeadlineExceeded included, if anything has."""
+        if self._error is not None:
+            raise self._error
+        if time.monotonic() >= self.deadline:
+            raise DeadlineExceeded("the time allowed for this request is over")
+
+    def cancel(self, error: KeraportError) -> None:
+        """End the call from a callback of the hub, such as a watcher: its job leaves the queue and
+        whoever waits gets `error`."""
+        self._error = error
+        if self._job is not None:
+            self._job.settle(error)
+
+
+class Job:
+    """The rows that one request adds to a batch. Its result may be asked for once."""
+
+    __slots__ = ("_batcher", "_waiter", "deadline", "inputs", "rows", "settled", "shape")
+
+    def __init__(self, batcher: Batcher, inputs: Sequence[Array], deadline: float) -> None:
+        self._batcher = batcher
+        self._waiter: Waiter[Any] = Waiter()
+        self.inputs = inputs
+        self.deadline = deadline
+        self.rows = len(inputs[0]) if inputs and inputs[0].ndim else 1
+        # Only rows of one shape can share an array.
+        self.shape = tuple(a.shape[1:] for a in inputs)
+        self.settled = False
+
+    def wait(self, call: Call) -> list[Array]:
+        """Block the greenlet until the rows are computed. Raises what went wrong."""
+        call._job = self
+        timer = get_hub().loop.timer(call.remaining)
+        timer.start(self._expire)
+        try:
+            result = self._waiter.get()
+        except BaseException:  # the greenlet itself was killed
+            self.settled = True
+            self._batcher.forget(self)
+            raise
+        finally:
+            timer.stop()
+            timer.close()
+            call._job = None
+        if isinstance(result, Exception):
+            raise result
+        done: list[Array] = result
+        return done
+
+    def settle(self, result: list[Array] | Exception) -> None:
+        """Hand over the result, from a callback of the hub. The first one counts."""
+        if self.settled:
+            return
+        self.settled = True
+        if isinstance(result, Exception):
+            self._batcher.forget(self)
+        self._waiter.switch(result)
+
+    def _expire(self) -> None:
+        self.settle(DeadlineExceeded("the model gave no answer within the time allowed"))
+
+
+class Batcher:
+    """The queue and the thread of one model version.
+
+    run: computes a batch; one array an input in, one an output out, first dimension the rows.
+    max_batch_size: rows. max_queue: jobs that may wait. max_delay_s: how long the first job of a
+    batch waits for company; 0 takes whatever is there, at once.
+    batchable: False runs each job alone, for models without a free batch dimension.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        name: str,
+        max_batch_size: int,
+        max_queue: int,
+        max_delay_s: float = 0.0,
+        batchable: bool = True,
+    ) -> None:
+        self._run = run
+        self._name = name
+        self.max_batch_size = max_batch_size
+        self._max_queue = max_queue
+        self._max_delay = max_delay_s
+        self._batchable = batchable
+        self._queue: deque[Job] = deque()
+        self._ready = threading.Condition(threading.Lock())
+        self._finished: deque[tuple[Job, list[Array] | Exception]] = deque()
+        self._closed = False
+        self._wake: Any = None
+        self._thread = threading.Thread(target=self._work, name=f"model-{name}", daemon=True)
+        self._thread.start()
+
+    def submit(self, inputs: Sequence[Array], call: Call, *, admitted: bool = False) -> Job:
+        """Put at most `max_batch_size` rows into the queue, from the hub's thread.
+
+        admitted: this request was let in with an earlier part, so the bound does not hold for it.
+        Raises Overloaded when the queue is full, ModelUnavailable after `close`.
+        """
+        call.check()
+        if self._wake is None:
+            # Belongs to the loop that serves requests, which may start after the model is loaded.
+            self._wake = get_hub().loop.async_()
+            self._wake.start(self._deliver)
+        job = Job(self, inputs, call.deadline)
+        with self._ready:
+            if self._closed:
+                raise ModelUnavailable(f"the model {self._name!r} is being unloaded")
+            if len(self._queue) >= self._max_queue and not admitted:
+                raise Overloaded(
+                    f"the model {self._name!r} has {len(self._queue)} requests waiting, its limit"
+                )
+            self._queue.append(job)
+            self._ready.notify()
+        return job
+
+    def forget(self, job: Job) -> None:
+        """Take a job that nobody waits for any more out of the queue, if it is still there."""
+        with self._ready, suppress(ValueError):  # it is running, or done
+            self._queue.remove(job)
+
+    @property
+    def depth(self) -> int:
+        """Jobs that wait."""
+        return len(self._queue)
+
+    def close(self) -> None:
+        """Take no more jobs, finish those that wait, end the thread. Call from a native thread or
+        once the hub has stopped: it blocks until the last batch is done."""
+        with self._ready:
+            self._closed = True
+            self._ready.notify()
+        self._thread.join()
+
+    # --- in the model's thread -----------------------------------------------------------------
+
+    def _work(self) -> None:
+        while batch := self._collect():
+            self._finished.extend(zip(batch, self._results(batch), strict=True))
+            del batch
+            self._wake.send()
+
+    def _collect(self) -> list[Job]:
+        """The next batch, in order of arrival; empty when there will be no more."""
+        with self._ready:
+            while True:
+                while not self._queue:
+                    if self._closed:
+                        return []
+                    self._ready.wait()
+                if self._max_delay and self._batchable:
+                    self._await_company()
+                if self._queue:  # else all were cancelled meanwhile
+                    return self._take()
+
+    def _await_company(self) -> None:
+        until = time.monotonic() + self._max_delay
+        while sum(job.rows for job in self._queue) < self.max_batch_size and not self._closed:
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            self._ready.wait(left)
+
+    def _take(self) -> list[Job]:
+        first = self._queue.popleft()
+        batch, rows = [first], first.rows
+        if not self._batchable:
+            return batch
+        kept: list[Job] = []
+        while self._queue and rows < self.max_batch_size:
+            job = self._queue.popleft()
+            if job.shape == first.shape and rows + job.rows <= self.max_batch_size:
+                batch.append(job)
+                rows += job.rows
+            else:
+                kept.append(job)
+        self._queue.extendleft(reversed(kept))
+        return batch
+
+    def _results(self, batch: list[Job]) -> list[list[Array] | Exception]:
+        """One result a job. What fails together is tried alone, so that one bad item is the only
+        one to pay for it."""
+        try:
+            return self._run_together(batch)
+        except Exception as error:
+            if len(batch) == 1:
+                return [error]
+        return [self._results([job])[0] for job in batch]
+
+    def _run_together(self, batch: list[Job]) -> list[list[Array] | Exception]:
+        if len(batch) == 1:
+            outputs = self._run(batch[0].inputs)
+            return [outputs if _finite(outputs) else _non_finite()]
+        columns = zip(*(job.inputs for job in batch), strict=True)
+        outputs = self._run([np.concatenate(column) for column in columns])
+        total = sum(job.rows for job in batch)
+        if any(len(out) != total for out in outputs):
+            # The outputs are not one a row after all; whose is which, nobody can say.
+            raise ValueError("outputs do not follow the batch")
+        all_finite = _finite(outputs)
+        results: list[list[Array] | Exception] = []
+        start = 0
+        for job in batch:
+            part = [out[start : start + job.rows] for out in outputs]
+            results.append(part if all_finite or _finite(part) else _non_finite())
+            start += job.rows
+        return results
+
+    # --- in the hub's thread -------------------------------------------------------------------
+
+    def _deliver(self) -> None:
+        finished = self._finished
+        while finished:
+            job, result = finished.popleft()
+            job.settle(result)
+
+
+def _finite(outputs: list[Array]) -> bool:
+    return all(out.dtype.kind != "f" or bool(np.isfinite(out).all()) for out in outputs)
+
+
+def _non_finite() -> NonFiniteOutput:
+    return NonFiniteOutput(
+        "the model answered NaN or Infinity for this input; check its range, or the model's weights"
+    )

@@ -1,0 +1,101 @@
+"""A model version that is ready: its task, its session and its queue, as one thing to call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from app.errors import Overloaded
+from app.serving.batching import Array, Batcher, Call
+from app.serving.card import Card
+from app.serving.runtime import ModelSession
+from app.serving.signature import Converted, Signature
+from app.serving.tasks import Limits, Payload, make_task
+
+
+class Model:
+    """Answers requests with one version of one model.
+
+    Raises CardError where card and model do not fit, LoadError where TensorFlow refuses the model.
+    """
+
+    def __init__(
+        self, name: str, version: int, card: Card, converted: Converted, limits: Limits
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.card = card
+        self.signature: Signature = converted.signature
+        self.task = make_task(card, converted.signature, limits)
+        self._session = ModelSession(converted, card.runtime, self.task.picture)
+        # A model whose batch dimension is fixed gets exactly so many rows, filled up if need be.
+        shape = converted.signature.inputs[0].shape if converted.signature.inputs else None
+        self._fixed_rows = shape[0] if self.task.picture and shape else None
+        self._batcher = Batcher(
+            self._session.run,
+            name=name,
+            max_batch_size=card.runtime.max_batch_size,
+            max_queue=card.runtime.max_queue,
+            max_delay_s=card.runtime.max_delay_ms / 1000,
+            batchable=self.signature.batchable,
+        )
+        self._admitted = 0
+        self.loaded_at = time.time()
+
+    def predict(self, payload: Payload, call: Call) -> list[Any]:
+        """One prediction a row. Blocks the greenlet.
+
+        Raises the errors of the task, Overloaded, DeadlineExceeded, NonFiniteOutput,
+        InferenceError, and whatever `call` was cancelled with.
+        """
+        with self._admission():
+            inputs = self.task.read(payload)
+            return self.task.answer(self._run(inputs, call))
+
+    @contextmanager
+    def _admission(self) -> Iterator[None]:
+        """Counts the requests between arrival and answer: beyond `max_queue` they are refused
+        before any work goes into them."""
+        limit = self.card.runtime.max_queue
+        if self._admitted >= limit:
+            raise Overloaded(f"the model {self.name!r} has {limit} requests waiting, its limit")
+        self._admitted += 1
+        try:
+            yield
+        finally:
+            self._admitted -= 1
+
+    def _run(self, inputs: list[Array], call: Call) -> list[Array]:
+        """Rows beyond a batch go in part by part, so that a long list shares the model with the
+        others instead of filling the queue."""
+        most = self._batcher.max_batch_size
+        rows = len(inputs[0]) if inputs and inputs[0].ndim else 1
+        if not self.signature.batchable:
+            if self._fixed_rows is None:
+                return self._batcher.submit(inputs, call).wait(call)
+            most = self._fixed_rows
+        elif rows <= most:
+            return self._batcher.submit(inputs, call).wait(call)
+        parts = []
+        for start in range(0, rows, most):
+            part = [a[start : start + most] for a in inputs]
+            short = most - len(part[0]) if self._fixed_rows else 0
+            if short:
+                part = [np.concatenate([a, np.repeat(a[-1:], short, axis=0)]) for a in part]
+            outputs = self._batcher.submit(part, call).wait(call)
+            parts.append([out[: most - short] for out in outputs])
+        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+    @property
+    def waiting(self) -> int:
+        """Requests between arrival and answer."""
+        return self._admitted
+
+    def close(self) -> None:
+        """Finish what waits, then free the session. Not from the hub while it serves."""
+        self._batcher.close()
+        self._session.close()

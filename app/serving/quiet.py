@@ -1,0 +1,40 @@
+"""Keeps TensorFlow's start-up chatter out of the terminal and the log."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# What TensorFlow 2.21 prints on every import, whatever its log level says.
+_CHATTER = re.compile(
+    rb"absl::InitializeLog|oneDNN custom operations|cpu_feature_guard|rebuild Tens"
+)
+
+
+@contextmanager
+def quiet_import() -> Iterator[None]:
+    """Import TensorFlow inside this block: what its C++ side prints meanwhile comes out at the end
+    without the lines that always come. Python's own log must write to a copy of descriptor 2 to
+    be untouched by this.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            for line in held:
+                if not _CHATTER.search(line):
+                    os.write(2, line)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.ERROR)

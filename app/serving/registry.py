@@ -1,0 +1,232 @@
+"""Which models there are, which state they are in, and how they come to be ready."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, Literal
+
+from app.errors import CardError, ModelError, ModelNotFound, ModelUnavailable
+from app.serving.card import (
+    MODEL_SUFFIXES,
+    NAME_PATTERN,
+    RESERVED_NAMES,
+    Card,
+    find_model,
+    infer_card,
+    read_card,
+)
+from app.serving.labels import imagenet_labels
+from app.serving.loader import Loader
+from app.serving.tasks.base import Limits
+
+if TYPE_CHECKING:
+    from app.serving.model import Model
+
+log = logging.getLogger(__name__)
+State = Literal["loading", "ready", "failed"]
+
+
+@dataclass
+class Entry:
+    """A model in the folder, whether it can be served or not.
+
+    path: a model file or a folder. version: the number of that folder where it is one of several
+    under `home`, which may hold the card for all of them; else 1.
+    reason: why it failed, for people. model: set once ready.
+    """
+
+    name: str
+    path: Path
+    version: int = 1
+    home: Path | None = None
+    state: State = "loading"
+    reason: str | None = None
+    model: Model | None = None
+    card: Card | None = None
+    loaded_at: float | None = None
+
+    def summary(self) -> dict[str, Any]:
+        """The entry as `GET /api/models` lists it."""
+        card = self.card
+        out: dict[str, Any] = {
+            "name": self.name,
+            "title": (card and card.title) or self.name,
+            "description": card.description if card else None,
+            "task": card.task if card else None,
+            "state": self.state,
+            "version": self.version,
+            "versions": [{"version": self.version, "state": self.state}],
+            "metrics": card.metrics if card else {},
+        }
+        if self.reason:
+            out["reason"] = self.reason
+        return out
+
+    def describe(self) -> dict[str, Any]:
+        """The entry as `GET /api/models/NAME` shows it: the summary, the card, inputs, outputs."""
+        out = self.summary()
+        if self.card is not None:
+            out["card"] = self.card.model_dump(mode="json", exclude={"trusted", "file"})
+        if self.model is not None:
+            out["input"] = self.model.task.input_schema()
+            out["signature"] = self.model.signature.describe()
+            out["parameters"] = self.model.signature.parameters
+            out["loaded_at"] = self.loaded_at
+        return out
+
+
+class Registry:
+    """The models of one folder. Loading happens in a native thread of its own, so that the server
+    answers from its first moment; entries change from `loading` to `ready` or `failed`."""
+
+    def __init__(self, folder: Path, limits: Limits) -> None:
+        self._folder = folder
+        self._limits = limits
+        self._entries: dict[str, Entry] = {}
+        self._done = Event()
+        self._stopping = False
+        self._loader = Loader()
+        self._thread: Thread | None = None
+
+    def start(self) -> None:
+        """Find the models and begin to load them. Raises CardError if the folder is missing."""
+        self._entries = {entry.name: entry for entry in discover(self._folder)}
+        self._thread = Thread(target=self._load_all, name="loading", daemon=True)
+        self._thread.start()
+
+    def load(self) -> None:
+        """Find and load all models, here and now."""
+        self.start()
+        self._done.wait()
+
+    @property
+    def loaded(self) -> bool:
+        """Whether every model is ready or failed."""
+        return self._done.is_set()
+
+    def entries(self) -> list[Entry]:
+        """All models, by name."""
+        return list(self._entries.values())
+
+    def entry(self, name: str) -> Entry:
+        """The model called `name`, in whatever state. Raises ModelNotFound."""
+        entry = self._entries.get(name)
+        if entry is None:
+            known = ", ".join(self._entries) or "none"
+            raise ModelNotFound(f"there is no model {name[:100]!r}; the models are: {known}")
+        return entry
+
+    def get(self, name: str) -> Model:
+        """The model called `name`. Raises ModelNotFound, or ModelUnavailable unless it is ready."""
+        entry = self.entry(name)
+        if entry.model is not None:
+            return entry.model
+        if entry.state == "failed":
+            raise ModelUnavailable(
+                f"the model {name!r} failed to load: {entry.reason}", retry_after=60
+            )
+        raise ModelUnavailable(f"the model {name!r} is still loading", retry_after=5)
+
+    def stop(self) -> None:
+        """Load nothing more; the loader process ends. Models that are ready stay usable."""
+        self._stopping = True
+        self._loader.close()
+
+    def close(self) -> None:
+        """Stop, then free every model. Not from the hub while it serves."""
+        self.stop()
+        if self._thread is not None:
+            self._thread.join()
+        for entry in self._entries.values():
+            if entry.model is not None:
+                entry.model.close()
+                entry.model = None
+
+    def _load_all(self) -> None:
+        for entry in self._entries.values():
+            if self._stopping:
+                break
+            if entry.state == "loading":
+                self._load(entry)
+        self._loader.close()
+        self._done.set()
+
+    def _load(self, entry: Entry) -> None:
+        started = time.monotonic()
+        try:
+            entry.model = load_entry(entry, self._loader, self._limits)
+        except ModelError as error:
+            entry.reason, entry.state = error.message, "failed"
+            if not self._stopping:
+                log.error("model %s failed to load: %s", entry.name, error.message)
+        except Exception as error:
+            entry.reason, entry.state = f"{type(error).__name__}: {error}", "failed"
+            log.exception("model %s failed to load", entry.name)
+        else:
+            entry.loaded_at = entry.model.loaded_at
+            entry.state = "ready"
+            log.info("model %s ready in %.1f s", entry.name, time.monotonic() - started)
+
+
+def load_entry(entry: Entry, loader: Loader, limits: Limits) -> Model:
+    """Read the card, convert the model and open its session. Sets `entry.card` as soon as it is
+    known. Raises CardError or LoadError."""
+    # TensorFlow takes seconds to import: here, in the loading thread, while the server listens.
+    from app.serving.model import Model
+
+    if entry.path.is_dir():
+        card = read_card(entry.path)
+        if card is None and entry.home is not None:
+            card = read_card(entry.home)
+        source = find_model(entry.path, card)
+    else:
+        card, source = None, entry.path
+    entry.card = card
+    with loader.convert(source, trusted=card is not None and card.trusted) as converted:
+        if card is None:
+            card = infer_card(converted.signature)
+        if card.labels == "imagenet":
+            card = card.model_copy(update={"labels": imagenet_labels()})
+        entry.card = card
+        return Model(entry.name, entry.version, card, converted, limits)
+
+
+def discover(folder: Path) -> list[Entry]:
+    """Every model in `folder`, by name; what cannot be one for a reason worth telling is listed as
+    failed. Raises CardError if there is no such folder."""
+    if not folder.is_dir():
+        raise CardError(f"there is no folder {str(folder)!r}: set KERAPORT_MODELS_DIR")
+    entries: dict[str, Entry] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith((".", "_")):
+            continue
+        if path.is_dir():
+            entry = _of_folder(path)
+        elif path.suffix.lower() in MODEL_SUFFIXES:
+            entry = Entry(path.stem, path)
+        else:
+            continue
+        if not NAME_PATTERN.fullmatch(entry.name) or entry.name in RESERVED_NAMES:
+            _fail(entry, "this name cannot be part of an address: use letters, digits, - _ and .")
+        if entry.name in entries:
+            _fail(entries[entry.name], f"two models have this name: {path.name} is the other one")
+        else:
+            entries[entry.name] = entry
+    return list(entries.values())
+
+
+def _of_folder(path: Path) -> Entry:
+    """The model of a folder; of several numbered versions the latest."""
+    numbers = [p for p in path.iterdir() if p.is_dir() and p.name.isdecimal()]
+    if numbers and not (path / "saved_model.pb").exists():
+        latest = max(numbers, key=lambda p: int(p.name))
+        return Entry(path.name, latest, version=int(latest.name), home=path)
+    return Entry(path.name, path)
+
+
+def _fail(entry: Entry, reason: str) -> None:
+    entry.state, entry.reason = "failed", reason

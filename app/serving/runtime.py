@@ -1,0 +1,170 @@
+"""One `tf.Graph` and one `Session` per model version. The only file that runs TensorFlow.
+
+Sessions leave TensorFlow's thread pools shared by the whole process, sized once by the cores that
+are really usable: whichever models are busy divide them, and ten models have no more threads than
+one. A card's `runtime.threads` gives its model a pool of its own instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import InferenceError, InvalidInput, LoadError
+from app.serving.card import Runtime
+from app.serving.cores import usable_cores
+from app.serving.quiet import quiet_import
+from app.serving.signature import Converted, PictureFeed, Scale, TensorSpec
+
+with quiet_import():
+    import tensorflow as tf
+
+Array = NDArray[Any]
+# Means and deviations of ImageNet, as keras.applications.imagenet_utils uses them.
+CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+TORCH_MEAN_RGB = (0.485, 0.456, 0.406)
+TORCH_STD_RGB = (0.229, 0.224, 0.225)
+
+
+class ModelSession:
+    """A converted model in its own graph and session, warmed up.
+
+    Raises LoadError when TensorFlow refuses the model, or fails on a batch of zeros.
+    """
+
+    def __init__(
+        self, model: Converted, runtime: Runtime, picture: PictureFeed | None = None
+    ) -> None:
+        self._inputs = model.signature.inputs
+        graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=graph, config=_config(runtime))
+        try:
+            with graph.as_default():
+                feeds, replaced = self._feeds(picture)
+                fetches = self._restore(model, replaced)
+            self._call: Callable[..., list[Array]] = self._session.make_callable(
+                fetches, feed_list=feeds
+            )
+            self._warm_up(model, runtime, picture)
+        except (tf.errors.OpError, ValueError, KeyError, TypeError) as error:
+            self._session.close()
+            raise LoadError(f"TensorFlow cannot run the model: {_first_line(error)}") from None
+        except BaseException:
+            self._session.close()
+            raise
+
+    def run(self, arrays: Sequence[Array]) -> list[Array]:
+        """Run the model once, from any native thread.
+
+        arrays: one an input, in the signature's order and dtypes; with a picture feed a single
+        uint8 array (rows, height, width, channels). Returns one array an output.
+        Raises InvalidInput when the model refuses these values, InferenceError for anything else.
+        """
+        try:
+            return self._call(*arrays)
+        except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, ValueError) as error:
+            raise InvalidInput(f"the model refuses this input: {_first_line(error)}") from None
+        except tf.errors.OpError as error:
+            raise InferenceError(f"TensorFlow: {_first_line(error)}") from None
+
+    def close(self) -> None:
+        """Free the session and what it holds. No run may be under way."""
+        self._session.close()
+        del self._call
+
+    def _feeds(self, picture: PictureFeed | None) -> tuple[list[Any], dict[str, Any]]:
+        """What is fed, and which tensors of the model it stands in for."""
+        if picture is None:
+            return [t.node for t in self._inputs], {}
+        spec = self._inputs[0]
+        fed = tf.compat.v1.placeholder(tf.uint8, (None, *picture.shape), name="keraport_picture")
+        scaled = tf.cast(_scaled(tf.cast(fed, tf.float32), picture.scale), spec.dtype)
+        # A fixed batch in the model's own shape must still match.
+        scaled.set_shape((None, *picture.shape))
+        return [fed], {spec.node: scaled}
+
+    def _restore(self, model: Converted, replaced: dict[str, Any]) -> list[Any]:
+        graph = self._session.graph
+        if model.frozen:
+            definition = tf.compat.v1.GraphDef.FromString(model.path.read_bytes())
+            tf.import_graph_def(definition, input_map=replaced or None, name="")
+        else:
+            tf.compat.v1.saved_model.load(
+                self._session, list(model.tags), str(model.path), input_map=replaced or None
+            )
+        outputs = [graph.get_tensor_by_name(t.node) for t in model.signature.outputs]
+        # NumPy has no bfloat16, and nobody wants half precision in JSON.
+        return [
+            tf.cast(t, tf.float32) if t.dtype.is_floating and t.dtype.size < 4 else t
+            for t in outputs
+        ]
+
+    def _warm_up(self, model: Converted, runtime: Runtime, picture: PictureFeed | None) -> None:
+        """Run the smallest and the largest batch once: the first run of a shape builds kernels and
+        plans memory, which no request should wait for."""
+        open_shape = picture is None and any(
+            t.shape is None or None in t.shape[1:] for t in self._inputs
+        )
+        sizes = {1, runtime.max_batch_size} if model.signature.batchable else {1}
+        for rows in sorted(sizes):
+            zeros = (
+                [np.zeros((rows, *picture.shape), np.uint8)]
+                if picture
+                else [_zeros(t, rows) for t in self._inputs]
+            )
+            try:
+                self._call(*zeros)
+            except tf.errors.InvalidArgumentError:
+                # Nobody knows which sizes an open dimension really takes; 1 is only a try.
+                if not open_shape:
+                    raise
+
+
+def _config(runtime: Runtime) -> Any:
+    own = runtime.threads != "auto"
+    threads = runtime.threads if own else usable_cores()
+    config = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=threads,
+        inter_op_parallelism_threads=threads,
+        use_per_session_threads=own,
+    )
+    config.gpu_options.allow_growth = True
+    if runtime.precision == "bfloat16":
+        rewrite = config.graph_options.rewrite_options
+        rewrite.auto_mixed_precision_onednn_bfloat16 = type(rewrite).ON
+    return config
+
+
+def _scaled(pixels: Any, scale: Scale) -> Any:
+    """float32 pixels of 0..255, RGB or grey, as the model was trained on them."""
+    if scale == "0..1":
+        return pixels / 255.0
+    if scale == "-1..1":
+        return pixels / 127.5 - 1.0
+    if scale == "caffe":
+        return pixels[..., ::-1] - tf.constant(CAFFE_MEAN_BGR)
+    if scale == "torch":
+        return (pixels / 255.0 - tf.constant(TORCH_MEAN_RGB)) / tf.constant(TORCH_STD_RGB)
+    return pixels
+
+
+def _zeros(spec: TensorSpec, rows: int) -> Array:
+    if spec.shape is None:
+        return _empty((), spec.dtype)
+    shape = tuple(1 if d is None else d for d in spec.shape)
+    return _empty((rows, *shape[1:]) if spec.has_batch and shape else shape, spec.dtype)
+
+
+def _empty(shape: tuple[int, ...], dtype: str) -> Array:
+    if dtype == "string":
+        return np.full(shape, b"", object)
+    return np.zeros(shape, tf.dtypes.as_dtype(dtype).as_numpy_dtype)
+
+
+def _first_line(error: Exception) -> str:
+    message = error.message if isinstance(error, tf.errors.OpError) else str(error)
+    lines = [line for line in message.splitlines() if line.strip()]
+    return lines[0][:500] if lines else type(error).__name__

@@ -1,0 +1,89 @@
+"""What goes into a model and what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Scale = Literal["none", "0..1", "-1..1", "caffe", "torch"]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output.
+
+    name: the name in the model's signature.
+    node: the tensor's name in the TensorFlow graph, such as `serve_x:0`.
+    dtype: a NumPy name (`float32`, `int64`…), or `string`.
+    shape: one entry a dimension, `None` where any size goes; `None` where even the rank is open.
+    """
+
+    name: str
+    node: str
+    dtype: str
+    shape: tuple[int | None, ...] | None
+
+    @property
+    def row_shape(self) -> tuple[int | None, ...]:
+        """The shape without the leading batch dimension; empty where it is unknown."""
+        return () if self.shape is None else self.shape[1:]
+
+    @property
+    def has_batch(self) -> bool:
+        """Whether the first dimension may have any size."""
+        return self.shape is None or (len(self.shape) > 0 and self.shape[0] is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The inputs and outputs of a model, in the model's own order.
+
+    activation: that of the last layer (`softmax`, `sigmoid`, `linear`…) where the file tells, as
+    Keras files do; it decides how scores are read. `parameters`: the number of weights.
+    `rescales`: whether the model itself begins with a Rescaling or Normalization layer.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    activation: str | None = None
+    parameters: int | None = None
+    rescales: bool = False
+
+    @property
+    def batchable(self) -> bool:
+        """Whether rows of several requests may share one run: all inputs and outputs have an
+        open first dimension."""
+        return all(t.has_batch and t.shape != () for t in (*self.inputs, *self.outputs)) and all(
+            t.shape is not None for t in self.inputs
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """The signature as the API shows it."""
+        return {
+            side: [
+                {"name": t.name, "dtype": t.dtype, "shape": None if t.shape is None else [*t.shape]}
+                for t in tensors
+            ]
+            for side, tensors in (("inputs", self.inputs), ("outputs", self.outputs))
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFeed:
+    """The only input is fed with uint8 pictures of `shape` (height, width, channels); the cast and
+    the scaling happen in the graph, where they cost a quarter of what NumPy takes."""
+
+    shape: tuple[int, int, int]
+    scale: Scale
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A model as `app.serving.loading` leaves it: a frozen GraphDef in one file, or the directory
+    of a SavedModel with `tags`."""
+
+    path: Path
+    signature: Signature
+    frozen: bool
+    tags: tuple[str, ...] = ("serve",)

@@ -1,0 +1,85 @@
+"""What all tasks share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, ClassVar, Literal
+
+import orjson
+from numpy.typing import NDArray
+
+from app.errors import BadRequest, Detail, InvalidInput
+from app.serving.card import Card
+from app.serving.signature import PictureFeed, Signature
+
+Array = NDArray[Any]
+# An answer that lists a million problems helps nobody.
+MAX_DETAILS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What a client sent: a text (`json` or `csv`), or files (pictures)."""
+
+    kind: Literal["json", "csv", "files"]
+    data: bytes = b""
+    files: Sequence[BinaryIO] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a request may cost, from the server's settings. max_pixels: width times height."""
+
+    max_pixels: int = 64_000_000
+
+
+class Task(ABC):
+    """One kind of question. Raises CardError from `__init__` where card and model do not fit."""
+
+    accepts: ClassVar[frozenset[str]]
+    # Set by tasks whose model is fed with pictures.
+    picture: PictureFeed | None = None
+
+    def __init__(self, card: Card, signature: Signature, limits: Limits) -> None:
+        self.card = card
+        self.signature = signature
+        self.limits = limits
+
+    @abstractmethod
+    def read(self, payload: Payload) -> list[Array]:
+        """The request as one array an input, first dimension the rows.
+
+        Raises InvalidInput with all problems at once, BadRequest where nothing can be read.
+        """
+
+    @abstractmethod
+    def answer(self, outputs: Sequence[Array]) -> list[Any]:
+        """The model's outputs, one array an output, as one prediction a row."""
+
+    @abstractmethod
+    def input_schema(self) -> dict[str, Any]:
+        """What a request must look like, for people and programs: a JSON schema of one row, or
+        the picture's formats and limits."""
+
+
+def parse_json(data: bytes) -> Any:
+    """The value of a JSON text. Raises BadRequest saying where it breaks off."""
+    if not data.strip():
+        raise BadRequest("the body is empty: expected JSON")
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"the body is not JSON: {error}") from None
+
+
+def invalid(details: list[Detail]) -> InvalidInput:
+    """One error for all problems of a request."""
+    count = len(details)
+    message = "the input has a problem" if count == 1 else f"the input has {count} problems"
+    if count > MAX_DETAILS:
+        message += f", of which the first {MAX_DETAILS} are listed"
+    elif count == 1:
+        message = f"{details[0].field}: {details[0].problem}" if details[0].field else message
+    return InvalidInput(message, details[:MAX_DETAILS])

@@ -1,0 +1,174 @@
+"""Nested lists in, nested lists out: for every model that no other task fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from app.errors import BadRequest, CardError, Detail
+from app.serving.card import Card
+from app.serving.signature import Signature, TensorSpec
+from app.serving.tasks.base import Array, Limits, Payload, Task, invalid, parse_json
+
+DTYPES = frozenset(
+    [
+        "string",
+        "bool",
+        "float16",
+        "float32",
+        "float64",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+    ]
+)
+_KINDS = {"f": "numbers", "i": "whole numbers", "u": "whole numbers", "b": "true or false"}
+
+
+class TensorTask(Task):
+    """`tensor`: the body is a list of rows, or `{input: rows, …}` for a model with several inputs.
+
+    Rows are nested lists of the input's shape without its batch dimension.
+    """
+
+    accepts = frozenset({"json"})
+
+    def __init__(self, card: Card, signature: Signature, limits: Limits) -> None:
+        super().__init__(card, signature, limits)
+        for spec in (*signature.inputs, *signature.outputs):
+            if spec.dtype not in DTYPES:
+                raise CardError(f"{spec.name} is of type {spec.dtype}, which JSON cannot carry")
+
+    def read(self, payload: Payload) -> list[Array]:
+        """Checks shapes, types and ranges of every input."""
+        value = parse_json(payload.data)
+        specs = self.signature.inputs
+        names = [t.name for t in specs]
+        if len(specs) == 1 and not (isinstance(value, dict) and set(value) == set(names)):
+            value = {names[0]: value}
+        if not isinstance(value, dict):
+            raise BadRequest(f"expected an object with one list of rows for each of {names}")
+        details = [Detail(n, "missing", expected="a list of rows") for n in names if n not in value]
+        details += [
+            Detail(n, "unexpected", expected=f"one of {', '.join(names)}")
+            for n in value
+            if n not in names
+        ]
+        arrays = []
+        for spec in specs:
+            if spec.name in value:
+                read = _array(value[spec.name], spec)
+                if isinstance(read, Detail):
+                    details.append(read)
+                else:
+                    arrays.append(read)
+        if self.signature.batchable and not details:
+            counts = {len(a) for a in arrays}
+            if counts == {0}:
+                details.append(Detail(names[0], "no rows", expected="a list of at least one row"))
+            elif len(counts) > 1:
+                details.append(
+                    Detail(
+                        names[1],
+                        "another number of rows",
+                        {n: len(a) for n, a in zip(names, arrays, strict=True)},
+                        "as many rows in every input",
+                    )
+                )
+        if details:
+            raise invalid(details)
+        return arrays
+
+    def answer(self, outputs: Sequence[Array]) -> list[Any]:
+        """A nested list a row, or `{output: nested list}` where there are several outputs."""
+        readable = [_readable(out) for out in outputs]
+        if not self.signature.batchable:
+            # Nothing says that the first dimension counts rows: the answer is one.
+            readable = [[out] for out in readable]
+        if len(readable) == 1:
+            return list(readable[0])
+        names = [t.name for t in self.signature.outputs]
+        return [dict(zip(names, row, strict=True)) for row in zip(*readable, strict=True)]
+
+    def input_schema(self) -> dict[str, Any]:
+        """The signature."""
+        return {"type": "array", **self.signature.describe()}
+
+
+def _array(value: Any, spec: TensorSpec) -> Array | Detail:
+    """The nested lists as an array of the input's dtype and shape, or what is wrong with them."""
+    expected = _expected(spec)
+    if spec.dtype == "string":
+        array = _strings(value)
+    else:
+        try:
+            array = np.array(value)
+        except (ValueError, OverflowError):
+            return Detail(spec.name, "rows of different lengths", expected=expected)
+    if array is None or not _same_kind(array, spec.dtype):
+        return Detail(spec.name, "wrong type", expected=expected)
+    if spec.shape is not None and not _fits(array.shape, spec.shape):
+        return Detail(spec.name, "wrong shape", list(array.shape), expected)
+    if spec.dtype == "string":
+        return array
+    with np.errstate(over="ignore"):
+        cast = array.astype(np.dtype(spec.dtype))
+    if array.dtype.kind in "iuf" and not _exact(array, cast):
+        return Detail(spec.name, "out of range", expected=f"values that fit {spec.dtype}")
+    return cast
+
+
+def _strings(value: Any) -> Array | None:
+    try:
+        array = np.array(value, dtype=object)
+    except ValueError:
+        return None
+    flat = array.reshape(-1)
+    if not all(isinstance(item, str) for item in flat):
+        return None
+    return np.array([item.encode() for item in flat], object).reshape(array.shape)
+
+
+def _same_kind(array: Array, dtype: str) -> bool:
+    if dtype == "string":
+        return array.dtype == object
+    kind = np.dtype(dtype).kind
+    allowed = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}.get(kind, kind)
+    # An empty list has no kind of its own.
+    return array.size == 0 or array.dtype.kind in allowed
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(wanted) and all(
+        w is None or s == w for s, w in zip(shape, wanted, strict=True)
+    )
+
+
+def _exact(array: Array, cast: Array) -> bool:
+    if cast.dtype.kind == "f":
+        return bool(np.isfinite(cast).all())
+    return bool((cast == array).all()) and (cast.dtype.kind != "u" or bool((array >= 0).all()))
+
+
+def _expected(spec: TensorSpec) -> str:
+    shape = "any shape" if spec.shape is None else str([*spec.shape]).replace("None", "any")
+    kind = "texts" if spec.dtype == "string" else _KINDS[np.dtype(spec.dtype).kind]
+    return f"{kind} ({spec.dtype}) of shape {shape}"
+
+
+def _readable(out: Array) -> Any:
+    """Text outputs are bytes in TensorFlow; JSON needs text."""
+    if out.dtype != object:
+        return out
+    decoded = [
+        item.decode("utf-8", "replace") if isinstance(item, bytes) else item
+        for item in out.reshape(-1)
+    ]
+    return np.array(decoded, object).reshape(out.shape).tolist()

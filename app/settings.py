@@ -1,0 +1,50 @@
+"""Every setting of the server: one typed table, read from the environment (`KERAPORT_…`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What an operator may choose. `.env.example` lists the same names with their defaults."""
+
+    model_config = SettingsConfigDict(env_prefix="KERAPORT_", frozen=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(5000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    models_dir: Path = Field(Path("models"), description="The folder of models.")
+    uploads_dir: Path = Field(
+        Path("uploads"), description="Where uploads in flight are spooled; always empty at rest."
+    )
+    reuse_port: bool = Field(
+        False, description="Lets several server processes share one port (SO_REUSEPORT)."
+    )
+    max_body_mb: float = Field(
+        16, gt=0, le=2048, description="Largest request body, in megabytes (10^6 bytes)."
+    )
+    max_pixels: int = Field(
+        64_000_000, gt=0, description="Largest picture, in pixels (width times height)."
+    )
+    request_timeout_s: float = Field(
+        30, gt=0, description="Seconds a request may take, reading its body included."
+    )
+    drain_delay_s: float = Field(
+        1,
+        ge=0,
+        description="Seconds between SIGTERM and closing the port, for load balancers to notice.",
+    )
+    drain_timeout_s: float = Field(
+        25, ge=0, description="Seconds that requests in flight get to finish after SIGTERM."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="How much is written to the log (stderr)."
+    )
+
+    @property
+    def max_body_bytes(self) -> int:
+        """`max_body_mb` in bytes."""
+        return int(self.max_body_mb * 1_000_000)
