@@ -1,22 +1,44 @@
-"""The command line: `python -m app …`."""
+"""The command line: `python -m app …`.
+
+What needs TensorFlow is imported inside the commands: `--help` should not take seconds.
+"""
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
+import orjson
 from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
 
 from app import __version__
-from app.errors import KeraportError
+from app.errors import CardError, KeraportError, LoadError
 from app.settings import Settings
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Command(click.Group):
+    """A group whose commands end with one line instead of a trace on errors that are our own."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Raises ClickException in place of KeraportError."""
+        try:
+            return super().invoke(ctx)
+        except KeraportError as error:
+            raise click.ClickException(error.message) from None
+
+
+@click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="keraport")
 def main() -> None:
     """Keraport: a folder of Keras models as an HTTPS web app and API."""
@@ -47,15 +69,186 @@ def serve() -> None:
     try:
         settings.uploads_dir.mkdir(parents=True, exist_ok=True)
         server = Server(settings)
-        click.echo(f"Keraport {__version__} on {server.address} (models: {settings.models_dir})")
-        server.run()
-    except KeraportError as error:
-        raise click.ClickException(error.message) from None
     except OSError as error:
-        raise click.ClickException(
-            f"cannot serve on {settings.host}:{settings.port}: {error}"
-        ) from None
+        where = f"{settings.host}:{settings.port}"
+        raise click.ClickException(f"cannot serve on {where}: {error}") from None
+    click.echo(f"Keraport {__version__} on {server.address}, models from {settings.models_dir}/")
+    server.run()
 
 
 def _stop_now(number: int, frame: FrameType | None) -> None:
     os._exit(0)
+
+
+@main.command()
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+def check(folder: Path | None) -> None:
+    """Load every model of DIR (default: the models folder) and say what is wrong with it.
+
+    Exits with 1 when a model fails.
+    """
+    from app.offline import check as check_folder
+    from app.serving.tasks.base import Limits
+
+    settings = _settings()
+    table = Table()
+    for column in ("model", "version", "task", "state"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("inputs → outputs")
+    table.add_column("parameters", no_wrap=True, justify="right")
+    problems = []
+    count = 0
+    with Console(stderr=True).status("loading…"):
+        for entry in check_folder(folder or settings.models_dir, Limits(settings.max_pixels)):
+            count += 1
+            signature = entry.model.signature if entry.model else None
+            table.add_row(
+                escape(entry.name),
+                str(entry.version),
+                entry.card.task if entry.card else "",
+                entry.state,
+                _shapes(signature.describe()) if signature else "",
+                f"{signature.parameters:,}" if signature and signature.parameters else "",
+            )
+            if entry.reason:
+                problems.append(f"{entry.name}: {entry.reason}")
+    if not count:
+        raise click.ClickException(f"there is no model in {folder or settings.models_dir}")
+    Console().print(table)
+    for problem in problems:
+        click.echo(problem, err=True)
+    if problems:
+        sys.exit(1)
+
+
+def _shapes(signature: dict[str, Any]) -> str:
+    sides = [
+        ", ".join(
+            f"{t['name']} {t['dtype']}{t['shape'] if t['shape'] is not None else '[?]'}"
+            for t in signature[side]
+        ).replace("None", "any")
+        for side in ("inputs", "outputs")
+    ]
+    return escape(" → ".join(sides))
+
+
+@main.command()
+@click.argument("name")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a file.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one line a prediction.")
+def predict(name: str, files: tuple[Path, ...], as_json: bool, as_csv: bool) -> None:
+    """Ask the model NAME about FILES, without a server.
+
+    Pictures for image models, .csv or .json for tabular ones, .json for the rest. A file that
+    cannot be answered is reported, the others are answered all the same; then it exits with 1.
+    """
+    if as_json and as_csv:
+        raise click.UsageError("choose one of --json and --csv")
+    from app.offline import loaded
+    from app.offline import predict as predict_files
+    from app.serving.tasks.base import Limits
+
+    settings = _settings()
+    rows: list[dict[str, Any]] = []
+    failed = False
+    progress = Progress(console=Console(stderr=True), transient=True)
+    with progress, loaded(settings.models_dir, name, Limits(settings.max_pixels)) as model:
+        results = predict_files(model, files)
+        for path, result in progress.track(results, total=len(files), description=name):
+            if isinstance(result, KeraportError):
+                failed = True
+                problems = [f"{d.field}: {d.problem}" for d in result.details]
+                click.echo(f"{path}: {'; '.join(problems) or result.message}", err=True)
+            elif as_json:
+                _print_json({"file": str(path), "predictions": result})
+            else:
+                rows += [{"file": str(path), **_flat(p)} for p in result]
+    if as_csv:
+        _print_csv(rows)
+    elif rows:
+        _print_table(rows)
+    if failed:
+        sys.exit(1)
+
+
+def _flat(prediction: Any) -> dict[str, Any]:
+    """A prediction as columns: the label and its probability, or whatever it has."""
+    if isinstance(prediction, dict):
+        return {k: _cell(v) for k, v in prediction.items() if k != "top"}
+    return {"output": _cell(prediction)}
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, (str, int, float)):
+        return value
+    return orjson.dumps(value, default=_listed, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+
+
+def _listed(value: Any) -> Any:
+    return value.tolist()
+
+
+def _print_json(value: Any) -> None:
+    click.echo(orjson.dumps(value, default=_listed, option=orjson.OPT_SERIALIZE_NUMPY))
+
+
+def _print_csv(rows: list[dict[str, Any]]) -> None:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(escape(str(row.get(column, ""))) for column in columns))
+    Console().print(table)
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, path_type=Path))
+@click.option("--stdout", is_flag=True, help="Print the card instead of writing model.yaml.")
+@click.option("--force", is_flag=True, help="Replace a model.yaml that is there.")
+def card(file: Path, stdout: bool, force: bool) -> None:
+    """Write a starter model.yaml beside the model FILE, to be completed by hand."""
+    from app.offline import starter_card
+    from app.serving.card import CARD_FILE
+
+    source = file.resolve()
+    target = source.parent / CARD_FILE
+    if (source / "saved_model.pb").is_file():
+        target = source / CARD_FILE
+    elif not stdout and source.parent == _settings().models_dir.resolve():
+        raise CardError(
+            f"a card needs a folder of its own: move the file to {file.parent / file.stem}/ first, "
+            "or use --stdout"
+        )
+    if target.exists() and not (force or stdout):
+        raise CardError(f"{target} exists: use --force to replace it, or --stdout")
+    text = starter_card(source)
+    if stdout:
+        click.echo(text, nl=False)
+    else:
+        target.write_text(text, encoding="utf-8")
+        click.echo(f"wrote {target}")
+
+
+@main.command()
+@click.argument("architecture")
+@click.option("--name", help="The model's name; default: the architecture in lower case.")
+def add(architecture: str, name: str | None) -> None:
+    """Download a model of Keras Applications (mobilenet, resnet50, …) into the models folder.
+
+    Fetches the ImageNet weights and class names through Keras and writes a card with the right
+    preprocessing. Needs the network.
+    """
+    from app.applications import add as add_application
+
+    settings = _settings()
+    if name is not None and not name.isascii():
+        raise LoadError("--name: use letters, digits, - _ and .")
+    folder = add_application(architecture, settings.models_dir, name)
+    click.echo(f"wrote {folder}; see it with: python -m app check")

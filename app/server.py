@@ -197,6 +197,7 @@ class Server:
             gevent.sleep(self._settings.drain_delay_s)
         self._server.close()
         self._lifecycle.refusing = True
+        log.info("port closed, %d requests in flight", self._server.in_flight)
         until = time.monotonic() + self._settings.drain_timeout_s
         quiet_since = time.monotonic()
         while time.monotonic() < until:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -47,7 +48,7 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
         model = registry.get(name)
         call = start_call(min(settings.request_timeout_s, model.card.runtime.timeout_s))
         payload = read_payload(request, model.task.accepts, call)
-        with watching(request.environ, [call]):
+        with closing(payload), watching(request.environ, [call]):
             return json_response(_answer(model, payload, call, request_id()))
 
     @routes.post("/predict")
@@ -59,16 +60,18 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
             raise ModelNotFound("there is no image model here")
         call = start_call(settings.request_timeout_s)
         payload = read_payload(request, frozenset({"files"}), call)
+        with closing(payload):
+            parts = copies(payload, len(found))
         calls = [Call(call.deadline) for _ in found]
         with watching(request.environ, calls):
             tasks = [
                 gevent.spawn(_try, registry, entry.name, part, each, request_id())
-                for entry, each, part in zip(found, calls, copies(payload, len(found)), strict=True)
+                for entry, each, part in zip(found, calls, parts, strict=True)
             ]
             gevent.joinall(tasks)
-        results = [task.value for task in tasks]
+        results = [task.get() for task in tasks]
         mistakes = [r for r in results if isinstance(r, RequestError)]
-        if len(mistakes) == len(results):
+        if mistakes and all(isinstance(r, KeraportError) for r in results):
             raise mistakes[0]
         answers = {
             entry.name: {"error": describe(r)} if isinstance(r, KeraportError) else r

@@ -93,7 +93,8 @@ def _multipart(request: Request, accepts: frozenset[str]) -> Payload:
         raise UnsupportedMediaType("this model takes application/json, not multipart/form-data")
     if len(files) != 1:
         raise BadRequest(f"expected one CSV as the field 'file', found {len(files)}")
-    return Payload("csv", data=files[0].read())
+    with files[0] as file:
+        return Payload("csv", data=file.read())
 
 
 def _picture(request: KeraportRequest) -> Payload:
@@ -104,10 +105,14 @@ def _picture(request: KeraportRequest) -> Payload:
         )
     spool = request.open_spool()
     size = 0
-    while chunk := request.stream.read(CHUNK):
-        spool.write(chunk)
-        size += len(chunk)
-        _check_size(request, size)
+    try:
+        while chunk := request.stream.read(CHUNK):
+            spool.write(chunk)
+            size += len(chunk)
+            _check_size(request, size)
+    except BaseException:
+        spool.close()
+        raise
     if not size:
         spool.close()
         return Payload("files")

@@ -1,4 +1,4 @@
-"""Requests wait in a bounded queue; whenever the model is free, all that wait run as one batch.
+"""Requests wait in a queue; whenever the model is free, all that wait run as one batch.
 
 Two worlds meet here. Requests are greenlets of the gevent hub, all in one native thread; each
 model runs in a native thread of its own, since TensorFlow blocks without knowing gevent. The hub
@@ -25,7 +25,6 @@ from app.errors import (
     KeraportError,
     ModelUnavailable,
     NonFiniteOutput,
-    Overloaded,
 )
 
 Array = NDArray[Any]
@@ -117,7 +116,7 @@ class Batcher:
     """The queue and the thread of one model version.
 
     run: computes a batch; one array an input in, one an output out, first dimension the rows.
-    max_batch_size: rows. max_queue: jobs that may wait. max_delay_s: how long the first job of a
+    max_batch_size: rows. max_delay_s: how long the first job of a
     batch waits for company; 0 takes whatever is there, at once.
     batchable: False runs each job alone, for models without a free batch dimension.
     """
@@ -128,14 +127,12 @@ class Batcher:
         *,
         name: str,
         max_batch_size: int,
-        max_queue: int,
         max_delay_s: float = 0.0,
         batchable: bool = True,
     ) -> None:
         self._run = run
         self._name = name
         self.max_batch_size = max_batch_size
-        self._max_queue = max_queue
         self._max_delay = max_delay_s
         self._batchable = batchable
         self._queue: deque[Job] = deque()
@@ -146,11 +143,11 @@ class Batcher:
         self._thread = threading.Thread(target=self._work, name=f"model-{name}", daemon=True)
         self._thread.start()
 
-    def submit(self, inputs: Sequence[Array], call: Call, *, admitted: bool = False) -> Job:
+    def submit(self, inputs: Sequence[Array], call: Call) -> Job:
         """Put at most `max_batch_size` rows into the queue, from the hub's thread.
 
-        admitted: this request was let in with an earlier part, so the bound does not hold for it.
-        Raises Overloaded when the queue is full, ModelUnavailable after `close`.
+        How many may wait is for the caller to bound, who knows what else a request costs: see
+        `app.serving.model.Model`. Raises ModelUnavailable after `close`.
         """
         call.check()
         if self._wake is None:
@@ -161,10 +158,6 @@ class Batcher:
         with self._ready:
             if self._closed:
                 raise ModelUnavailable(f"the model {self._name!r} is being unloaded")
-            if len(self._queue) >= self._max_queue and not admitted:
-                raise Overloaded(
-                    f"the model {self._name!r} has {len(self._queue)} requests waiting, its limit"
-                )
             self._queue.append(job)
             self._ready.notify()
         return job

@@ -39,7 +39,6 @@ class Model:
             self._session.run,
             name=name,
             max_batch_size=card.runtime.max_batch_size,
-            max_queue=card.runtime.max_queue,
             max_delay_s=card.runtime.max_delay_ms / 1000,
             batchable=self.signature.batchable,
         )

@@ -76,6 +76,7 @@ class Entry:
             out["signature"] = self.model.signature.describe()
             out["parameters"] = self.model.signature.parameters
             out["loaded_at"] = self.loaded_at
+            out["waiting"] = self.model.waiting
         return out
 
 
@@ -205,7 +206,7 @@ def discover(folder: Path) -> list[Entry]:
         if path.name.startswith((".", "_")):
             continue
         if path.is_dir():
-            entry = _of_folder(path)
+            entry = entry_of_folder(path)
         elif path.suffix.lower() in MODEL_SUFFIXES:
             entry = Entry(path.stem, path)
         else:
@@ -219,7 +220,7 @@ def discover(folder: Path) -> list[Entry]:
     return list(entries.values())
 
 
-def _of_folder(path: Path) -> Entry:
+def entry_of_folder(path: Path) -> Entry:
     """The model of a folder; of several numbered versions the latest."""
     numbers = [p for p in path.iterdir() if p.is_dir() and p.name.isdecimal()]
     if numbers and not (path / "saved_model.pb").exists():

@@ -1,0 +1,62 @@
+# `make` alone lists what there is.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+# GPU=1 takes TensorFlow with CUDA; `make clean` before changing one for the other.
+LOCK := $(if $(GPU),requirements-gpu.lock,requirements.lock)
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format bench lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.runtime ## Serve the models on http://127.0.0.1:5000
+	@exec $(BIN)/python -m app serve
+
+test: $(VENV)/.dev lint ## Check the code and run all tests
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev ## Style and types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+format: $(VENV)/.dev ## Lay out the code, mend what can be mended
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+bench: $(VENV)/.dev ## Measure against the ceiling and against gunicorn (needs wrk)
+	@$(BIN)/python -m benchmarks
+
+# tf-keras asks for `tensorflow` by name, which tensorflow-cpu provides under another: the CPU locks
+# leave it out, and pip installs exactly what they list.
+COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-header \
+	--no-annotate --quiet
+lock: $(VENV)/.dev ## Update the locked dependencies
+	$(COMPILE) --upgrade --extra cpu --no-emit-package tensorflow --output-file requirements.lock
+	$(COMPILE) --upgrade --extra cpu --no-emit-package tensorflow --group dev \
+		--constraint requirements.lock --output-file requirements-dev.lock
+	$(COMPILE) --upgrade --extra gpu --constraint requirements.lock \
+		--output-file requirements-gpu.lock
+
+clean: ## Remove the environment and all caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or \
+		sys.exit("Keraport needs Python 3.11, 3.12 or 3.13, this is %d.%d: make PYTHON=python3.13 ..." % v)'
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "No virtual environment could be made: on Debian, apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.runtime: $(LOCK) | $(BIN)/python
+	@echo "Installing what $(LOCK) lists into $(VENV) (once, some minutes)..."
+	@$(INSTALL) -r $(LOCK)
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock | $(BIN)/python
+	@echo "Installing what requirements-dev.lock lists into $(VENV) (once, some minutes)..."
+	@$(INSTALL) -r requirements-dev.lock
+	@touch $@ $(VENV)/.runtime

@@ -1,0 +1,152 @@
+"""What the command line does with models without a server: check them, ask them, describe them."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gevent.pool import Pool
+
+from app.errors import CardError, KeraportError, ModelError, ModelNotFound
+from app.serving.batching import Call
+from app.serving.card import CARD_FILE, Card, ImageInput, dump_card, infer_card
+from app.serving.loader import Loader
+from app.serving.registry import Entry, discover, entry_of_folder, load_entry
+from app.serving.signature import Signature
+from app.serving.tasks.base import Limits, Payload
+
+if TYPE_CHECKING:
+    from app.serving.model import Model
+
+# Offline nobody waits in a browser, and nobody sends bombs to himself.
+PATIENCE_S = 24 * 3600.0
+
+
+def check(folder: Path, limits: Limits) -> Iterator[Entry]:
+    """Load every model of `folder` (or the one that it is), one after the other, as the server
+    would; each is yielded loaded or failed, and freed afterwards. Raises CardError if there is no
+    such folder."""
+    single = (folder / CARD_FILE).is_file() or (folder / "saved_model.pb").is_file()
+    loader = Loader()
+    try:
+        for entry in [entry_of_folder(folder.resolve())] if single else discover(folder):
+            if entry.state == "failed":
+                yield entry
+                continue
+            try:
+                entry.model = load_entry(entry, loader, limits)
+                entry.state = "ready"
+            except ModelError as error:
+                entry.state, entry.reason = "failed", error.message
+            yield entry
+            if entry.model is not None:
+                entry.model.close()
+    finally:
+        loader.close()
+
+
+@contextmanager
+def loaded(folder: Path, name: str, limits: Limits) -> Iterator[Model]:
+    """One model of `folder`, ready. Raises ModelNotFound, CardError or LoadError."""
+    entries = {entry.name: entry for entry in discover(folder)}
+    if name not in entries:
+        raise ModelNotFound(
+            f"there is no model {name!r} in {folder}; the models are: {', '.join(entries) or '-'}"
+        )
+    entry = entries[name]
+    if entry.state == "failed":
+        raise CardError(f"model {name}: {entry.reason}")
+    loader = Loader()
+    try:
+        model = load_entry(entry, loader, limits)
+    finally:
+        loader.close()
+    try:
+        yield model
+    finally:
+        model.close()
+
+
+def predict(
+    model: Model, files: Iterable[Path]
+) -> Iterator[tuple[Path, list[Any] | KeraportError]]:
+    """The predictions for each file, in order; a file that cannot be read gives its error.
+
+    As many files at once as make up a batch, so that it runs as fast as the server would.
+    """
+
+    def one(path: Path) -> tuple[Path, list[Any] | KeraportError]:
+        try:
+            payload = _payload(model, path)
+            return path, model.predict(payload, Call(time.monotonic() + PATIENCE_S))
+        except KeraportError as error:
+            return path, error
+
+    runtime = model.card.runtime
+    yield from Pool(min(2 * runtime.max_batch_size, runtime.max_queue)).imap(one, files)
+
+
+def _payload(model: Model, path: Path) -> Payload:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CardError(f"cannot be read: {error.strerror}") from None
+    if "files" in model.task.accepts:
+        return Payload("files", files=[io.BytesIO(data)])
+    if "csv" in model.task.accepts and path.suffix.lower() in (".csv", ".tsv"):
+        return Payload("csv", data)
+    return Payload("json", data)
+
+
+def starter_card(source: Path) -> str:
+    """A `model.yaml` for the model file `source`, to be completed by its author.
+
+    Raises LoadError if the file cannot be served.
+    """
+    loader = Loader()
+    try:
+        # A Lambda layer is no reason to refuse a description, but running it would be one.
+        with loader.convert(source, trusted=False) as converted:
+            signature = converted.signature
+    finally:
+        loader.close()
+    card = infer_card(signature)
+    title = source.parent.name if source.stem in ("model", "saved_model") else source.stem
+    card = card.model_copy(
+        update={
+            "title": title.replace("-", " ").replace("_", " ").capitalize(),
+            "description": "One line for people.",
+            **_placeholders(card, signature),
+        }
+    )
+    return _header(signature) + dump_card(card)
+
+
+def _placeholders(card: Card, signature: Signature) -> dict[str, Any]:
+    update: dict[str, Any] = {}
+    if "classification" in card.task:
+        units = (signature.outputs[0].shape or (None, None))[1] or 1
+        update["labels"] = [f"class {i}" for i in range(max(2, units))]
+    if card.task == "image-classification":
+        _, height, width, channels = signature.inputs[0].shape or (None, None, None, None)
+        update["input"] = ImageInput(
+            size=(height or 224, width or 224),
+            color="grey" if channels == 1 else "rgb",
+            scale=card.input.scale,
+        )
+    return update
+
+
+def _header(signature: Signature) -> str:
+    lines = [
+        "# Written from the model file: correct what is a guess (docs/models.md has every key)."
+    ]
+    for side, tensors in (("input", signature.inputs), ("output", signature.outputs)):
+        for t in tensors:
+            shape = "?" if t.shape is None else list(t.shape)
+            lines.append(f"#   {side} {t.name}: {t.dtype} {shape}".replace("None", "any"))
+    return "\n".join(lines) + "\n"

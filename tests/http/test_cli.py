@@ -1,0 +1,173 @@
+"""`python -m app …`, as typed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support import ROOT, picture
+
+ROW = {
+    "cylinders": 8,
+    "displacement": 307,
+    "horsepower": 130,
+    "weight": 3504,
+    "acceleration": 12,
+    "year": 70,
+    "origin": 1,
+}
+
+
+def run(
+    *arguments: object, models: Path = ROOT / "models", code: int = 0, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("KERAPORT_")}
+    environ |= {"KERAPORT_MODELS_DIR": str(models), "COLUMNS": "200", **settings}
+    done = subprocess.run(
+        [sys.executable, "-m", "app", *map(str, arguments)],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_help_lists_the_commands() -> None:
+    help_text = run("--help").stdout
+    for command in ("serve", "check", "predict", "card", "add"):
+        assert command in help_text
+        assert "Usage:" in run(command, "--help").stdout
+
+
+def test_a_wrong_setting_is_named() -> None:
+    assert "KERAPORT_PORT" in run("serve", code=1, KERAPORT_PORT="many").stderr
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert port in run("serve", code=1, KERAPORT_PORT=port).stderr
+
+
+def test_check_lists_the_shipped_models_as_ready() -> None:
+    done = run("check")
+    assert done.stdout.count("ready") == 2
+    assert "cats-dogs" in done.stdout
+    assert "mpg" in done.stdout
+    assert done.stderr.strip() == ""
+
+
+def test_check_of_one_model_folder() -> None:
+    assert run("check", ROOT / "models" / "mpg").stdout.count("ready") == 1
+
+
+def test_check_fails_and_says_why(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "models" / "mpg", tmp_path / "good")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "model.yaml").write_text("task: tensor\ncolour: red\n")
+    done = run("check", tmp_path, code=1)
+    assert "bad: model.yaml: unknown key 'colour'" in done.stderr
+    assert done.stdout.count("ready") == 1
+    assert done.stdout.count("failed") == 1
+
+
+def test_check_of_nothing_is_an_error(tmp_path: Path) -> None:
+    assert "there is no model" in run("check", tmp_path, code=1).stderr
+    assert "there is no folder" in run("check", tmp_path / "none", code=1).stderr
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"{i}.jpg" for i in range(40)]
+    for i, path in enumerate(paths):
+        path.write_bytes(picture(i))
+    return paths
+
+
+def test_predict_pictures_as_a_table_json_and_csv(pictures: list[Path]) -> None:
+    table = run("predict", "cats-dogs", *pictures).stdout
+    as_json = run("predict", "cats-dogs", "--json", *pictures).stdout.splitlines()
+    as_csv = list(
+        csv.DictReader(run("predict", "cats-dogs", "--csv", *pictures).stdout.splitlines())
+    )
+    assert [json.loads(line)["file"] for line in as_json] == [str(p) for p in pictures]
+    assert [row["file"] for row in as_csv] == [str(p) for p in pictures]
+    for line, row in zip(as_json, as_csv, strict=True):
+        (prediction,) = json.loads(line)["predictions"]
+        assert row["label"] == prediction["label"]
+        # Which pictures share a batch varies, and so does the last digit.
+        assert float(row["probability"]) == pytest.approx(prediction["probability"], abs=1e-5)
+        assert row["file"] in table
+
+
+def test_a_bad_file_does_not_stop_the_others(pictures: list[Path], tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("not a picture")
+    done = run(
+        "predict", "cats-dogs", "--csv", pictures[0], bad, tmp_path / "none", pictures[1], code=1
+    )
+    assert len(done.stdout.splitlines()) == 3
+    assert f"{bad}: image:" in done.stderr
+    assert f"{tmp_path / 'none'}: " in done.stderr
+
+
+def test_predict_rows_from_csv_and_json(tmp_path: Path) -> None:
+    (tmp_path / "cars.csv").write_text(
+        ",".join(ROW) + "\n" + 50 * (",".join(map(str, ROW.values())) + "\n")
+    )
+    (tmp_path / "car.json").write_text(json.dumps(ROW))
+    rows = run("predict", "mpg", "--csv", tmp_path / "cars.csv", tmp_path / "car.json").stdout
+    values = {line.rpartition(",")[2] for line in rows.splitlines()[1:]}
+    assert len(rows.splitlines()) == 52
+    assert len(values) == 1
+
+
+def test_predict_of_an_unknown_model_names_those_there_are(tmp_path: Path) -> None:
+    assert "cats-dogs" in run("predict", "nothing", tmp_path, code=1).stderr
+
+
+def test_card_writes_a_card_that_serves(tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "pets"
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT / "models" / "cats-dogs" / "model.h5", folder)
+    run("card", folder / "model.h5")
+    card = yaml.safe_load((folder / "model.yaml").read_text())
+    assert card["task"] == "image-classification"
+    assert card["input"]["size"] == [150, 150]
+    assert len(card["labels"]) == 2
+    assert "--force" in run("card", folder / "model.h5", code=1).stderr
+    run("card", "--force", folder / "model.h5")
+    assert "ready" in run("check", tmp_path / "models").stdout
+
+
+def test_card_of_a_bare_file_asks_for_a_folder(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "models" / "mpg" / "model.keras", tmp_path / "cars.keras")
+    refused = run("card", tmp_path / "cars.keras", models=tmp_path, code=1)
+    assert "cars/" in refused.stderr
+    shown = run("card", "--stdout", tmp_path / "cars.keras", models=tmp_path)
+    assert yaml.safe_load(shown.stdout)["task"] == "tabular-regression"
+    assert [p.name for p in tmp_path.iterdir()] == ["cars.keras"]
+
+
+def test_add_without_a_network_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    done = run("add", "mobilenet", models=tmp_path, code=1, KERAS_HOME=str(tmp_path / "keras"))
+    assert "cannot be downloaded" in done.stderr
+    assert not (tmp_path / "mobilenet").exists()
+
+
+def test_add_of_an_unknown_architecture_lists_those_there_are(tmp_path: Path) -> None:
+    assert "ResNet50" in run("add", "lenet", models=tmp_path, code=1).stderr

@@ -1,0 +1,208 @@
+"""Bodies: sizes, spooling, slow and broken clients."""
+
+from __future__ import annotations
+
+import io
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from tests.support import ROOT, ServerProcess, picture, serving
+
+LIMIT = 2_000_000
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("uploads-test")
+    models = folder / "models"
+    models.mkdir()
+    (models / "cats-dogs").symlink_to(ROOT / "models" / "cats-dogs")
+    (models / "mpg").symlink_to(ROOT / "models" / "mpg")
+    with serving(models, folder, max_body_mb=LIMIT / 1e6, request_timeout_s=2) as server:
+        yield server
+
+
+def _padded(size: int) -> bytes:
+    """A readable JPEG of exactly `size` bytes: readers stop at its end marker."""
+    data = picture()
+    return data + bytes(size - len(data))
+
+
+def _chunks(data: bytes) -> Iterator[bytes]:
+    for start in range(0, len(data), 65536):
+        yield data[start : start + 65536]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(("size", "status"), [(LIMIT, 200), (LIMIT + 1, 413), (3 * LIMIT, 413)])
+def test_raw_bodies_at_the_limit(
+    server: ServerProcess, size: int, status: int, chunked: bool
+) -> None:
+    body = _padded(size)
+    answer = server.post("/api/cats-dogs", content=_chunks(body) if chunked else body)
+    assert answer.status_code == status
+    if status == 413:
+        assert answer.json()["error"]["code"] == "too_large"
+        assert "2 MB" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(("size", "status"), [(LIMIT, 422), (LIMIT + 1, 413)])
+def test_json_bodies_at_the_limit(
+    server: ServerProcess, size: int, status: int, chunked: bool
+) -> None:
+    body = b'{"x": "' + b"a" * (size - 9) + b'"}'
+    assert len(body) == size
+    answer = server.post(
+        "/api/mpg",
+        content=_chunks(body) if chunked else body,
+        headers={"Content-Type": "application/json"},
+    )
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize(("over", "status"), [(0, 200), (1, 413)])
+def test_multipart_bodies_at_the_limit(server: ServerProcess, over: int, status: int) -> None:
+    boundary = "b" * 32
+    head = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+    ).encode()
+    tail = f"\r\n--{boundary}--\r\n".encode()
+    body = head + _padded(LIMIT + over - len(head) - len(tail)) + tail
+    assert len(body) == LIMIT + over
+    answer = server.post(
+        "/api/cats-dogs",
+        content=body,
+        headers={"Content-Type": f"multipart/form-data; boundary={boundary}"},
+    )
+    assert answer.status_code == status
+
+
+def _open_uploads(server: ServerProcess) -> list[int]:
+    """Sizes of the open files of the server that lie in its uploads folder, unlinked or not."""
+    sizes = []
+    for fd in Path(f"/proc/{server.process.pid}/fd").iterdir():
+        try:
+            if str(fd.readlink()).startswith(str(server.uploads.resolve())):
+                sizes.append(fd.stat().st_size)
+        except OSError:
+            continue
+    return sizes
+
+
+def _send_part(server: ServerProcess, size: int) -> socket.socket:
+    """A request that announces 1.5 MB and stops after `size` bytes."""
+    connection = socket.create_connection(("127.0.0.1", server.port))
+    head = "POST /api/cats-dogs HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
+    connection.sendall(f"{head}Content-Length: 1500000\r\n\r\n".encode() + bytes(size))
+    return connection
+
+
+def test_large_uploads_spool_to_files_without_a_name(server: ServerProcess) -> None:
+    small = _send_part(server, 400_000)
+    time.sleep(0.5)
+    assert _open_uploads(server) == []
+    large = _send_part(server, 900_000)
+    until = time.monotonic() + 10
+    while not any(size > 500_000 for size in _open_uploads(server)):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert list(server.uploads.iterdir()) == []
+    small.close()
+    large.close()
+    until = time.monotonic() + 10
+    while _open_uploads(server):
+        assert time.monotonic() < until, "the spool outlived its client"
+        time.sleep(0.01)
+
+
+def test_kill_leaves_no_upload_behind(tmp_path: Path) -> None:
+    with serving(ROOT / "models", tmp_path) as server:
+        connection = _send_part(server, 1_400_000)
+        until = time.monotonic() + 10
+        while not _open_uploads(server):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        server.process.kill()
+        server.process.wait(30)
+        assert list(server.uploads.iterdir()) == []
+        connection.close()
+
+
+def test_spooled_and_small_uploads_answer_the_same(server: ServerProcess) -> None:
+    rng = np.random.default_rng(1)
+    noise = Image.fromarray(rng.integers(0, 256, (700, 600, 3), np.uint8))
+    out = io.BytesIO()
+    noise.save(out, "PNG")
+    assert out.tell() > 500_000
+    answers = [
+        server.post("/api/cats-dogs", content=out.getvalue()),
+        server.post("/api/cats-dogs", files={"image": out.getvalue()}),
+        server.post("/api/cats-dogs", files={"file": ("x.txt", out.getvalue(), "text/plain")}),
+    ]
+    assert [a.status_code for a in answers] == [200] * 3
+    assert len({str(a.json()["predictions"]) for a in answers}) == 1
+
+
+def test_a_slow_body_is_cut_at_the_deadline(server: ServerProcess) -> None:
+    connection = _send_part(server, 10)
+    connection.settimeout(20)
+    started = time.monotonic()
+    answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 504 ")
+    assert b"deadline_exceeded" in answer
+    assert time.monotonic() - started >= 1.9
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "words"),
+    [
+        (b"nonsense\r\n\r\n", b"not an HTTP request"),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", b"Transfer-Encoding"),
+        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", b"Content-Length"),
+        (b"POST / HTTP/1.1\r\nContent-Length: ten\r\n\r\n", b"ten"),
+    ],
+)
+def test_what_is_not_http_gets_400_in_json(
+    server: ServerProcess, request_bytes: bytes, words: bytes
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(request_bytes)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"bad_request"' in answer
+    assert words in answer
+
+
+def test_a_refused_body_does_not_break_the_connection(server: ServerProcess) -> None:
+    with httpx.Client(base_url=server.url, timeout=20) as client:
+        assert client.post("/api/cats-dogs", content=_padded(LIMIT + 1)).status_code == 413
+        assert client.post("/api/nothing", content=_padded(LIMIT)).status_code == 404
+        assert client.post("/api/cats-dogs", content=_padded(100_000)).status_code == 200
+
+
+def test_expect_100_continue_is_refused_before_the_body_is_sent(server: ServerProcess) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(
+            b"POST /api/cats-dogs HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+            + f"Content-Length: {LIMIT + 1}\r\n\r\n".encode()
+        )
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+def test_many_refused_uploads_cost_no_memory(server: ServerProcess) -> None:
+    server.post("/api/cats-dogs", content=_padded(LIMIT))
+    before = psutil.Process(server.process.pid).memory_info().rss
+    for _ in range(20):
+        assert server.post("/api/cats-dogs", content=bytes(3 * LIMIT)).status_code == 413
+    assert server.rss - before < 20_000_000

@@ -1,0 +1,121 @@
+"""A real server process on a free port, and small real models to serve."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "tests" / "data"
+START_TIMEOUT_S = 120
+
+
+class ServerProcess:
+    """`python -m app serve`, as an operator starts it."""
+
+    def __init__(self, models: Path, uploads: Path, **settings: object) -> None:
+        self.uploads = uploads
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop()
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("KERAPORT_")}
+        environ |= {
+            "KERAPORT_PORT": "0",
+            "KERAPORT_MODELS_DIR": str(models),
+            "KERAPORT_UPLOADS_DIR": str(uploads),
+            "PYTHONWARNINGS": "default",
+        }
+        environ |= {f"KERAPORT_{k.upper()}": str(v) for k, v in settings.items()}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "app", "serve"],
+            cwd=ROOT,
+            env=environ,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+        self.url = self._await_url()
+        self.port = int(self.url.rpartition(":")[2])
+
+    def _await_url(self) -> str:
+        until = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < until:
+            found = re.search(r"^Keraport \S+ on (http://\S+),", self.log(), re.MULTILINE)
+            if found:
+                return found[1]
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise AssertionError(f"the server did not start:\n{self.log()}")
+
+    def log(self) -> str:
+        """What the server has printed so far."""
+        return os.pread(self._log.fileno(), 10_000_000, 0).decode(errors="replace")
+
+    def await_ready(self) -> ServerProcess:
+        until = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < until:
+            if httpx.get(f"{self.url}/readyz").status_code == 200:
+                return self
+            time.sleep(0.05)
+        raise AssertionError(f"the server did not become ready:\n{self.log()}")
+
+    def post(self, path: str, **kwargs: Any) -> httpx.Response:
+        return httpx.post(self.url + path, timeout=60, **kwargs)
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(self.url + path, timeout=60)
+
+    @property
+    def rss(self) -> int:
+        """Resident memory in bytes."""
+        return int(psutil.Process(self.process.pid).memory_info().rss)
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> None:
+        """End it whatever it does, and free what it holds here."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(30)
+        self._log.close()
+
+
+@contextmanager
+def serving(models: Path, tmp_path: Path, **settings: object) -> Iterator[ServerProcess]:
+    """A server over `models`, ready; its log is printed when the block fails."""
+    uploads = tmp_path / "uploads"
+    uploads.mkdir(exist_ok=True)
+    server = ServerProcess(models, uploads, **settings)
+    try:
+        yield server.await_ready()
+    except BaseException:
+        print(f"--- log of the server ---\n{server.log()}")
+        raise
+    finally:
+        server.stop()
+
+
+def picture(
+    seed: int = 0, size: tuple[int, int] = (320, 240), format: str = "JPEG", mode: str = "RGB"
+) -> bytes:
+    """A picture with smooth content, the same for the same seed. size: (width, height)."""
+    rng = np.random.default_rng(seed)
+    channels = len(Image.new(mode, (1, 1)).getbands())
+    small = rng.integers(0, 256, (12, 16, channels), np.uint8).squeeze()
+    out = io.BytesIO()
+    Image.fromarray(small, mode).resize(size, Image.Resampling.BICUBIC).save(out, format)
+    return out.getvalue()

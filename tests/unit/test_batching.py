@@ -1,0 +1,314 @@
+"""The queue and the batches, with plain functions in place of a model."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import gevent
+import numpy as np
+import pytest
+
+from app.errors import (
+    ClientDisconnected,
+    DeadlineExceeded,
+    InvalidInput,
+    ModelUnavailable,
+    NonFiniteOutput,
+)
+from app.serving.batching import Array, Batcher, Call
+
+
+class Model:
+    """Doubles its input, notes the rows of each batch, and can be held up."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.started = threading.Event()
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        self.started.set()
+        self.gate.wait(10)
+        (rows,) = inputs
+        self.batches.append(len(rows))
+        if (rows == 666).any():
+            raise InvalidInput("666 is not a number here")
+        return [np.where(rows == -1, np.nan, rows * 2)]
+
+
+class _CountedWake:
+    """gevent's watcher, and how often it was told to wake the hub."""
+
+    def __init__(self, watcher: Any) -> None:
+        self._watcher = watcher
+        self.sends = 0
+
+    def send(self) -> None:
+        self.sends += 1
+        self._watcher.send()
+
+
+Make = Callable[..., Batcher]
+
+
+@pytest.fixture
+def model() -> Model:
+    return Model()
+
+
+@pytest.fixture
+def make(model: Model) -> Iterator[Make]:
+    made: list[Batcher] = []
+
+    def make(**options: Any) -> Batcher:
+        made.append(Batcher(model.run, name="m", **{"max_batch_size": 4, **options}))
+        return made[-1]
+
+    yield make
+    model.gate.set()
+    for batcher in made:
+        batcher.close()
+
+
+def rows(*values: float) -> list[Array]:
+    return [np.array(values, np.float32)]
+
+
+def call(seconds: float = 10) -> Call:
+    return Call(time.monotonic() + seconds)
+
+
+def ask(batcher: Batcher, inputs: list[Array], each: Call | None = None) -> Any:
+    """The result as a list, or the error."""
+    each = each or call()
+    try:
+        return batcher.submit(inputs, each).wait(each)[0].tolist()
+    except Exception as error:
+        return error
+
+
+def held(batcher: Batcher, model: Model) -> gevent.Greenlet[..., Any]:
+    """Keeps the model busy with a first batch, so that what follows has to queue."""
+    model.gate.clear()
+    model.started.clear()
+    first = gevent.spawn(ask, batcher, rows(100))
+    while not model.started.is_set():
+        gevent.sleep(0.001)
+    return first
+
+
+def test_all_that_wait_run_together_and_everybody_gets_his_own(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    others = [gevent.spawn(ask, batcher, rows(i)) for i in range(6)]
+    gevent.sleep(0.05)
+    assert batcher.depth == 6
+    model.gate.set()
+    gevent.joinall([first, *others])
+    assert first.value == [200]
+    assert [g.value for g in others] == [[0], [2], [4], [6], [8], [10]]
+    assert model.batches == [1, 4, 2]
+
+
+def test_rows_are_counted_not_requests(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    jobs = [rows(1, 2, 3), rows(4, 5), rows(6)]
+    others = [gevent.spawn(ask, batcher, job) for job in jobs]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.joinall([first, *others])
+    assert [g.value for g in others] == [[2, 4, 6], [8, 10], [12]]
+    # 3 + 2 rows do not fit into 4, 3 + 1 do.
+    assert model.batches == [1, 4, 2]
+
+
+def test_only_rows_of_one_shape_share_a_batch(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    wide = [np.ones((1, 3), np.float32)]
+    others = [gevent.spawn(ask, batcher, job) for job in (rows(1), wide, rows(2), wide)]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.joinall([first, *others])
+    assert [g.value for g in others] == [[2], [[2, 2, 2]], [4], [[2, 2, 2]]]
+    assert model.batches == [1, 2, 2]
+
+
+def test_a_model_without_a_batch_dimension_runs_each_alone(make: Make, model: Model) -> None:
+    batcher = make(batchable=False)
+    first = held(batcher, model)
+    others = [gevent.spawn(ask, batcher, rows(i)) for i in range(3)]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.joinall([first, *others])
+    assert model.batches == [1, 1, 1, 1]
+
+
+def test_one_bad_item_spoils_nobody_elses(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    others = [gevent.spawn(ask, batcher, rows(v)) for v in (1, 666, -1, 3)]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.joinall([first, *others])
+    good, bad, nan, also_good = (g.value for g in others)
+    assert (good, also_good) == ([2], [6])
+    assert isinstance(bad, InvalidInput)
+    assert isinstance(nan, NonFiniteOutput)
+
+
+def test_nan_among_finite_neighbours(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    others = [gevent.spawn(ask, batcher, rows(v)) for v in (1, -1, 3)]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.joinall([first, *others])
+    assert [type(g.value) for g in others] == [list, NonFiniteOutput, list]
+    assert model.batches == [1, 3], "finite neighbours need no second run"
+
+
+def test_a_cancelled_call_leaves_the_queue(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    gone = call()
+    other = gevent.spawn(ask, batcher, rows(1), gone)
+    gevent.sleep(0.05)
+    assert batcher.depth == 1
+    gevent.get_hub().loop.run_callback(gone.cancel, ClientDisconnected("gone"))
+    other.join(5)
+    assert isinstance(other.value, ClientDisconnected)
+    assert batcher.depth == 0
+    model.gate.set()
+    first.join()
+    assert model.batches == [1]
+
+
+def test_a_call_cancelled_before_it_submits_never_queues(make: Make, model: Model) -> None:
+    gone = call()
+    gone.cancel(ClientDisconnected("gone"))
+    assert isinstance(ask(make(), rows(1), gone), ClientDisconnected)
+    assert model.batches == []
+
+
+def test_a_call_cancelled_while_it_runs_gets_its_error_at_once(make: Make, model: Model) -> None:
+    batcher = make()
+    model.gate.clear()
+    gone = call()
+    running = gevent.spawn(ask, batcher, rows(1), gone)
+    while not model.started.is_set():
+        gevent.sleep(0.001)
+    gevent.get_hub().loop.run_callback(gone.cancel, ClientDisconnected("gone"))
+    running.join(5)
+    assert isinstance(running.value, ClientDisconnected)
+    model.gate.set()
+    assert ask(batcher, rows(4)) == [8], "the late result goes nowhere"
+
+
+def test_the_deadline_takes_a_job_out_of_the_queue(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    hasty = gevent.spawn(ask, batcher, rows(1), call(0.05))
+    patient = gevent.spawn(ask, batcher, rows(2), call(10))
+    hasty.join(5)
+    assert isinstance(hasty.value, DeadlineExceeded)
+    assert batcher.depth == 1
+    model.gate.set()
+    gevent.joinall([first, patient])
+    assert patient.value == [4]
+    assert model.batches == [1, 1]
+
+
+def test_a_deadline_in_the_past_is_refused(make: Make, model: Model) -> None:
+    assert isinstance(ask(make(), rows(1), call(-1)), DeadlineExceeded)
+    assert model.batches == []
+
+
+def test_a_killed_greenlet_leaves_the_queue(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    other = gevent.spawn(ask, batcher, rows(1))
+    gevent.sleep(0.05)
+    other.kill()
+    assert batcher.depth == 0
+    model.gate.set()
+    first.join()
+    assert first.value == [200]
+
+
+def test_max_delay_waits_for_company_but_not_when_the_batch_is_full(
+    make: Make, model: Model
+) -> None:
+    batcher = make(max_delay_s=0.3)
+    started = time.monotonic()
+    waiting = [gevent.spawn(ask, batcher, rows(i)) for i in range(3)]
+    gevent.joinall(waiting)
+    assert model.batches == [3]
+    assert time.monotonic() - started >= 0.3
+    model.batches.clear()
+    late = make(max_delay_s=60)
+    waiting = [gevent.spawn(ask, late, rows(i)) for i in range(4)]
+    gevent.joinall(waiting, timeout=10)
+    assert model.batches == [4]
+
+
+def test_the_hub_is_woken_once_a_batch(
+    make: Make, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batcher = make(max_batch_size=64)
+    first = held(batcher, model)
+    wake = _CountedWake(batcher._wake)
+    monkeypatch.setattr(batcher, "_wake", wake)
+    others = [gevent.spawn(ask, batcher, rows(i)) for i in range(50)]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.joinall([first, *others])
+    assert model.batches == [1, 50]
+    assert wake.sends == 2
+
+
+def test_close_finishes_what_waits_and_takes_no_more(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    other = gevent.spawn(ask, batcher, rows(1))
+    gevent.sleep(0.05)
+    closing = gevent.get_hub().threadpool.spawn(batcher.close)
+    gevent.sleep(0.05)
+    assert isinstance(ask(batcher, rows(2)), ModelUnavailable)
+    model.gate.set()
+    gevent.joinall([first, other], timeout=5)
+    closing.get(timeout=5)
+    assert other.value == [2]
+
+
+def test_outputs_that_do_not_follow_the_batch_are_computed_one_by_one(make: Make) -> None:
+    def run(inputs: Sequence[Array]) -> list[Array]:
+        return [np.array([inputs[0].sum()])]
+
+    gate = threading.Event()
+
+    def gated(inputs: Sequence[Array]) -> list[Array]:
+        gate.wait(10)
+        return run(inputs)
+
+    batcher = Batcher(gated, name="sum", max_batch_size=8)
+    jobs = [gevent.spawn(ask, batcher, rows(v)) for v in (1, 2, 3)]
+    gevent.sleep(0.05)
+    gate.set()
+    gevent.joinall(jobs)
+    assert [g.value for g in jobs] == [[1], [2], [3]]
+    batcher.close()
+
+
+def test_a_thousand_requests_over_many_batches_are_all_right(make: Make, model: Model) -> None:
+    batcher = make(max_batch_size=32)
+    jobs = [gevent.spawn(ask, batcher, rows(i + 0.5)) for i in range(1000)]
+    gevent.joinall(jobs)
+    assert [g.value for g in jobs] == [[2 * i + 1] for i in range(1000)]
+    assert max(model.batches) <= 32
+    assert sum(model.batches) == 1000
