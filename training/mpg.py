@@ -137,11 +137,28 @@ def card(cars: Array, metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 @click.command()
-@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("models/mpg"))
-@click.option("--epochs", default=150, show_default=True)
+@click.option(
+    "--data",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="CSV file with one car a line.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("models/mpg"),
+    show_default=True,
+    help="Folder to write model.keras and model.yaml into.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    default=150,
+    show_default=True,
+    help="Passes over the training cars, for each network of the ensemble.",
+)
 def main(data: Path, out: Path, epochs: int) -> None:
-    """Train on the CSV file DATA and write model.keras and model.yaml into OUT."""
+    """Train the miles-per-gallon model and write it with its card."""
     cars, mpg = read_cars(data)
     aside = held_out(cars)
     console.print(f"{(~aside).sum()} cars to train on, {aside.sum()} held back")
