@@ -2,8 +2,10 @@
 
 Two worlds meet here. Requests are greenlets of the gevent hub, all in one native thread; each
 model runs in a native thread of its own, since TensorFlow blocks without knowing gevent. The hub
-puts jobs into the queue under a lock; the thread takes them, runs them and wakes the hub once a
-batch (`loop.async_()` is gevent's only thread-safe call), where the waiting greenlets continue.
+puts jobs into the queue under a lock, all those of one turn of its loop at once: waking the thread
+for each would cost more than a small model does, and give it batches of one. The thread takes them,
+runs them and wakes the hub once a batch (`loop.async_()` is gevent's only thread-safe call), where
+the waiting greenlets continue.
 """
 
 from __future__ import annotations
@@ -135,6 +137,7 @@ class Batcher:
         self.max_batch_size = max_batch_size
         self._max_delay = max_delay_s
         self._batchable = batchable
+        self._arrived: list[Job] = []  # in this turn of the hub's loop
         self._queue: deque[Job] = deque()
         self._ready = threading.Condition(threading.Lock())
         self._finished: deque[tuple[Job, list[Array] | Exception]] = deque()
@@ -158,25 +161,38 @@ class Batcher:
         with self._ready:
             if self._closed:
                 raise ModelUnavailable(f"the model {self._name!r} is being unloaded")
-            self._queue.append(job)
-            self._ready.notify()
+            self._arrived.append(job)
+            arrived = len(self._arrived)
+        if arrived == 1:
+            # Runs once every request that has come by now is read, before the hub sleeps.
+            get_hub().loop.run_callback(self._enqueue)
+        elif arrived >= self.max_batch_size:
+            self._enqueue()
         return job
+
+    def _enqueue(self) -> None:
+        with self._ready:
+            self._queue.extend(self._arrived)
+            self._arrived.clear()
+            self._ready.notify()
 
     def forget(self, job: Job) -> None:
         """Take a job that nobody waits for any more out of the queue, if it is still there."""
         with self._ready, suppress(ValueError):  # it is running, or done
-            self._queue.remove(job)
+            (self._arrived if job in self._arrived else self._queue).remove(job)
 
     @property
     def depth(self) -> int:
         """Jobs that wait."""
-        return len(self._queue)
+        return len(self._arrived) + len(self._queue)
 
     def close(self) -> None:
         """Take no more jobs, finish those that wait, end the thread. Call from a native thread or
         once the hub has stopped: it blocks until the last batch is done."""
         with self._ready:
             self._closed = True
+            self._queue.extend(self._arrived)
+            self._arrived.clear()
             self._ready.notify()
         self._thread.join()
 

@@ -7,8 +7,10 @@ ignored costs its author an afternoon.
 
 from __future__ import annotations
 
+import json
 import re
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -20,6 +22,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from app.errors import CardError
 from app.serving.signature import Scale, Signature
@@ -32,28 +35,33 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 RESERVED_NAMES = frozenset({"models"})
 # A model with more columns than a form can hold is better asked with plain lists.
 MAX_INFERRED_FIELDS = 64
+# How pydantic begins what it says of a wrong value, and what it calls the types of a union.
+_SHOULD_BE = "Input should be "
+_TYPE_NAME = re.compile(r"int|float|str|constrained-\w+|[\w-]*\[.*\]")
 
 Task = Literal["image-classification", "tabular-regression", "tabular-classification", "tensor"]
-Value = bool | int | float | str
+Value = int | float | str
 Side = Annotated[int, Field(gt=0, le=4096)]
 
 
 def _text(value: Any) -> Any:
-    """Labels may be written as bare numbers in YAML: `labels: [0, 1, 2]`."""
+    """Texts may be written as bare numbers in YAML: `labels: [0, 1, 2]`, `title: 2048`."""
     return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
-Label = Annotated[str, BeforeValidator(_text)]
+Text = Annotated[str, BeforeValidator(_text)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Strict: `top: true` is no 1.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class ImageInput(_Part):
     """How a picture becomes the model's input. `size` is [height, width], as in Keras."""
 
-    size: tuple[Side, Side] | None = None
+    # YAML has lists, no tuples.
+    size: Annotated[tuple[Side, Side], Field(strict=False)] | None = None
     color: Literal["rgb", "grey"] | None = None
     scale: Scale = "none"
     resize: Literal["stretch", "crop", "pad"] = "stretch"
@@ -65,14 +73,14 @@ class FieldSpec(_Part):
     `choices` is a list of values, or a mapping of the value that the model gets to its label.
     """
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1), BeforeValidator(_text)]
     type: Literal["number", "integer", "text"] = "number"
     min: float | None = None
     max: float | None = None
-    unit: str | None = None
+    unit: Text | None = None
     example: Value | None = None
-    help: str | None = None
-    choices: list[Value] | dict[Value, str] | None = None
+    help: Text | None = None
+    choices: list[Value] | dict[Value, Text] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> FieldSpec:
@@ -80,14 +88,28 @@ class FieldSpec(_Part):
             raise ValueError(f"min {self.min:g} is above max {self.max:g}")
         if self.choices is not None and not self.choices:
             raise ValueError("choices is empty")
+        limited = self.min is not None or self.max is not None
+        if limited and (self.type == "text" or self.choices is not None):
+            raise ValueError("min and max go with numbers only, not with texts or choices")
+        said = [name for names in self._names() for name in names]
+        twice = sorted({name for name in said if said.count(name) > 1})
+        if twice:
+            raise ValueError(f"choices: {twice[0]!r} could be more than one of them")
         return self
+
+    def _names(self) -> Iterator[set[str]]:
+        """What a client may call each choice."""
+        if isinstance(self.choices, dict):
+            yield from ({str(value), label} for value, label in self.choices.items())
+        else:
+            yield from ({str(value)} for value in self.choices or [])
 
 
 class Output(_Part):
     """What to call the answer and how to write it."""
 
-    name: str | None = None
-    unit: str | None = None
+    name: Text | None = None
+    unit: Text | None = None
     decimals: Annotated[int, Field(ge=0, le=12)] | None = None
     # For models whose last layer leaves it out ("from_logits"). Default: what the file says.
     activation: Literal["none", "softmax", "sigmoid"] | None = None
@@ -108,10 +130,10 @@ class Card(_Part):
     """Everything that `model.yaml` may say. Every key but `task` is optional."""
 
     task: Task
-    title: str | None = None
-    description: str | None = None
+    title: Text | None = None
+    description: Text | None = None
     file: str | None = None
-    labels: list[Label] | str | None = None
+    labels: list[Text] | str | None = None
     input: ImageInput = ImageInput()
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     top: Annotated[int, Field(ge=1, le=1000)] = 5
@@ -130,6 +152,40 @@ class Card(_Part):
         return self
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without its traps: `no`, `on`, dates, `12:30` and `007` are texts, as they look, and a
+    key that is there twice is an error."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """The mapping, its keys all different."""
+        keys: set[object] = set()
+        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else []:
+            key = (key_node.tag, str(key_node.value))
+            if key in keys:
+                problem = f"the key {key_node.value!r} is there twice"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
+            keys.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
+    (
+        "float",
+        r"(?:[-+]?[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+][0-9]+)?|[-+]?\.(?:inf|Inf|INF)"
+        r"|\.(?:nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("merge", r"<<", "<"),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), list(_first)
+    )
+
+
 def read_card(folder: Path) -> Card | None:
     """The card in `folder`, its labels read in; None where there is no `model.yaml`.
 
@@ -139,8 +195,12 @@ def read_card(folder: Path) -> Card | None:
     if not path.is_file():
         return None
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raw = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise CardError(f"{CARD_FILE} cannot be read: {error.problem}{where}") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise CardError(f"{CARD_FILE} cannot be read: {_one_line(error)}") from None
     if not isinstance(raw, dict):
         raise CardError(f"{CARD_FILE} must be a mapping with at least the key 'task'")
@@ -157,10 +217,10 @@ def _read_labels(folder: Path, card: Card) -> list[str] | str | None:
     path = folder / (card.labels or LABELS_FILE)
     if card.labels is None and not path.is_file():
         return None
-    if path.resolve().parent != folder.resolve():
+    if not _inside(card.labels or LABELS_FILE):
         raise CardError(f"{CARD_FILE}: labels: {card.labels!r} is not a file of this folder")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise CardError(
             f"{CARD_FILE}: labels: expected a list, 'imagenet' or a text file of this folder "
@@ -169,18 +229,61 @@ def _read_labels(folder: Path, card: Card) -> list[str] | str | None:
     return [line.strip() for line in lines if line.strip()]
 
 
+def _inside(name: str) -> bool:
+    """Whether a card may name this file: below its folder, as written. What a link in the folder
+    points to is its owner's business; Kubernetes mounts every file as a link."""
+    path = PurePosixPath(name)
+    return path.parts != () and not path.is_absolute() and ".." not in path.parts
+
+
 def _problems(error: ValidationError) -> list[str]:
-    problems = []
+    """Every problem once. A value that may be of several types fails for each of them: that is
+    one problem, at the deepest place that was reached."""
+    found: dict[str, list[ErrorDetails]] = {}
     for e in error.errors():
-        where = ".".join(str(p) for p in e["loc"] if p not in ("int", "list[str]", "str"))
-        if e["type"] == "extra_forbidden":
-            problems.append(f"unknown key {where!r}")
-        elif e["type"] == "missing":
-            problems.append(f"the key {where!r} is missing")
-        else:
-            text = e["msg"].removeprefix("Value error, ")
-            problems.append(f"{where}: {text}" if where else text)
-    return problems
+        found.setdefault(_where(e["loc"]), []).append(e)
+    return [
+        _problem(where, errors)
+        for where, errors in found.items()
+        if not any(other.startswith((f"{where}.", f"{where}[")) for other in found)
+    ]
+
+
+def _where(loc: tuple[int | str, ...]) -> str:
+    """A path such as `fields[2].min`."""
+    where = ""
+    for part in loc:
+        if isinstance(part, int):
+            where += f"[{part}]"
+        elif not _TYPE_NAME.fullmatch(part):
+            where += f".{part}" if where else part
+    return where
+
+
+def _problem(where: str, errors: list[ErrorDetails]) -> str:
+    first = errors[0]
+    if first["type"] in ("extra_forbidden", "invalid_key"):
+        parent = _where(first["loc"][:-1])
+        return f"unknown key '{parent}{parent and '.'}{first['loc'][-1]}'"
+    if first["type"] == "missing":
+        return f"the key {where!r} is missing"
+    if first["type"] == "value_error":
+        text = first["msg"].removeprefix("Value error, ")
+        return f"{where}: {text}" if where else text
+    if not first["msg"].startswith(_SHOULD_BE):
+        return f"{where}: {first['msg']}"
+    wanted = " or ".join(dict.fromkeys(_wanted(e["msg"]) for e in errors))
+    given = json.dumps(first["input"], ensure_ascii=False, default=str)
+    return f"{where}: expected {wanted}, found {given[:100]}"
+
+
+def _wanted(message: str) -> str:
+    """Pydantic's words without the Python in them."""
+    text = message.removeprefix(_SHOULD_BE).partition(", unable")[0]
+    text = re.sub(r"a valid dictionary( or instance of \w+)?", "a mapping", text)
+    text = re.sub(r"a valid (list|tuple)", "a list", text).replace("a valid string", "a text")
+    text = text.replace("a valid integer", "a whole number")
+    return text.replace("a valid boolean", "true or false").replace("a valid ", "a ")
 
 
 def _one_line(error: object) -> str:
@@ -191,7 +294,7 @@ def find_model(folder: Path, card: Card | None) -> Path:
     """The model in `folder`: a file, or the directory of a SavedModel. Raises CardError."""
     if card is not None and card.file is not None:
         path = folder / card.file
-        if not path.resolve().is_relative_to(folder.resolve()):
+        if not _inside(card.file):
             raise CardError(f"{CARD_FILE}: file: {card.file!r} is outside this folder")
         if not path.exists():
             raise CardError(f"{CARD_FILE}: file: there is no {card.file!r} in this folder")
@@ -205,10 +308,10 @@ def find_model(folder: Path, card: Card | None) -> Path:
         if (p.is_file() and p.suffix.lower() in MODEL_SUFFIXES) or (p / "saved_model.pb").is_file()
     ]
     if len(found) > 1:
-        names = " and ".join(p.name for p in found)
-        raise CardError(f"{names} are both models: name one with 'file:' in {CARD_FILE}")
+        names = ", ".join(p.name for p in found)
+        raise CardError(f"several models ({names}): name one with 'file:' in {CARD_FILE}")
     if not found:
-        held = ", ".join(p.name for p in entries) or "nothing"
+        held = ", ".join(p.name for p in entries[:10]) or "nothing"
         raise CardError(
             "no model in this folder: expected one .keras, .h5 or .hdf5 file or a SavedModel "
             f"directory, found {held}"
@@ -222,10 +325,11 @@ def infer_card(signature: Signature) -> Card:
     Pictures are fed as 0..1 unless the model rescales them itself; both are the common case and
     a guess, which `python -m app card` writes down for the author to correct.
     """
+    if len(signature.inputs) != 1 or len(signature.outputs) != 1:
+        return Card(task="tensor")
     first, out = signature.inputs[0], signature.outputs[0]
-    single = len(signature.inputs) == 1 and len(signature.outputs) == 1
     classes = _last(out.shape) if out.shape is not None and len(out.shape) == 2 else None
-    if single and classes and first.shape is not None and signature.activation is not None:
+    if classes and first.shape is not None and signature.activation is not None:
         shape = first.row_shape
         if len(shape) == 3 and shape[2] in (1, 3) and first.dtype in ("float32", "uint8"):
             return Card(
@@ -233,7 +337,8 @@ def infer_card(signature: Signature) -> Card:
                 input=ImageInput(scale="none" if signature.rescales else "0..1"),
             )
         columns = _last(shape)
-        if len(shape) == 1 and columns and columns <= MAX_INFERRED_FIELDS:
+        numbers = first.dtype.startswith(("float", "int", "uint"))
+        if numbers and len(shape) == 1 and columns and columns <= MAX_INFERRED_FIELDS:
             return Card(
                 task=(
                     "tabular-classification"
@@ -251,6 +356,6 @@ def _last(shape: tuple[int | None, ...]) -> int | None:
 
 def dump_card(card: Card) -> str:
     """The card as YAML, only what differs from the defaults (and always the task)."""
-    data = card.model_dump(mode="json", exclude_defaults=True)
+    data = card.model_dump(exclude_defaults=True)
     text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
     return text

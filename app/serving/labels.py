@@ -20,7 +20,7 @@ def imagenet_labels() -> list[str]:
     home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
     try:
         index = json.loads((home / INDEX_FILE).read_text(encoding="utf-8"))
-        return [index[str(i)][1] for i in range(1000)]
+        return [index[str(i)][1].replace("_", " ") for i in range(1000)]
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise CardError(
             f"labels: imagenet: {home / INDEX_FILE} cannot be read ({type(error).__name__}): "

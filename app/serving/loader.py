@@ -1,26 +1,58 @@
 """The process that reads model files, apart from the one that serves them.
 
 A crash in native code, a leak or global state of Keras ends with this process; the server only
-ever sees finished graphs.
+ever sees finished graphs, which have run once there.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import re
+import shutil
+import signal
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from app.errors import LoadError
-from app.serving.quiet import quiet_import
+from app.serving.quiet import quiet, quiet_import
 from app.serving.signature import Converted
+
+# Far beyond what the largest model takes; a file or a custom.py that never ends must end here.
+TIMEOUT_S = 1800
+# Written by the child, beside what it converts.
+OUTPUT_FILE = "output.txt"
+_GIVING_UP = re.compile(r"Check failed|terminate called|what\(\):|Fatal")
+
+
+class _Workplace:
+    """The folder that the child is busy in, which goes when its parent is gone."""
+
+    def __init__(self) -> None:
+        self.folder: Path | None = None
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        self._sentinel = parent.sentinel
+        threading.Thread(target=self._watch, name="parent-watch", daemon=True).start()
+
+    def _watch(self) -> None:
+        """The parent may be killed while a conversion runs, which nobody would wait for."""
+        wait([self._sentinel])
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        os._exit(1)
 
 
 def _serve(pipe: Connection) -> None:
     """Runs in the child: convert whatever is asked for until the parent hangs up."""
+    # Ctrl-C reaches the whole group of processes; the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    workplace = _Workplace()
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     # Keras takes seconds to import and belongs into this process only.
@@ -32,73 +64,143 @@ def _serve(pipe: Connection) -> None:
             source, out, trusted = pipe.recv()
         except EOFError:
             return
+        workplace.folder = out
+        # What Keras unpacks on the way lies where the parent clears up, whatever happens here.
+        tempfile.tempdir = str(out)
         answer: Converted | str
-        try:
-            answer = convert(source, out, trusted=trusted)
-        except LoadError as error:
-            answer = error.message
-        except Exception as error:
-            lines = str(error).splitlines() or [""]
-            answer = f"{type(error).__name__}: {lines[0][:500]}"
+        with quiet(out / OUTPUT_FILE):
+            try:
+                answer = convert(source, out, trusted=trusted)
+                _rehearse(answer)
+            except LoadError as error:
+                answer = error.message
+            except BaseException as error:  # custom.py may even call sys.exit()
+                lines = str(error).splitlines() or [""]
+                answer = f"{type(error).__name__}: {lines[0][:500]}"
+        tempfile.tempdir = None
         pipe.send(answer)
+
+
+def _rehearse(model: Converted) -> None:
+    """Run the model once, so that what crashes in native code crashes here. Whatever TensorFlow
+    merely refuses, the server finds out by itself, on the devices that it has."""
+    from app.serving.card import Runtime
+    from app.serving.runtime import ModelSession
+
+    with suppress(Exception):
+        ModelSession(model, Runtime(max_batch_size=1)).close()
 
 
 class Loader:
     """Converts model files in a child process, which starts with the first and is kept for the
     next until `close`."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
         self._process: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
         self._closed = False
+        self._lock = threading.Lock()  # for the attributes above
+        self._busy = threading.Lock()  # held as long as a conversion takes
 
     @contextmanager
     def convert(self, source: Path, *, trusted: bool) -> Iterator[Converted]:
         """The converted model; its files are gone when the block ends. Raises LoadError."""
-        with tempfile.TemporaryDirectory(prefix="keraport-") as out:
-            pipe = self._connect()
-            try:
-                pipe.send((source.resolve(), Path(out), trusted))
-                answer = pipe.recv()
-            except (EOFError, OSError):
-                code = self._reap()
-                raise LoadError(
-                    "reading the file crashed the loader process "
-                    f"(exit code {code}): it is corrupt or needs more memory than there is"
-                ) from None
+        # Not in the way of a child that is killed while it writes there.
+        with tempfile.TemporaryDirectory(prefix="keraport-", ignore_cleanup_errors=True) as folder:
+            out = Path(folder)
+            answer = self._ask(source, out, trusted)
             if isinstance(answer, str):
                 raise LoadError(answer)
             yield answer
 
-    def _connect(self) -> Connection:
-        if self._closed:
-            raise LoadError("the server is shutting down")
-        if self._pipe is None:
-            context = multiprocessing.get_context("spawn")
-            self._pipe, child = context.Pipe()
-            self._process = context.Process(
-                target=_serve, args=(child,), name="keraport-loader", daemon=True
-            )
-            self._process.start()
-            child.close()
-        return self._pipe
+    def _ask(self, source: Path, out: Path, trusted: bool) -> Converted | str:
+        with self._busy:
+            pipe = self._connect()
+            try:
+                pipe.send((source.resolve(), out, trusted))
+                if not pipe.poll(self._timeout_s):
+                    self._end()
+                    raise LoadError(f"reading the file took more than {self._timeout_s:g} s")
+                answer: Converted | str = pipe.recv()
+            except (EOFError, OSError):
+                code = self._end(patience_s=5)
+                if self._closed:
+                    raise LoadError("the server is shutting down") from None
+                raise LoadError(_crashed(code, _last_words(out / OUTPUT_FILE), trusted)) from None
+            if trusted:
+                # Code of this model's author has run in there, and may have changed anything.
+                self._end()
+            return answer
 
-    def _reap(self) -> int | None:
-        process, self._process = self._process, None
-        pipe, self._pipe = self._pipe, None
+    def _connect(self) -> Connection:
+        with self._lock:
+            if self._closed:
+                raise LoadError("the server is shutting down")
+            if self._pipe is None:
+                context = multiprocessing.get_context("spawn")
+                self._pipe, child = context.Pipe()
+                self._process = context.Process(
+                    target=_serve, args=(child,), name="keraport-loader", daemon=True
+                )
+                self._process.start()
+                child.close()
+            return self._pipe
+
+    def _end(self, patience_s: float = 0) -> int | None:
+        """Take leave of the child, which is killed unless it ends by itself in that time; its
+        exit code. Only for whoever is busy with it: two cannot wait for one process."""
+        with self._lock:
+            process, self._process = self._process, None
+            pipe, self._pipe = self._pipe, None
         if pipe is not None:
             pipe.close()
         if process is None:
             return None
-        process.join(5)
-        if process.is_alive():
-            process.kill()
-            process.join()
+        if patience_s:
+            process.join(patience_s)
+        process.kill()
+        process.join()
         return process.exitcode
 
     def close(self) -> None:
         """End the child now, whatever it is doing. Safe from any thread, and twice."""
-        self._closed = True
-        process = self._process
-        if process is not None and process.is_alive():
-            process.terminate()
+        with self._lock:
+            self._closed = True
+            if self._process is not None:
+                self._process.kill()
+        # A conversion under way ends by that, and cleans up.
+        if self._busy.acquire(blocking=False):
+            try:
+                self._end()
+            finally:
+                self._busy.release()
+
+
+def _crashed(code: int | None, last_words: str, trusted: bool) -> str:
+    how = f"exit code {code}"
+    if code is not None and code < 0:
+        with suppress(ValueError):
+            how = signal.Signals(-code).name
+    message = f"reading the file crashed the loader process ({how})"
+    if code == -signal.SIGKILL:
+        message += ": it probably needs more memory than there is"
+    elif trusted:
+        version = ".".join(map(str, sys.version_info[:2]))
+        message += (
+            ": if the model has a Lambda layer, its bytecode was probably written by another "
+            f"Python than this one ({version}); export the model there with model.export()"
+        )
+    else:
+        message += ": it is corrupt, or does what TensorFlow cannot stand"
+    return f"{message}. Last words: {last_words}" if last_words else message
+
+
+def _last_words(path: Path) -> str:
+    """What C++ said when it gave up, if it did."""
+    try:
+        text = path.read_bytes()[-10_000:].decode(errors="replace")
+    except OSError:
+        return ""
+    told = [line.strip() for line in text.splitlines() if _GIVING_UP.search(line)]
+    return told[-1][:300] if told else ""

@@ -1,9 +1,9 @@
 """A model file becomes something that a plain TensorFlow session can run.
 
-Keras files (`.keras`, `.h5`, `.hdf5`) are read by Keras 3 or, where it refuses, by tf_keras, and
-exported; a SavedModel directory is taken as it is. Either way the result is a SavedModel, whose
-variables are then frozen into constants where that can be done. Lookup tables cannot be frozen and
-graphs over 2 GB do not fit into one protocol buffer: these stay SavedModels.
+Keras files (`.keras`, `.h5`, `.hdf5`) are read by the Keras of their age and traced; a SavedModel
+directory is taken as it is. Variables are then frozen into constants where that can be done. Lookup
+tables cannot be frozen and graphs over 2 GB do not fit into one protocol buffer: these stay, or
+become, SavedModels.
 
 All of it happens in a process of its own (`app.serving.loader`): Keras keeps global state, runs
 eagerly and executes parts of what it reads, none of which belongs into the serving process.
@@ -11,36 +11,21 @@ eagerly and executes parts of what it reads, none of which belongs into the serv
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import re
-import sys
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 import tensorflow as tf
 import tf_keras
-from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework.convert_to_constants import (
-    convert_variables_to_constants_from_session_graph as freeze_graph,
+    convert_variables_to_constants_v2 as freeze_function,
 )
 
 from app.errors import LoadError
+from app.serving import keras_config, keras_files, saved_model
 from app.serving.signature import Converted, Signature, TensorSpec
-
-CUSTOM_FILE = "custom.py"
-# Layers that carry Python bytecode or call any function by name.
-CODE_LAYERS = frozenset({"Lambda"})
-RESCALING_LAYERS = frozenset({"Rescaling", "Normalization"})
-# Protocol buffers end at 2 GiB; leave room for the graph itself.
-MAX_FROZEN_BYTES = 1_900_000_000
-# Nodes that hold state which a frozen graph would lose.
-STATEFUL_OPS = re.compile(r"VarHandleOp|Variable(V2)?$|.*Table(V2)?$|.*Table.*Handle|.*Iterator.*")
 
 
 def convert(source: Path, out: Path, *, trusted: bool) -> Converted:
@@ -50,83 +35,158 @@ def convert(source: Path, out: Path, *, trusted: bool) -> Converted:
     Raises LoadError, in words for the model's author.
     """
     if source.is_dir():
-        saved, names = source, None
-    else:
-        saved, names = out / "saved_model", _export_keras(source, out, trusted)
-    tags, signature = _read_saved_model(saved)
-    if names is not None:
-        signature = names(signature)
-    frozen = _freeze(saved, tags, signature)
-    if frozen is None:
-        return Converted(saved, signature, frozen=False, tags=tags)
-    path = out / "graph.pb"
-    path.write_bytes(frozen)
-    return Converted(path, signature, frozen=True)
-
-
-# --- Keras files -------------------------------------------------------------------------------
-
-
-def _export_keras(source: Path, out: Path, trusted: bool) -> Callable[[Signature], Signature]:
-    """Write `out/saved_model`; the function returned puts the Keras names into its signature."""
-    config, version = _inspect(source)
-    classes = set(_class_names(config))
-    if classes & CODE_LAYERS and not trusted:
+        return _convert_saved_model(source, out, trusted)
+    file = keras_files.inspect(source, out)
+    model = keras_files.read(file, source.parent, trusted=trusted)
+    try:
+        return _convert_keras(model, file, out, trusted)
+    except LoadError:
+        raise
+    except Exception as error:  # whatever a layer does when it is called
         raise LoadError(
-            "the model has a Lambda layer, which is Python code that would run on this server: "
-            "set 'trusted: true' in model.yaml if you trust the file, or replace the layer"
-        )
-    custom = _custom_objects(source.parent / CUSTOM_FILE) if trusted else {}
-    model = _load_keras(source, out, version, custom, trusted)
-    parameters = int(model.count_params())
-    if not getattr(model, "inputs", None):
+            f"the model was read, but cannot be traced: {keras_files.reason(error)}"
+        ) from None
+
+
+def _convert_saved_model(source: Path, out: Path, trusted: bool) -> Converted:
+    tags, signature = saved_model.read_signature(source)
+    frozen = saved_model.freeze(source, tags, signature, trusted=trusted)
+    if frozen is None:
+        return Converted(source, signature, frozen=False, tags=tags)
+    return Converted(_written(frozen, out), signature, frozen=True)
+
+
+def _written(graph: bytes, out: Path) -> Path:
+    path = out / "graph.pb"
+    path.write_bytes(graph)
+    return path
+
+
+# --- Keras models --------------------------------------------------------------------------------
+
+
+def _convert_keras(model: Any, file: keras_files.KerasFile, out: Path, trusted: bool) -> Converted:
+    specs = _input_specs(model)
+    _forget_state(model)
+
+    @tf.function(input_signature=specs, autograph=False)  # type: ignore[untyped-decorator]
+    def serve(*tensors: Any) -> list[Any]:
+        outputs = model(_packed(model, list(tensors)), training=False)
+        return [_dense(tensor) for tensor in tf.nest.flatten(outputs)]
+
+    traced = serve.get_concrete_function()
+    saved_model.check_reach(traced.graph.as_graph_def(), trusted=trusted)
+    inputs, outputs = _input_names(model), _output_names(model)
+    about = Signature(
+        (),
+        (),
+        activation=_activation(model),
+        parameters=int(model.count_params()),
+        rescales=bool(keras_config.class_names(file.config) & keras_config.RESCALING_LAYERS),
+    )
+    frozen = _frozen(traced, len(inputs))
+    if frozen is not None:
+        graph, feeds, fetches = frozen
+        signature = replace(about, inputs=_specs(feeds, inputs), outputs=_specs(fetches, outputs))
+        return Converted(_written(graph, out), signature, frozen=True)
+    path = out / "saved_model"
+    _export(model, file.library, serve, specs, path)
+    tags, raw = saved_model.read_signature(path)
+    signature = replace(
+        about,
+        inputs=_renamed(raw.inputs, "in", inputs),
+        outputs=_renamed(raw.outputs, "out", outputs),
+    )
+    return Converted(path, signature, frozen=False, tags=tags)
+
+
+def _input_specs(model: Any) -> list[Any]:
+    if not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
         raise LoadError(
             "the model has no fixed inputs (it is a subclass that was never built on a known "
             "shape): save it as a SavedModel with model.export() instead"
         )
-    specs = [
+    for tensor in model.inputs:
+        spec = getattr(tensor, "type_spec", None)
+        if isinstance(spec, (tf.RaggedTensorSpec, tf.SparseTensorSpec)) or (
+            getattr(tensor, "sparse", False) or getattr(tensor, "ragged", False)
+        ):
+            raise LoadError(f"the input {tensor.name!r} is a sparse or ragged tensor")
+    return [
         tf.TensorSpec(tensor.shape, tensor.dtype, name=f"in{i}")
         for i, tensor in enumerate(model.inputs)
     ]
 
-    def serve(*args: Any) -> dict[str, Any]:
-        inputs = _packed(model, list(args))
-        outputs = tf.nest.flatten(model(inputs, training=False))
-        return {f"out{i}": tensor for i, tensor in enumerate(outputs)}
 
-    target = str(out / "saved_model")
-    if isinstance(model, tf_keras.Model):
-        function = tf.function(serve, input_signature=specs)
-        tf.saved_model.save(model, target, signatures={"serving_default": function})
-    else:
-        archive = keras.export.ExportArchive()
-        archive.track(model)
-        archive.add_endpoint("serve", serve, input_signature=specs)
-        archive.write_out(target, verbose=False)
-    input_names = [_plain_name(t.name) for t in model.inputs]
-    output_names = list(getattr(model, "output_names", None) or ["output"])
-    last = model.layers[-1] if getattr(model, "layers", None) else None
-    activation = getattr(getattr(last, "activation", None), "__name__", None)
-    if activation is None and type(last).__name__ in ("Softmax", "Sigmoid"):
-        activation = type(last).__name__.lower()
+def _forget_state(model: Any) -> None:
+    """Requests are strangers to each other: no recurrent layer keeps its state between them."""
+    for layer in model._flatten_layers():
+        if getattr(layer, "stateful", False) and isinstance(
+            layer, (keras.layers.RNN, tf_keras.layers.RNN)
+        ):
+            layer.stateful = False
 
-    def named(raw: Signature) -> Signature:
-        return Signature(
-            inputs=_renamed(raw.inputs, "in", input_names),
-            outputs=_renamed(raw.outputs, "out", output_names),
-            activation=activation or "linear",
-            parameters=parameters,
-            rescales=bool(classes & RESCALING_LAYERS),
-        )
 
-    return named
+def _is_sequential(model: Any) -> bool:
+    return isinstance(model, (keras.Sequential, tf_keras.Sequential))
 
 
 def _packed(model: Any, tensors: list[Any]) -> Any:
     """The inputs in the structure that the model was built on: one tensor, a list or a dict."""
-    if isinstance(model, (keras.Sequential, tf_keras.Sequential)):
+    if _is_sequential(model):
         return tensors[0]
     return tf.nest.pack_sequence_as(model.input, tensors)
+
+
+def _dense(tensor: Any) -> Any:
+    if isinstance(tensor, tf.RaggedTensor):
+        return tensor.to_tensor()
+    return tf.sparse.to_dense(tensor) if isinstance(tensor, tf.SparseTensor) else tensor
+
+
+def _frozen(traced: Any, inputs: int) -> tuple[bytes, list[Any], list[Any]] | None:
+    """The graph with constants in place of variables, its inputs and outputs; None if it has
+    state that cannot be frozen, or is too large."""
+    if sum(w.shape.num_elements() * w.dtype.size for w in traced.variables) > (
+        saved_model.MAX_FROZEN_BYTES
+    ):
+        return None
+    try:
+        function = freeze_function(traced)
+    except Exception:  # resources that cannot become constants
+        return None
+    graph = saved_model.serialise(function.graph.as_graph_def())
+    # A table is left as an input of its own.
+    if graph is None or len(function.inputs) != inputs:
+        return None
+    return graph, function.inputs, function.outputs
+
+
+def _export(
+    model: Any, library: Any, serve: Callable[..., list[Any]], specs: list[Any], path: Path
+) -> None:
+    def endpoint(*tensors: Any) -> dict[str, Any]:
+        return {f"out{i}": tensor for i, tensor in enumerate(serve(*tensors))}
+
+    archive = library.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serve", endpoint, input_signature=specs)
+    archive.write_out(str(path))
+
+
+# --- what the model says of itself ---------------------------------------------------------------
+
+
+def _specs(tensors: list[Any], names: list[str]) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(
+            name=name,
+            node=tensor.name,
+            dtype=tensor.dtype.base_dtype.name,
+            shape=None if tensor.shape.rank is None else tuple(tensor.shape.as_list()),
+        )
+        for tensor, name in zip(tensors, names, strict=True)
+    )
 
 
 def _renamed(
@@ -136,202 +196,41 @@ def _renamed(
     return tuple(replace(by_name[f"{prefix}{i}"], name=name) for i, name in enumerate(names))
 
 
-def _plain_name(name: str) -> str:
-    return name.split(":")[0]
+def _input_names(model: Any) -> list[str]:
+    return _unique(_keys(model, "input") or [t.name.split(":")[0] for t in model.inputs])
 
 
-def _inspect(source: Path) -> tuple[dict[str, Any], str]:
-    """The model's configuration and the Keras version that wrote it, without building anything."""
-    with source.open("rb") as file:
-        head = file.read(64)
-    if head.startswith(b"version https://git-lfs"):
-        raise LoadError("this is a Git LFS pointer, not the model: run 'git lfs pull'")
-    if zipfile.is_zipfile(source):
-        return _inspect_zip(source)
-    if head.startswith(b"\x89HDF"):
-        return _inspect_hdf5(source)
-    if head.startswith(b"PK"):
-        raise LoadError("the file is truncated or corrupt: the zip archive has no end")
-    raise LoadError("not a Keras model: the file is neither HDF5 nor a Keras zip archive")
+def _output_names(model: Any) -> list[str]:
+    return _unique(_keys(model, "output") or [_producer(t).name for t in model.outputs])
 
 
-def _inspect_zip(source: Path) -> tuple[dict[str, Any], str]:
-    try:
-        with zipfile.ZipFile(source) as archive:
-            broken = archive.testzip()
-            if broken:
-                raise LoadError(f"the file is corrupt: {broken} in it fails its checksum")
-            names = archive.namelist()
-            if "config.json" not in names:
-                raise LoadError("not a Keras model: the zip archive holds no config.json")
-            config = json.loads(archive.read("config.json"))
-            metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in names else {}
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
-        raise LoadError(f"the file is truncated or corrupt: {error}") from None
-    return config, str(metadata.get("keras_version", ""))
+def _keys(model: Any, side: str) -> list[str]:
+    """The names in the dictionary that the model takes or gives, in the order of its tensors."""
+    if _is_sequential(model):
+        return []
+    structure = getattr(model, side)
+    flat = isinstance(structure, dict) and len(tf.nest.flatten(structure)) == len(structure)
+    return sorted(structure) if flat else []
 
 
-def _inspect_hdf5(source: Path) -> tuple[dict[str, Any], str]:
-    try:
-        with h5py.File(source, "r") as file:
-            raw = file.attrs.get("model_config")
-            version = file.attrs.get("keras_version", "")
-            # Reads every weight once, so that damage in the middle is found here.
-            file.visititems(
-                lambda _, item: item[()].nbytes and None if isinstance(item, h5py.Dataset) else None
-            )
-    except (OSError, RuntimeError, KeyError) as error:
-        raise LoadError(f"the file is truncated or corrupt: {error}") from None
-    if raw is None:
-        raise LoadError(
-            "weights without an architecture: the file was written by save_weights(); "
-            "save the whole model with model.save('model.keras')"
-        )
-    text = raw.decode() if isinstance(raw, bytes) else raw
-    version = version.decode() if isinstance(version, bytes) else str(version)
-    try:
-        config = json.loads(text)
-    except ValueError as error:
-        raise LoadError(f"the file is corrupt: its model_config is not JSON: {error}") from None
-    return config, version
-
-
-def _class_names(config: Any) -> Iterator[str]:
-    """Every `class_name` anywhere in a model's configuration."""
-    if isinstance(config, dict):
-        if isinstance(config.get("class_name"), str):
-            yield config["class_name"].split(">")[-1]
-        for value in config.values():
-            yield from _class_names(value)
-    elif isinstance(config, list):
-        for value in config:
-            yield from _class_names(value)
-
-
-def _custom_objects(path: Path) -> dict[str, Any]:
-    """Run `custom.py` and take every class and function that it defines."""
-    if not path.is_file():
-        return {}
-    spec = importlib.util.spec_from_file_location("custom", path)
-    if spec is None or spec.loader is None:
-        raise LoadError(f"{CUSTOM_FILE} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["custom"] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise LoadError(f"{CUSTOM_FILE} fails: {type(error).__name__}: {error}") from None
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if callable(value) and getattr(value, "__module__", None) == "custom"
-    }
-
-
-def _load_keras(
-    source: Path, out: Path, version: str, custom: dict[str, Any], trusted: bool
-) -> Any:
-    """The model, by Keras 3 or else tf_keras. Raises LoadError with what the better one said."""
-    # Both pick their reader by the suffix; old Keras wrote HDF5 under `.keras` too.
-    suffix = ".keras" if zipfile.is_zipfile(source) else ".h5"
-    if source.suffix != suffix:
-        link = out / f"model{suffix}"
-        link.symlink_to(source.resolve())
-        source = link
-    errors = []
-    for library in (keras, tf_keras):
-        try:
-            return library.models.load_model(
-                source, custom_objects=custom, compile=False, safe_mode=not trusted
-            )
-        except Exception as error:  # whatever a file can provoke
-            errors.append(error)
-    by_keras3, by_tf_keras = errors
-    better = by_tf_keras if version.startswith(("1.", "2.")) else by_keras3
-    unknown = _unknown_class(str(better))
-    if unknown:
-        raise LoadError(
-            f"the model uses the custom class {unknown!r}, which is not part of Keras: put its "
-            f"source into {CUSTOM_FILE} beside the model and set 'trusted: true' in model.yaml, "
-            "or save the model as a SavedModel with model.export()"
-        )
-    lines = [line for line in str(better).splitlines() if line.strip()] or [repr(better)]
-    raise LoadError(
-        f"Keras cannot read the file{f' (written by Keras {version})' if version else ''}: "
-        f"{type(better).__name__}: {lines[0][:500]}"
-    )
-
-
-def _unknown_class(message: str) -> str | None:
-    found = re.search(
-        r"(?:Could not locate (?:class|function|object)|Unknown (?:layer|object|activation function"
-        r"|function|initializer|regularizer|constraint)):? '?\"?([\w.>]+)",
-        message,
-    )
-    return found[1].split(">")[-1] if found else None
-
-
-# --- SavedModels -------------------------------------------------------------------------------
-
-
-def _read_saved_model(path: Path) -> tuple[tuple[str, ...], Signature]:
-    """The tags and the default signature of a SavedModel directory."""
-    proto = saved_model_pb2.SavedModel()
-    try:
-        proto.ParseFromString((path / "saved_model.pb").read_bytes())
-    except Exception as error:
-        raise LoadError(f"saved_model.pb is truncated or corrupt: {error}") from None
-    graphs = [g for g in proto.meta_graphs if "serve" in g.meta_info_def.tags] or [
-        *proto.meta_graphs
+def _unique(names: list[str]) -> list[str]:
+    """A layer that gives several outputs gives each the same name."""
+    return [
+        f"{name}_{names[:i].count(name)}" if name in names[:i] else name
+        for i, name in enumerate(names)
     ]
-    if not graphs:
-        raise LoadError("saved_model.pb holds no graph")
-    signatures = {name: s for name, s in graphs[0].signature_def.items() if s.inputs or s.outputs}
-    chosen = signatures.get("serving_default") or next(iter(signatures.values()), None)
-    if chosen is None or not chosen.outputs:
-        raise LoadError(
-            "the SavedModel has no signature: save it with signatures={'serving_default': …} or "
-            "model.export()"
-        )
-    return tuple(graphs[0].meta_info_def.tags), Signature(
-        inputs=tuple(_spec(n, info) for n, info in sorted(chosen.inputs.items())),
-        outputs=tuple(_spec(n, info) for n, info in sorted(chosen.outputs.items())),
-    )
 
 
-def _spec(name: str, info: Any) -> TensorSpec:
-    dtype = tf.dtypes.as_dtype(info.dtype)
-    shape = info.tensor_shape
-    return TensorSpec(
-        name=name,
-        node=info.name,
-        dtype=dtype.name,
-        shape=None
-        if shape.unknown_rank
-        else tuple(None if d.size < 0 else int(d.size) for d in shape.dim),
-    )
+def _producer(tensor: Any) -> Any:
+    """The layer that a symbolic tensor of Keras comes out of."""
+    return tensor._keras_history[0]
 
 
-def _freeze(path: Path, tags: tuple[str, ...], signature: Signature) -> bytes | None:
-    """The SavedModel's graph with variables as constants, serialised; None if it cannot be."""
-    size = sum(f.stat().st_size for f in path.glob("variables/variables.data*"))
-    if size > MAX_FROZEN_BYTES:
-        return None
-    graph = tf.Graph()
-    with graph.as_default(), tf.compat.v1.Session(graph=graph) as session:
-        try:
-            tf.compat.v1.saved_model.load(session, list(tags), str(path))
-        except Exception as error:
-            lines = str(error).splitlines() or [repr(error)]
-            raise LoadError(f"TensorFlow cannot load the SavedModel: {lines[0][:500]}") from None
-        try:
-            frozen = freeze_graph(
-                session, graph.as_graph_def(), [t.node.split(":")[0] for t in signature.outputs]
-            )
-        except Exception:  # resources that cannot become constants
-            return None
-    nodes = [*frozen.node, *(n for f in frozen.library.function for n in f.node_def)]
-    if any(STATEFUL_OPS.match(node.op) for node in nodes):
-        return None
-    data: bytes = frozen.SerializeToString()
-    return data
+def _activation(model: Any) -> str:
+    """How the first output is to be read: the activation of the layer it comes from."""
+    last = _producer(model.outputs[0])
+    while getattr(last, "layers", None) or hasattr(last, "layer"):
+        last = last.layers[-1] if getattr(last, "layers", None) else last.layer
+    if type(last).__name__ in ("Softmax", "Sigmoid"):
+        return type(last).__name__.lower()
+    return getattr(getattr(last, "activation", None), "__name__", None) or "linear"

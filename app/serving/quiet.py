@@ -1,4 +1,4 @@
-"""Keeps TensorFlow's start-up chatter out of the terminal and the log."""
+"""Keeps TensorFlow's chatter out of the terminal and the log."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 # What TensorFlow 2.21 prints on every import, whatever its log level says.
 _CHATTER = re.compile(
@@ -38,3 +39,29 @@ def quiet_import() -> Iterator[None]:
                     os.write(2, line)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)
+
+
+@contextmanager
+def quiet(file: Path) -> Iterator[None]:
+    """Whatever this process prints inside the block, Python or not, goes into `file`.
+
+    For a process whose only thread this is: the descriptors are those of all threads.
+    """
+    kept = [os.dup(descriptor) for descriptor in (1, 2)]
+    _flush()
+    with file.open("wb") as held:
+        for descriptor in (1, 2):
+            os.dup2(held.fileno(), descriptor)
+    try:
+        yield
+    finally:
+        _flush()
+        for descriptor, original in zip((1, 2), kept, strict=True):
+            os.dup2(original, descriptor)
+            os.close(original)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()

@@ -1,12 +1,15 @@
 """One `tf.Graph` and one `Session` per model version. The only file that runs TensorFlow.
 
-Sessions leave TensorFlow's thread pools shared by the whole process, sized once by the cores that
-are really usable: whichever models are busy divide them, and ten models have no more threads than
-one. A card's `runtime.threads` gives its model a pool of its own instead.
+TensorFlow has two thread pools. The one that divides the work inside an operation belongs to the
+whole process, and the first session sizes it: every session asks for the cores that are really
+usable, so that it does not matter which comes first. The one that runs operations side by side is
+shared as well, unless a card's `runtime.threads` gives its model one of its own of that size. Ten
+models that leave it alone have no more threads than one.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,7 +54,7 @@ class ModelSession:
             self._warm_up(model, runtime, picture)
         except (tf.errors.OpError, ValueError, KeyError, TypeError) as error:
             self._session.close()
-            raise LoadError(f"TensorFlow cannot run the model: {_first_line(error)}") from None
+            raise LoadError(f"TensorFlow cannot run the model: {first_line(error)}") from None
         except BaseException:
             self._session.close()
             raise
@@ -66,9 +69,9 @@ class ModelSession:
         try:
             return self._call(*arrays)
         except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, ValueError) as error:
-            raise InvalidInput(f"the model refuses this input: {_first_line(error)}") from None
+            raise InvalidInput(f"the model refuses this input: {first_line(error)}") from None
         except tf.errors.OpError as error:
-            raise InferenceError(f"TensorFlow: {_first_line(error)}") from None
+            raise InferenceError(f"TensorFlow: {first_line(error)}") from None
 
     def close(self) -> None:
         """Free the session and what it holds. No run may be under way."""
@@ -125,15 +128,17 @@ class ModelSession:
 
 def _config(runtime: Runtime) -> Any:
     own = runtime.threads != "auto"
-    threads = runtime.threads if own else usable_cores()
+    cores = usable_cores()
     config = tf.compat.v1.ConfigProto(
-        intra_op_parallelism_threads=threads,
-        inter_op_parallelism_threads=threads,
+        intra_op_parallelism_threads=cores,
+        inter_op_parallelism_threads=runtime.threads if own else cores,
         use_per_session_threads=own,
     )
     config.gpu_options.allow_growth = True
+    rewrite = config.graph_options.rewrite_options
+    # Most kernels for the CPU take pictures with the channels last only.
+    rewrite.cpu_layout_conversion = type(rewrite).NCHW_TO_NHWC
     if runtime.precision == "bfloat16":
-        rewrite = config.graph_options.rewrite_options
         rewrite.auto_mixed_precision_onednn_bfloat16 = type(rewrite).ON
     return config
 
@@ -164,7 +169,10 @@ def _empty(shape: tuple[int, ...], dtype: str) -> Array:
     return np.zeros(shape, tf.dtypes.as_dtype(dtype).as_numpy_dtype)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error of TensorFlow says, without the traces before it and the nodes after it."""
     message = error.message if isinstance(error, tf.errors.OpError) else str(error)
-    lines = [line for line in message.splitlines() if line.strip()]
+    # "Graph execution error: [Detected at node … Node: 'name'] reason [[nodes]]"
+    text = re.split(r"^Graph execution error:$|^Node: '.*'$", message, flags=re.MULTILINE)[-1]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[0][:500] if lines else type(error).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -287,3 +288,25 @@ def test_outputs_that_are_not_finite_are_an_error_of_their_row_only(tmp_path: Pa
                 error_of(answer, 500, "non_finite_output")
             else:
                 assert answer.status_code == 200
+
+
+def test_two_processes_share_one_port(tmp_path: Path) -> None:
+    first_uploads, second_uploads = tmp_path / "first", tmp_path / "second"
+    first_uploads.mkdir()
+    second_uploads.mkdir()
+    with serving(ROOT / "models", first_uploads, reuse_port=True) as first:
+        second = ServerProcess(ROOT / "models", second_uploads, reuse_port=True, port=first.port)
+        try:
+            assert second.port == first.port
+            until = time.monotonic() + 60
+            while "mpg ready" not in second.log():
+                assert time.monotonic() < until, second.log()
+                time.sleep(0.05)
+            # Each connection goes to one of the two; with forty, both have answered.
+            answers = [first.post("/api/mpg", json=CAR) for _ in range(40)]
+            assert {a.status_code for a in answers} == {200}
+            first.process.kill()
+            first.process.wait(30)
+            assert [second.post("/api/mpg", json=CAR).status_code for _ in range(10)] == [200] * 10
+        finally:
+            second.stop()

@@ -27,6 +27,11 @@ class Payload:
     data: bytes = b""
     files: Sequence[BinaryIO] = field(default=())
 
+    def close(self) -> None:
+        """Close the files, which frees what they spooled."""
+        for file in self.files:
+            file.close()
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -74,12 +79,29 @@ def parse_json(data: bytes) -> Any:
         raise BadRequest(f"the body is not JSON: {error}") from None
 
 
-def invalid(details: list[Detail]) -> InvalidInput:
-    """One error for all problems of a request."""
+def invalid(details: list[Detail], *, more: bool = False) -> InvalidInput:
+    """One error for all problems of a request; `more`: there may be others, unread."""
     count = len(details)
-    message = "the input has a problem" if count == 1 else f"the input has {count} problems"
+    message = f"the input has {'at least ' if more else ''}{count} problems"
     if count > MAX_DETAILS:
         message += f", of which the first {MAX_DETAILS} are listed"
     elif count == 1:
-        message = f"{details[0].field}: {details[0].problem}" if details[0].field else message
+        only = details[0]
+        message = f"{only.field}: {only.problem}"
+        if only.expected is not None:
+            message += f", expected {only.expected}"
     return InvalidInput(message, details[:MAX_DETAILS])
+
+
+def short(value: Any) -> Any:
+    """What the client sent, cut to what an error message can hold."""
+    if isinstance(value, str):
+        return value if len(value) <= 100 else value[:100] + "…"
+    if value is None:
+        return "null"
+    if isinstance(value, int):
+        # What JSON itself can carry.
+        return value if -(2**63) <= value < 2**64 else float(value)
+    if isinstance(value, float):
+        return value
+    return "a list" if isinstance(value, list) else "an object"

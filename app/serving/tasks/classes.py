@@ -38,9 +38,15 @@ class Classes:
         self.kind: Kind
         wanted, found = card.output.activation, signature.activation
         if self.units == 1:
+            if wanted == "softmax":
+                raise CardError(
+                    f"{CARD_FILE}: output.activation: softmax needs several units, this model's "
+                    "output has one: use sigmoid"
+                )
             self.kind = "binary"
         else:
-            self.kind = "multi" if (wanted or found) == "sigmoid" else "single"
+            reads = found if wanted in (None, "none") else wanted
+            self.kind = "multi" if reads == "sigmoid" else "single"
         # A last layer without activation, as Keras reports it, leaves logits.
         self.logits = found == "linear" if wanted is None else wanted not in ("none", found)
         self.labels = self._labels(card)

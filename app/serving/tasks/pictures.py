@@ -6,13 +6,17 @@ ever opened: Pillow's other readers are a wide surface that no classifier needs.
 
 from __future__ import annotations
 
+import logging
 import struct
+import warnings
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+
+from app.serving.tasks.tiff import silence_libtiff, tile_pixels
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 FORMATS_TEXT = "JPEG, PNG, WebP, GIF, BMP or TIFF"
@@ -35,6 +39,10 @@ REDUCING_GAP = 2.0
 
 # Our own check, on our own setting, comes before any pixel is read.
 Image.MAX_IMAGE_PIXELS = None
+# The flaws of a client's file are told to the client, not to whoever runs the server.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+silence_libtiff()
 
 
 class UnreadablePicture(ValueError):
@@ -71,17 +79,20 @@ def decode(file: BinaryIO, spec: PictureSpec) -> NDArray[np.uint8]:
     try:
         with Image.open(file, formats=FORMATS) as image:
             width, height = image.size
-            if width * height > spec.max_pixels:
-                raise UnreadablePicture(
-                    f"the picture has {width}x{height} pixels",
-                    f"at most {spec.max_pixels:,} pixels",
-                )
+            _check_size(width * height, f"the picture has {width}x{height} pixels", spec)
+            if image.format == "TIFF":
+                pixels = tile_pixels(file)
+                _check_size(pixels, f"the picture is made of tiles of {pixels:,} pixels", spec)
             return _pixels(image, spec)
     except UnreadablePicture:
         raise
     except UnidentifiedImageError:
         raise UnreadablePicture(
             "not a picture in a format that is read here", FORMATS_TEXT
+        ) from None
+    except MemoryError:
+        raise UnreadablePicture(
+            "the picture needs more memory than there is", "a smaller picture"
         ) from None
     except (
         OSError,
@@ -92,12 +103,17 @@ def decode(file: BinaryIO, spec: PictureSpec) -> NDArray[np.uint8]:
         IndexError,
         EOFError,
         OverflowError,
-        MemoryError,
         struct.error,
         Image.DecompressionBombError,
     ) as error:
         # What Pillow's readers raise on damaged files; its messages name no path of ours.
-        raise UnreadablePicture(f"the picture is damaged: {error}", FORMATS_TEXT) from None
+        reason = str(error) or type(error).__name__
+        raise UnreadablePicture(f"the picture is damaged: {reason}", "an intact file") from None
+
+
+def _check_size(pixels: int, problem: str, spec: PictureSpec) -> None:
+    if pixels > spec.max_pixels:
+        raise UnreadablePicture(problem, f"at most {spec.max_pixels:,} pixels")
 
 
 def _pixels(image: Image.Image, spec: PictureSpec) -> NDArray[np.uint8]:
@@ -105,22 +121,31 @@ def _pixels(image: Image.Image, spec: PictureSpec) -> NDArray[np.uint8]:
     height, width = spec.size
     # Resizing first and turning the small picture afterwards is the cheaper order.
     target = (height, width) if orientation in SIDEWAYS else (width, height)
+    # What of the decoded pixels is picture: a JPEG at 1/8 of 1203 pixels has 151 of which 150.375
+    # count. None: all.
+    extent = None
     if image.format in ("JPEG", "MPO"):
-        image.draft(spec.mode, _least_size(image.size, target, spec.resize))
-    image = _fitted(_plain(image, spec.mode), target, spec)
+        drafted = image.draft(spec.mode, _least_size(image.size, target, spec.resize))
+        extent = drafted[1][2:] if drafted else None
+    image = _plain(image, spec.mode)
+    image = _fitted(image, extent or image.size, target, spec.resize)
     if orientation in UPRIGHT:
         image = image.transpose(UPRIGHT[orientation])
+    if image.size != (width, height):
+        image = _padded(image, (width, height))
     return np.asarray(image, np.uint8).reshape(height, width, spec.channels)
 
 
 def _orientation(image: Image.Image) -> int:
+    if image.format == "TIFF":  # Pillow sets these upright itself
+        return 1
     try:
         return int(image.getexif().get(ORIENTATION_TAG, 1))
     except Exception:  # broken metadata says nothing about the pixels
         return 1
 
 
-def _least_size(size: tuple[int, int], target: tuple[int, int], how: str) -> tuple[int, int]:
+def _least_size(size: tuple[float, float], target: tuple[int, int], how: str) -> tuple[int, int]:
     """The size that the whole picture needs for `target` to lose nothing."""
     if how == "stretch":
         return target
@@ -142,29 +167,39 @@ def _plain(image: Image.Image, mode: str) -> Image.Image:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Grey of 16 or 32 bits or floating point as 8 bits; Pillow itself would only clip it."""
-    values: NDArray[Any] = np.asarray(image).astype(np.float64)
-    values = np.nan_to_num(values)
-    top = values.max(initial=0.0)
+    values: NDArray[Any] = np.asarray(image)
     if image.mode == "F":
-        scale = 255.0 if top <= 1.0 else 1.0
+        values = np.clip(np.nan_to_num(values), 0, 255)
+        if values.max(initial=0) <= 1:
+            values *= 255
+    elif image.mode == "I" and values.max(initial=0) <= 255:
+        values = np.clip(values, 0, 255)
     else:
-        scale = 1.0 if top <= 255 and image.mode == "I" else 255.0 / 65535.0
-    return Image.fromarray(np.clip(values * scale, 0, 255).astype(np.uint8))
+        values = np.clip(values, 0, 65535) // 257
+    return Image.fromarray(values.astype(np.uint8))
 
 
-def _fitted(image: Image.Image, target: tuple[int, int], spec: PictureSpec) -> Image.Image:
-    if image.size == target:
-        return image.copy() if image.readonly else image
-    if spec.resize == "stretch":
-        return image.resize(target, FILTER, reducing_gap=REDUCING_GAP)
-    if spec.resize == "crop":
-        across, down = image.size
+def _fitted(
+    image: Image.Image, extent: tuple[float, float], target: tuple[int, int], how: str
+) -> Image.Image:
+    """The first `extent` of the picture at the size of `target`; to be padded, within it."""
+    if image.size == target == extent:
+        return image
+    across, down = extent
+    box = (0.0, 0.0, across, down)
+    if how == "pad":
+        target = _least_size(extent, target, how)
+    elif how == "crop":
         scale = min(across / target[0], down / target[1])
-        left, top = (across - target[0] * scale) / 2, (down - target[1] * scale) / 2
-        box = (left, top, left + target[0] * scale, top + target[1] * scale)
-        return image.resize(target, FILTER, box=box, reducing_gap=REDUCING_GAP)
-    inner = _least_size(image.size, target, "pad")
-    small = image.resize(inner, FILTER, reducing_gap=REDUCING_GAP)
-    canvas = Image.new(image.mode, target)
-    canvas.paste(small, ((target[0] - inner[0]) // 2, (target[1] - inner[1]) // 2))
+        # Rounding may put the box a hair outside, which Pillow refuses.
+        left = max(0.0, (across - target[0] * scale) / 2)
+        top = max(0.0, (down - target[1] * scale) / 2)
+        box = (left, top, across - left, down - top)
+    return image.resize(target, FILTER, box=box, reducing_gap=REDUCING_GAP)
+
+
+def _padded(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The picture in the middle of a black one of `size`."""
+    canvas = Image.new(image.mode, size)
+    canvas.paste(image, ((size[0] - image.width) // 2, (size[1] - image.height) // 2))
     return canvas

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import math
 from collections.abc import Sequence
 from operator import attrgetter
 from typing import Annotated, Any
@@ -13,11 +12,21 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from app.errors import BadRequest, CardError, Detail
+from app.errors import CardError, Detail
 from app.serving.card import CARD_FILE, Card, FieldSpec
-from app.serving.signature import Signature
-from app.serving.tasks.base import MAX_DETAILS, Array, Limits, Payload, Task, invalid, parse_json
+from app.serving.signature import Signature, TensorSpec
+from app.serving.tasks.base import (
+    MAX_DETAILS,
+    Array,
+    Limits,
+    Payload,
+    Task,
+    invalid,
+    parse_json,
+    short,
+)
 from app.serving.tasks.classes import Classes
+from app.serving.tasks.csvtext import read_csv
 
 # Rows checked before other requests get a turn.
 ROWS_AT_ONCE = 500
@@ -34,95 +43,72 @@ class _Tabular(Task):
 
     def __init__(self, card: Card, signature: Signature, limits: Limits) -> None:
         super().__init__(card, signature, limits)
-        self.fields = card.fields or self._plain_fields()
-        self._one_matrix = len(signature.inputs) == 1 and len(self.fields) > 1
-        self._check_fields()
-        self._model = _row_model(self.fields)
-        self._values = attrgetter(*(f"f{i}" for i in range(len(self.fields))))
-
-    def _columns(self) -> int | None:
-        shape = self.signature.inputs[0].row_shape
-        return shape[0] if len(shape) == 1 else None
+        fields = card.fields or self._plain_fields()
+        targets = self._targets(fields)
+        self.fields = [_fitting(f, t) for f, t in zip(fields, targets, strict=True)]
+        self._one_matrix = len(signature.inputs) == 1 and len(fields) > 1
+        self._columns = {
+            f.name: _Column(f, t.dtype) for f, t in zip(self.fields, targets, strict=True)
+        }
+        self._model = _row_model(list(self._columns.values()))
+        self._values = attrgetter(*(f"f{i}" for i in range(len(fields))))
 
     def _plain_fields(self) -> list[FieldSpec]:
-        columns = self._columns()
-        if len(self.signature.inputs) > 1:
-            return [
-                FieldSpec(name=t.name, type="text" if t.dtype == "string" else "number")
-                for t in self.signature.inputs
-            ]
-        if not columns:
+        inputs = self.signature.inputs
+        if len(inputs) > 1:
+            return [FieldSpec(name=t.name, type=_type(t)) for t in inputs]
+        shape = inputs[0].row_shape
+        if len(shape) != 1 or not shape[0]:
             raise CardError(
                 f"{CARD_FILE}: the model's columns have no names: list them in 'fields'"
             )
-        return [FieldSpec(name=f"x{i}") for i in range(columns)]
+        return [FieldSpec(name=f"x{i}", type=_type(inputs[0])) for i in range(shape[0])]
 
-    def _check_fields(self) -> None:
+    def _targets(self, fields: list[FieldSpec]) -> list[TensorSpec]:
+        """The input that each field goes into."""
         inputs = self.signature.inputs
-        names = [f.name for f in self.fields]
-        if len(inputs) == 1:
-            shape = inputs[0].row_shape
-            if len(shape) > 1 or (shape and shape[0] not in (None, len(names))):
-                raise CardError(
-                    f"{CARD_FILE}: {len(names)} fields do not match the model's input of shape "
-                    f"{inputs[0].shape}"
-                )
-        elif sorted(names) != sorted(t.name for t in inputs):
+        names = [f.name for f in fields]
+        if len(inputs) > 1 and sorted(names) != sorted(t.name for t in inputs):
             raise CardError(
                 f"{CARD_FILE}: the fields {names} do not match the model's inputs "
                 f"{[t.name for t in inputs]}"
             )
+        columns = len(names) if len(inputs) == 1 else 1
+        for t in inputs:
+            # A single column may also come without a dimension of its own.
+            fits = [(columns,), (None,), *([()] if columns == 1 else [])]
+            if t.shape is not None and (t.shape == () or t.row_shape not in fits):
+                raise CardError(
+                    f"{CARD_FILE}: {columns} field{'s' if columns > 1 else ''} cannot fill the "
+                    f"model's input {t.name} of shape {t.shape}"
+                )
+        by_name = {t.name: t for t in inputs}
+        return [by_name[n] if len(inputs) > 1 else inputs[0] for n in names]
 
     def read(self, payload: Payload) -> list[Array]:
         """An object, a list of objects, or a CSV with a header."""
         if payload.kind == "csv":
-            return self._tensors(self._check(self._csv_rows(payload.data), strict=False, many=True))
+            rows = read_csv(payload.data, [f.name for f in self.fields])
+            return self._tensors(self._check(rows, strict=False, many=True))
         value = parse_json(payload.data)
         many = isinstance(value, list)
         if many and not value:
-            raise BadRequest("the list is empty: expected at least one object")
+            raise invalid([Detail("body", "no rows", expected="a list of at least one object")])
         return self._tensors(self._check(value if many else [value], strict=True, many=many))
-
-    def _csv_rows(self, data: bytes) -> list[dict[str, Any]]:
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise BadRequest(f"the CSV is not UTF-8: {error}") from None
-        try:
-            dialect = csv.Sniffer().sniff(text[:4096], delimiters=",;\t")
-        except csv.Error:
-            dialect = csv.excel
-        reader = csv.DictReader(io.StringIO(text), dialect=dialect, skipinitialspace=True)
-        try:
-            rows = list(reader)
-        except csv.Error as error:
-            raise BadRequest(f"line {reader.line_num} of the CSV cannot be read: {error}") from None
-        if not rows:
-            raise BadRequest(
-                "the CSV has no rows: expected a line of field names "
-                f"({','.join(f.name for f in self.fields)}) and one line a row"
-            )
-        for row in rows:
-            # DictReader files cells beyond the header under None, and missing ones as None.
-            extra = row.pop(None, None)
-            if extra:
-                row["(cells beyond the header)"] = ",".join(extra)
-            for name in [n for n, cell in row.items() if cell is None or cell == ""]:
-                del row[name]
-        return rows
 
     def _check(self, values: list[Any], *, strict: bool, many: bool) -> list[Any]:
         """The validated rows as tuples of values in the order of the fields."""
-        rows, details = [], []
+        rows = []
+        details: list[Detail] = []
         validate = self._model.__pydantic_validator__.validate_python
         for i, value in enumerate(values):
             try:
                 rows.append(self._values(validate(value, strict=strict)))
             except ValidationError as error:
                 prefix = f"[{i}]" if many else ""
-                details += [_detail(e, prefix, self.fields) for e in error.errors()]
+                details += [_detail(e, prefix, self._columns) for e in error.errors()]
                 if len(details) > 10 * MAX_DETAILS:
-                    break
+                    raise invalid(details, more=i + 1 < len(values)) from None
             if i % ROWS_AT_ONCE == ROWS_AT_ONCE - 1:
                 gevent.sleep(0)
         if details:
@@ -162,15 +148,20 @@ class TabularRegression(_Tabular):
                 f"tabular-regression needs a model with one output, this one has "
                 f"{len(signature.outputs)}: use 'task: tensor'"
             )
+        out = signature.outputs[0]
+        if out.shape == () or out.dtype == "string":
+            raise CardError(
+                f"tabular-regression needs an output of numbers, one or more a row, this model's "
+                f"is {out.dtype} of shape {out.shape}: use 'task: tensor'"
+            )
         self._name = card.output.name or "value"
 
     def answer(self, outputs: Sequence[Array]) -> list[Any]:
         """`{name: number}` a row."""
-        values = outputs[0].reshape(len(outputs[0]), -1).astype(np.float64)
-        if self.card.output.decimals is None:
-            values = values.astype(np.float32)
-        else:
-            values = values.round(self.card.output.decimals)
+        values = outputs[0].reshape(len(outputs[0]), -1)
+        if self.card.output.decimals is not None:
+            # + 0.0 makes -0.0 a plain zero.
+            values = values.astype(np.float64).round(self.card.output.decimals) + 0.0
         if values.shape[1] == 1:
             return [{self._name: v} for v in values[:, 0]]
         return [{self._name: row} for row in values]
@@ -192,94 +183,163 @@ def _numpy(dtype: str) -> Any:
     return object if dtype == "string" else np.dtype(dtype)
 
 
-def _row_model(fields: list[FieldSpec]) -> type[BaseModel]:
+def _type(spec: TensorSpec) -> Any:
+    return "text" if spec.dtype == "string" else "number"
+
+
+def _fitting(field: FieldSpec, target: TensorSpec) -> FieldSpec:
+    """The field, as whole numbers where the model takes no others. Raises CardError where the
+    model cannot take what the card offers."""
+    text = target.dtype == "string"
+    if field.choices is not None:
+        for value in _choices(field, target.dtype).values():
+            if isinstance(value, str) != text or not (text or _holds(target.dtype, value)):
+                raise CardError(
+                    f"{CARD_FILE}: fields: {field.name}: the model's input {target.name} cannot "
+                    f"hold the choice {value!r} as {target.dtype}"
+                )
+        return field
+    if (field.type == "text") != text:
+        wanted = "text" if text else "number"
+        raise CardError(
+            f"{CARD_FILE}: fields: {field.name}: the model's input {target.name} is "
+            f"{target.dtype}: expected 'type: {wanted}'"
+        )
+    if not text and np.dtype(target.dtype).kind != "f":
+        return field.model_copy(update={"type": "integer"})
+    return field
+
+
+def _holds(dtype: str, value: float) -> bool:
+    low, high = _range(dtype)
+    return low <= value <= high and (np.dtype(dtype).kind == "f" or float(value).is_integer())
+
+
+def _range(dtype: str) -> tuple[Any, Any]:
+    """The smallest and largest number of a NumPy dtype, as Python numbers."""
+    kind = np.dtype(dtype).kind
+    if kind == "b":
+        return 0, 1
+    if kind == "f":
+        return float(np.finfo(dtype).min), float(np.finfo(dtype).max)
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+
+
+class _Column:
+    """A field and the dtype that it is fed as."""
+
+    def __init__(self, field: FieldSpec, dtype: str) -> None:
+        self.field = field
+        self.dtype = dtype
+
+    def annotation(self) -> Any:
+        """The pydantic type of a value."""
+        field = self.field
+        if field.choices is not None:
+            return Annotated[Any, BeforeValidator(_chooser(field, self.dtype))]
+        if field.type == "text":
+            return str
+        low, high = _range(self.dtype)
+        if field.min is not None:
+            low = max(low, field.min)
+        if field.max is not None:
+            high = min(high, field.max)
+        if field.type == "integer":
+            limits = Field(ge=math.ceil(low), le=math.floor(high))
+            return Annotated[int, BeforeValidator(_whole), limits]
+        return Annotated[float, Field(ge=low, le=high)]
+
+    def expected(self) -> str:
+        """What a value must be, in words."""
+        field = self.field
+        if isinstance(field.choices, dict):
+            return "one of " + ", ".join(f"{v} ({label})" for v, label in field.choices.items())
+        if field.choices is not None:
+            return "one of " + ", ".join(str(c) for c in field.choices)
+        text = {"number": "a number", "integer": "a whole number", "text": "a text"}[field.type]
+        if field.min is not None and field.max is not None:
+            text += f" from {field.min:.15g} to {field.max:.15g}"
+        elif field.min is not None:
+            text += f" of at least {field.min:.15g}"
+        elif field.max is not None:
+            text += f" of at most {field.max:.15g}"
+        return f"{text} ({field.unit})" if field.unit else text
+
+
+def _row_model(columns: list[_Column]) -> type[BaseModel]:
     """A pydantic model with one attribute a field, named f0, f1…: field names are free text."""
     definitions: dict[str, Any] = {
-        f"f{i}": (_annotation(field), Field(alias=field.name)) for i, field in enumerate(fields)
+        f"f{i}": (column.annotation(), Field(alias=column.field.name))
+        for i, column in enumerate(columns)
     }
     model: type[BaseModel] = create_model("Row", __base__=_Row, **definitions)
     return model
 
 
-def _annotation(field: FieldSpec) -> Any:
-    if field.choices is not None:
-        return Annotated[Any, BeforeValidator(_chooser(field))]
-    if field.type == "text":
-        return str
-    number: Any = int if field.type == "integer" else float
-    return Annotated[number, Field(ge=field.min, le=field.max)]
+def _whole(value: Any) -> Any:
+    """4.0 is a whole number: JSON has one kind of number only."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _chooser(field: FieldSpec) -> Any:
-    """Maps what a client may send (the value or its label) to what the model gets.
+def _choices(field: FieldSpec, dtype: str) -> dict[str, Any]:
+    """What a client may send (a value or its label), and what the model gets for it.
 
-    A list of words becomes 0, 1, 2… unless the field is of type text, which gets the words.
+    A list of words becomes 0, 1, 2… unless the model takes texts.
     """
     choices = field.choices or []
-    accepted: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
     if isinstance(choices, dict):
         for value, label in choices.items():
-            accepted[str(label)] = accepted[str(value)] = value
-    else:
-        words = any(isinstance(c, str) for c in choices)
-        for i, value in enumerate(choices):
-            accepted[str(value)] = i if words and field.type != "text" else value
+            chosen[label] = chosen[str(_whole(value))] = value
+        return chosen
+    words = any(isinstance(c, str) for c in choices) and dtype != "string"
+    for i, value in enumerate(choices):
+        chosen[str(_whole(value))] = i if words and field.type != "text" else value
+    return chosen
+
+
+def _chooser(field: FieldSpec, dtype: str) -> Any:
+    choices = _choices(field, dtype)
+    # A cell of a CSV may say 1.0 for 1.
+    cells = {str(float(c)): v for c, v in choices.items() if c.lstrip("-").isdecimal()} | choices
 
     def choose(value: Any) -> Any:
-        # 1.0 and 1 are one number in JSON; true is not.
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if isinstance(value, bool) or str(value) not in accepted:
+        # True is no 1 and null is no text.
+        text = str(_whole(value)) if type(value) in (int, float, str) else None
+        if text not in cells:
             raise PydanticCustomError("choice", "not a choice")
-        return accepted[str(value)]
+        return cells[text]
 
     return choose
 
 
-def _detail(error: ErrorDetails, prefix: str, fields: list[FieldSpec]) -> Detail:
+def _detail(error: ErrorDetails, prefix: str, columns: dict[str, _Column]) -> Detail:
     """A pydantic error in our words."""
     name = str(error["loc"][0]) if error["loc"] else ""
-    where = f"{prefix}.{name}" if prefix and name else prefix or name or "body"
-    value = error["input"]
-    known = {f.name: f for f in fields}
-    kind = error["type"]
-    if kind == "missing":
-        return Detail(where, "missing", expected=_expected(known[name]))
+    kind, value = error["type"], short(error["input"])
+    if not error["loc"]:
+        return Detail(prefix or "body", "not an object", value, f"an object with {_list(columns)}")
+    where = f"{prefix}.{short(name)}" if prefix else short(name)
     if kind == "extra_forbidden":
-        return Detail(where, "unexpected", _short(value), f"one of {', '.join(known)}")
-    if name not in known:
-        return Detail(where, "not an object", _short(value), f"an object with {', '.join(known)}")
+        return Detail(where, "unexpected", value, f"one of {_list(columns)}")
+    column = columns[name]
+    if kind == "missing":
+        return Detail(where, "missing", expected=column.expected())
     problem = {
         "greater_than_equal": "out of range",
         "less_than_equal": "out of range",
+        "int_parsing_size": "out of range",
         "finite_number": "not a finite number",
         "choice": "not one of the choices",
     }.get(kind, "wrong type")
-    return Detail(where, problem, _short(value), _expected(known[name]))
+    expected = column.expected()
+    if problem == "out of range" and column.field.min is None and column.field.max is None:
+        expected += f" that fits {column.dtype}"
+    return Detail(where, problem, value, expected)
 
 
-def _short(value: Any) -> Any:
-    """What the client sent, cut to what an error message can hold."""
-    if isinstance(value, str):
-        return value if len(value) <= 100 else value[:100] + "…"
-    if value is None:
-        return "null"
-    return value if isinstance(value, (bool, int, float)) else type(value).__name__
-
-
-def _expected(field: FieldSpec) -> str:
-    if isinstance(field.choices, dict):
-        return "one of " + ", ".join(f"{v} ({label})" for v, label in field.choices.items())
-    if field.choices is not None:
-        return "one of " + ", ".join(str(c) for c in field.choices)
-    text = {"number": "a number", "integer": "a whole number", "text": "a text"}[field.type]
-    if field.min is not None and field.max is not None:
-        text += f" from {field.min:g} to {field.max:g}"
-    elif field.min is not None:
-        text += f" of at least {field.min:g}"
-    elif field.max is not None:
-        text += f" of at most {field.max:g}"
-    return f"{text} ({field.unit})" if field.unit else text
+def _list(columns: dict[str, _Column]) -> str:
+    return ", ".join(columns)
 
 
 def _schema(field: FieldSpec) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Keraport against its own ceiling and against the ordinary script, side by side."""

@@ -1,0 +1,87 @@
+"""What is asked: one row of the tabular model, one picture of the CNN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from app.errors import CardError
+from app.serving.card import Card, FieldSpec, find_model, read_card
+from benchmarks.picture import jpeg
+
+TABULAR, CNN = "mpg", "cats-dogs"
+BOUNDARY = "benchmark-5f2b1c"
+# The script's picture is resized from all pixels by picking some, as load_img does; ours is
+# averaged. So the probabilities are close, not equal.
+PROBABILITY_TOLERANCE = 0.1
+
+
+@dataclass(frozen=True)
+class Case:
+    """One request that every server gets, and how two answers to it are compared.
+
+    agree: given our answer and the script's, both parsed, says whether they mean the same.
+    """
+
+    name: str
+    model: str
+    content_type: str
+    body: bytes
+    agree: Callable[[Any, Any], bool]
+
+
+def find_card(models: Path, name: str) -> Card:
+    """The card of `models/NAME`. Raises ClickException where it cannot be benchmarked."""
+    folder = models / name
+    try:
+        card = read_card(folder) if folder.is_dir() else None
+        if card is None:
+            raise click.ClickException(f"{folder} has no model.yaml: use --models DIR")
+        find_model(folder, card)
+    except CardError as error:
+        raise click.ClickException(f"{folder}: {error.message}") from None
+    return card
+
+
+def tabular(models: Path) -> Case:
+    """One row, made of the examples in the card, as JSON."""
+    card = find_card(models, TABULAR)
+    row = {field.name: _example(field) for field in card.fields or []}
+    tolerance = 10.0 ** -(card.output.decimals or 3)
+
+    def agree(ours: Any, theirs: Any) -> bool:
+        (number,) = ours["predictions"][0].values()
+        return bool(abs(number - theirs["prediction"]) <= tolerance)
+
+    return Case("tabular", TABULAR, "application/json", orjson.dumps(row), agree)
+
+
+def _example(field: FieldSpec) -> Any:
+    """The field's example as the number that the model gets, which the script wants too."""
+    if isinstance(field.choices, dict):
+        known = {label: value for value, label in field.choices.items()}
+        return known.get(str(field.example), field.example)
+    return field.example
+
+
+def cnn(models: Path) -> Case:
+    """One JPEG in a form, as a browser sends it."""
+    find_card(models, CNN)
+    body = (
+        f"--{BOUNDARY}\r\n"
+        'Content-Disposition: form-data; name="image"; filename="picture.jpg"\r\n'
+        "Content-Type: image/jpeg\r\n\r\n"
+    ).encode() + jpeg()
+    body += f"\r\n--{BOUNDARY}--\r\n".encode()
+
+    def agree(ours: Any, theirs: Any) -> bool:
+        mine = ours["predictions"][0]
+        near = abs(mine["probability"] - theirs["probability"]) <= PROBABILITY_TOLERANCE
+        return bool(mine["label"] == theirs["label"] and near)
+
+    return Case("CNN", CNN, f"multipart/form-data; boundary={BOUNDARY}", body, agree)

@@ -1,0 +1,104 @@
+"""The command line of the benchmark."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+
+import click
+import orjson
+from rich.console import Console
+from rich.progress import Progress
+
+from benchmarks import cases, contestants
+from benchmarks.load import CONNECTIONS, Sample, require_wrk
+from benchmarks.report import Contest, Ratio, as_dict, show
+
+OURS, PEER, CEILING = "keraport", "gunicorn", "ceiling"
+WARM_UP_S = 2
+TARGETS = {("CNN", CEILING): 0.90, ("CNN", PEER): 1.0, ("tabular", PEER): 2.0}
+Measures = dict[tuple[str, str], contestants.Measure]
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--models",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path("models"),
+    show_default=True,
+    help=f"Folder that holds the models {cases.TABULAR} and {cases.CNN}.",
+)
+@click.option("--seconds", type=click.IntRange(1, 600), default=4, show_default=True, help="Each.")
+@click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True)
+@click.option(
+    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Save every round."
+)
+def main(models: Path, seconds: int, rounds: int, json_file: Path | None) -> None:
+    """Measure Keraport against its own ceiling and against Flask under gunicorn.
+
+    All take turns on this machine for a number of short rounds. What counts are the ratios;
+    requests per second say as much about the machine. See benchmarks/README.md.
+    """
+    require_wrk()
+    # Ends like any other exit: what was started is stopped, what was written is removed.
+    signal.signal(signal.SIGTERM, _leave)
+    console = Console()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
+        measures = _start(models, folder, stack)
+        samples = _measure(measures, seconds, rounds)
+    contests = [Contest(case, who, samples[case, who]) for case, who in measures]
+    found = {(contest.case, contest.contestant): contest for contest in contests}
+    ratios = [
+        Ratio.of(found[case, OURS], found[case, other], target)
+        for (case, other), target in TARGETS.items()
+    ]
+    console.print(f"{CONNECTIONS} connections, {rounds} rounds of {seconds} s, medians")
+    show(console, contests, ratios)
+    if json_file is not None:
+        option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+        json_file.write_bytes(orjson.dumps(as_dict(contests, ratios), option=option))
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+def _start(models: Path, folder: Path, stack: ExitStack) -> Measures:
+    """Start all three, and make sure that they give the same answers."""
+    tabular, cnn = cases.tabular(models), cases.cnn(models)
+    served = folder / "models"
+    for case in (tabular, cnn):
+        shutil.copytree(models / case.model, served / case.model)
+    ours = stack.enter_context(contestants.ours(served, folder))
+    peer = stack.enter_context(contestants.peer(served, folder))
+    for case in (tabular, cnn):
+        contestants.check_answers(case, ours, peer)
+    return {
+        (cnn.name, CEILING): stack.enter_context(contestants.ceiling(served / cnn.model, folder)),
+        (cnn.name, OURS): contestants.against(ours, cnn, folder),
+        (cnn.name, PEER): contestants.against(peer, cnn, folder),
+        (tabular.name, OURS): contestants.against(ours, tabular, folder),
+        (tabular.name, PEER): contestants.against(peer, tabular, folder),
+    }
+
+
+def _measure(measures: Measures, seconds: int, rounds: int) -> dict[tuple[str, str], list[Sample]]:
+    """`rounds` samples of each, in turns, after a warm-up that is thrown away."""
+    samples: dict[tuple[str, str], list[Sample]] = {key: [] for key in measures}
+    with Progress(transient=True) as progress:
+        task = progress.add_task("warming up", total=len(measures) * (rounds + 1))
+        for measure in measures.values():
+            measure(WARM_UP_S)
+            progress.advance(task)
+        for number in range(1, rounds + 1):
+            for key, measure in measures.items():
+                progress.update(task, description=f"round {number}: {key[0]}, {key[1]}")
+                samples[key].append(measure(seconds))
+                progress.advance(task)
+    return samples

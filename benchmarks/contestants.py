@@ -1,0 +1,98 @@
+"""The three that are measured, each behind the same call: seconds in, sample out."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+
+from benchmarks.cases import Case
+from benchmarks.load import Load, Sample
+from benchmarks.processes import (
+    START_TIMEOUT_S,
+    failed,
+    free_port,
+    running,
+    wait_until_ready,
+)
+
+PEER_THREADS = 8
+Measure = Callable[[int], Sample]
+
+
+@contextmanager
+def ceiling(model: Path, folder: Path) -> Iterator[Measure]:
+    """Our decoder and session without HTTP, for the image model in the folder `model`."""
+    log = folder / "ceiling.log"
+    with running(["-m", "benchmarks.ceiling", str(model)], log) as process:
+        questions, answers = process.stdin, process.stdout
+        assert questions is not None
+        assert answers is not None
+
+        def line(timeout: float) -> str:
+            readable, _, _ = select.select([answers], [], [], timeout)
+            answer = answers.readline() if readable else ""
+            if not answer:
+                raise failed("the ceiling", log)
+            return answer
+
+        def measure(seconds: int) -> Sample:
+            print(seconds, file=questions, flush=True)
+            return Sample(float(line(seconds + START_TIMEOUT_S)))
+
+        line(START_TIMEOUT_S)
+        yield measure
+
+
+@contextmanager
+def ours(models: Path, folder: Path) -> Iterator[str]:
+    """Keraport over `models`, ready; yields its URL without the name of a model."""
+    port = free_port()
+    log = folder / "ours.log"
+    environment = {
+        "KERAPORT_PORT": str(port),
+        "KERAPORT_MODELS_DIR": str(models),
+        "KERAPORT_UPLOADS_DIR": str(folder),
+        "KERAPORT_DRAIN_DELAY_S": "0",
+    }
+    with running(["-m", "app", "serve"], log, environment) as process:
+        wait_until_ready(process, f"http://127.0.0.1:{port}/readyz", log)
+        yield f"http://127.0.0.1:{port}/api/"
+
+
+@contextmanager
+def peer(models: Path, folder: Path) -> Iterator[str]:
+    """Flask under gunicorn, one process with threads; yields its URL without a model's name."""
+    port = free_port()
+    log = folder / "gunicorn.log"
+    arguments = ["-m", "gunicorn", "--worker-class", "gthread", "--threads", str(PEER_THREADS)]
+    arguments += ["--bind", f"127.0.0.1:{port}", "--worker-tmp-dir", str(folder)]
+    environment = {"BENCHMARK_MODELS": str(models), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    with running([*arguments, "benchmarks.peer:app"], log, environment) as process:
+        wait_until_ready(process, f"http://127.0.0.1:{port}/", log)
+        yield f"http://127.0.0.1:{port}/"
+
+
+def against(url: str, case: Case, folder: Path) -> Measure:
+    """The measurement of one case against one server."""
+    return Load(case, url + case.model, folder).run
+
+
+def check_answers(case: Case, our_url: str, peer_url: str) -> None:
+    """Raises ClickException unless both servers answer the case, and the same."""
+    mine, theirs = (_answer(url + case.model, case) for url in (our_url, peer_url))
+    if not case.agree(mine, theirs):
+        raise click.ClickException(f"{case.name}: the answers differ: {mine} and {theirs}")
+
+
+def _answer(url: str, case: Case) -> Any:
+    headers = {"Content-Type": case.content_type}
+    response = httpx.post(url, content=case.body, headers=headers, timeout=60)
+    if response.status_code != 200:
+        raise click.ClickException(f"{url} answers {response.status_code}: {response.text[:500]}")
+    return response.json()

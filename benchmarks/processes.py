@@ -1,0 +1,91 @@
+"""Starting what is measured, and ending it whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import httpx
+
+ROOT = Path(__file__).resolve().parent.parent
+START_TIMEOUT_S = 120
+STOP_TIMEOUT_S = 15
+LOG_LINES = 20
+
+
+def free_port() -> int:
+    """A TCP port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@contextmanager
+def running(
+    arguments: list[str], log: Path, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """`python ARGUMENTS` in the repository, its stderr in `log`, until the block ends.
+
+    Settings of Keraport that are in our own environment do not reach it.
+    """
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("KERAPORT_")}
+    with log.open("w") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            # No GPU: the machine next door may have none.
+            env={**clean, "CUDA_VISIBLE_DEVICES": "-1", **(environment or {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            # Its own group, so that Ctrl-C reaches us alone and we end it in good order.
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """Ask, then insist. The group takes children with it that the process did not end itself."""
+    process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
+def wait_until_ready(process: subprocess.Popen[str], url: str, log: Path) -> None:
+    """Wait for any answer below 500 from `url`. Raises ClickException with the end of the log."""
+    until = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            break
+        try:
+            if httpx.get(url, timeout=5).status_code < 500:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise failed(url, log)
+
+
+def failed(what: str, log: Path) -> click.ClickException:
+    """The error for a process that did not do its work, with the end of its log."""
+    lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+    return click.ClickException("\n".join([f"{what} does not answer; its log ends:", *lines]))

@@ -1,0 +1,160 @@
+"""Pictures in, labels out: what fits a model, and what a request may hold."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.errors import BadRequest, CardError, InvalidInput
+from app.serving.card import Card, ImageInput
+from app.serving.signature import PictureFeed
+from app.serving.tasks import Limits, Payload, make_task
+from app.serving.tasks.image import ImageClassification
+from tests.support import picture
+from tests.unit.signatures import Shape, problems, signature, spec
+
+
+def task(
+    shape: Shape = (None, 6, 8, 3),
+    max_pixels: int = 10**6,
+    labels: list[str] | None = None,
+    **image: Any,
+) -> ImageClassification:
+    card = Card(task="image-classification", labels=labels, input=ImageInput(**image))
+    made = make_task(
+        card,
+        signature(spec(shape=shape), classes=2, activation="softmax"),
+        Limits(max_pixels=max_pixels),
+    )
+    assert isinstance(made, ImageClassification)
+    return made
+
+
+def payload(*files: bytes) -> Payload:
+    return Payload("files", files=[io.BytesIO(f) for f in files])
+
+
+@pytest.mark.parametrize(
+    ("shape", "image", "feed"),
+    [
+        ((None, 6, 8, 3), {}, (6, 8, 3)),
+        ((None, 6, 8, 1), {}, (6, 8, 1)),
+        ((1, 6, 8, 3), {}, (6, 8, 3)),
+        ((None, 6, 8, 3), {"size": (6, 8), "color": "rgb"}, (6, 8, 3)),
+        ((None, 6, 8, None), {}, (6, 8, 3)),
+        ((None, 6, 8, None), {"color": "grey"}, (6, 8, 1)),
+        ((None, None, None, 3), {"size": (5, 7)}, (5, 7, 3)),
+        ((None, None, 7, 1), {"size": (5, 7)}, (5, 7, 1)),
+    ],
+)
+def test_size_and_colour_come_from_the_model_and_the_card(
+    shape: Shape, image: dict[str, Any], feed: tuple[int, int, int]
+) -> None:
+    made = task(shape, **image)
+    assert made.picture == PictureFeed(feed, "none")
+    (pixels,) = made.read(payload(picture(0)))
+    assert pixels.shape == (1, *feed)
+    assert pixels.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("shape", "image", "message"),
+    [
+        ((None, 6, 8, 3), {"size": (8, 6)}, r"input.size \[8, 6\] does not match .* \[6, 8\]"),
+        ((None, None, 8, 3), {"size": (6, 9)}, r"\[6, 9\] does not match .* \[None, 8\]"),
+        ((None, None, None, 3), {}, r"say which with 'input: \{size: \[height, width\]\}'"),
+        ((None, 6, None, 3), {}, "say which"),
+        ((None, 6, 8, 3), {"color": "grey"}, "color grey does not match the model's 3 channels"),
+        ((None, 6, 8, 1), {"color": "rgb"}, "color rgb does not match the model's 1 channel$"),
+        ((None, 6, 8, 1), {"scale": "caffe"}, "scale caffe needs 'color: rgb'"),
+        ((None, 6, 8, 1), {"scale": "torch"}, "scale torch needs 'color: rgb'"),
+        ((None, 6, 8, None), {"scale": "torch", "color": "grey"}, "scale torch needs"),
+        ((None, 6, 8, 4), {}, "1 or 3 channels.*task: tensor"),
+        ((None, 6, 8), {}, "1 or 3 channels"),
+        (None, {}, "1 or 3 channels"),
+    ],
+)
+def test_a_card_that_does_not_fit_says_why(
+    shape: Shape, image: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(CardError, match=message):
+        task(shape, **image)
+
+
+def test_two_inputs_are_no_picture_model() -> None:
+    two = signature(spec("a", shape=(None, 6, 8, 3)), spec("b"), classes=2)
+    with pytest.raises(CardError, match="one input"):
+        make_task(Card(task="image-classification"), two, Limits())
+
+
+def test_labels_must_match() -> None:
+    with pytest.raises(CardError, match="3 labels do not match the model's output of 2 units"):
+        task(labels=["a", "b", "c"])
+
+
+def test_several_pictures_keep_their_order() -> None:
+    files = [picture(seed, (64, 48), fmt) for seed, fmt in enumerate(("JPEG", "PNG", "BMP", "GIF"))]
+    made = task()
+    (pixels,) = made.read(payload(*files))
+    assert pixels.shape == (4, 6, 8, 3)
+    for row, file in zip(pixels, files, strict=True):
+        assert np.array_equal(row, made.read(payload(file))[0][0])
+    assert len(np.unique(pixels.reshape(4, -1), axis=0)) == 4
+
+
+def test_every_bad_picture_is_listed_by_its_place() -> None:
+    files = [b"no", picture(0), picture(0)[:500], picture(1, (2000, 2000)), picture(2)]
+    found = problems(task(), payload(*files))
+    assert [d.field for d in found] == ["image[0]", "image[2]", "image[3]"]
+    assert [d.problem.split(":")[0] for d in found] == [
+        "not a picture in a format that is read here",
+        "the picture is damaged",
+        "the picture has 2000x2000 pixels",
+    ]
+    assert [d.expected for d in found] == [
+        "JPEG, PNG, WebP, GIF, BMP or TIFF",
+        "an intact file",
+        "at most 1,000,000 pixels",
+    ]
+
+
+def test_a_single_bad_picture_has_no_place_and_is_told_in_the_message() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        task().read(payload(b"no"))
+    assert [d.field for d in caught.value.details] == ["image"]
+    assert caught.value.message == (
+        "image: not a picture in a format that is read here, "
+        "expected JPEG, PNG, WebP, GIF, BMP or TIFF"
+    )
+
+
+def test_no_picture_at_all() -> None:
+    with pytest.raises(BadRequest, match="no picture"):
+        task().read(payload())
+
+
+def test_an_empty_picture_is_none() -> None:
+    assert problems(task(), payload(b""))[0].field == "image"
+
+
+def test_the_answer_and_the_schema() -> None:
+    made = task(labels=["cat", "dog"], resize="pad")
+    assert made.answer([np.array([[0.25, 0.75]], np.float32)]) == [
+        {
+            "label": "dog",
+            "probability": 0.75,
+            "top": [{"label": "dog", "probability": 0.75}, {"label": "cat", "probability": 0.25}],
+        }
+    ]
+    assert made.input_schema() == {
+        "type": "picture",
+        "formats": "JPEG, PNG, WebP, GIF, BMP or TIFF",
+        "resized_to": [6, 8],
+        "resize": "pad",
+        "color": "rgb",
+        "max_pixels": 10**6,
+        "labels": ["cat", "dog"],
+    }

@@ -1,0 +1,82 @@
+"""Imports point one way: web, api -> serving -> errors, settings."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.support import ROOT
+
+FILES = sorted((ROOT / "app").rglob("*.py"))
+# A folder or file of `app`, and what nothing in it may import.
+FORBIDDEN = {
+    "serving": ("flask", "werkzeug", "app.api", "app.web", "app.factory", "app.server"),
+    "errors.py": ("app", "flask", "werkzeug"),
+    "settings.py": ("app", "flask", "werkzeug"),
+    "api": ("app.web", "app.factory", "app.server", "tensorflow"),
+    "web": ("app.factory", "app.server", "tensorflow"),
+}
+# The files that may know TensorFlow, each in a process or thread of its own.
+TENSORFLOW = {"runtime.py", "loading.py"}
+
+
+def imports(source: str, package: str) -> set[str]:
+    """Every module that `source` imports anywhere, relative ones resolved against `package`."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: 1 - node.level or None] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def reaches(imported: set[str], forbidden: str) -> bool:
+    return any(name == forbidden or name.startswith(f"{forbidden}.") for name in imported)
+
+
+def package_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).parent.parts)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_one_way(path: Path) -> None:
+    imported = imports(path.read_text(encoding="utf-8"), package_of(path))
+    part = path.relative_to(ROOT / "app").parts[0]
+    for forbidden in FORBIDDEN.get(part, ()):
+        assert not reaches(imported, forbidden), f"{path} imports {forbidden}"
+
+
+def test_two_files_import_tensorflow() -> None:
+    found = {
+        str(path.relative_to(ROOT / "app" / "serving"))
+        for path in FILES
+        if reaches(imports(path.read_text(encoding="utf-8"), package_of(path)), "tensorflow")
+    }
+    assert found == TENSORFLOW
+
+
+@pytest.mark.parametrize(
+    ("source", "module"),
+    [
+        ("import flask", "flask"),
+        ("import flask.views as v", "flask"),
+        ("from flask import Flask", "flask"),
+        ("def f():\n    from app import api", "app.api"),
+        ("from app.api.errors import install", "app.api"),
+        ("from .. import api", "app.api"),
+        ("from ..api import errors", "app.api"),
+        ("from . import runtime", "app.serving.runtime"),
+    ],
+)
+def test_the_test_sees_an_import(source: str, module: str) -> None:
+    assert reaches(imports(source, "app.serving"), module)
+
+
+def test_the_test_sees_whole_names_only() -> None:
+    assert not reaches(imports("import flasks, app.apian", "app.serving"), "flask")
+    assert not reaches(imports("import flasks, app.apian", "app.serving"), "app.api")

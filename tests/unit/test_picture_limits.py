@@ -1,0 +1,257 @@
+"""Pictures that are too large, made to harm, or damaged."""
+
+from __future__ import annotations
+
+import io
+import random
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.serving.tasks.pictures import FORMATS, PictureSpec, UnreadablePicture, decode
+from tests.support import ROOT
+from tests.unit.test_pictures import encode, read, refused
+
+# --- limits
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_pixel_limit_is_the_last_that_passes(format: str) -> None:
+    data = encode(Image.new("RGB", (30, 20)), format)
+    read(data, (4, 4), max_pixels=600)
+    error = refused(data, max_pixels=599)
+    assert (error.problem, error.expected) == ("the picture has 30x20 pixels", "at most 599 pixels")
+
+
+def bomb() -> bytes:
+    """A PNG of 196 million grey pixels in 200 kB."""
+    side = 14_000
+    row = zlib.compressobj(9)
+    data = b"".join(row.compress(bytes(side + 1)) for _ in range(side)) + row.flush()
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)), (b"IDAT", data))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in (*chunks, (b"IEND", b""))
+    )
+
+
+def tiled_tiff(tile: int, *, big: bool = False, decoy: bool = False) -> bytes:
+    """An 8x8 picture made of one tile of `tile` x `tile`. decoy: a second, modest tile size."""
+    pixels = zlib.compressobj(9)
+    data = b"".join(pixels.compress(bytes(tile)) for _ in range(tile)) + pixels.flush()
+    sizes = [(322, tile), (323, tile)] + ([(322, 16), (323, 16)] if decoy else [])
+    tags = [(256, 8), (257, 8), (258, 8), (259, 8), (262, 1), (277, 1), *sizes]
+    head = 16 if big else 8
+    tags += [(324, head), (325, len(data))]
+    start = struct.pack("<4sHHQ", b"II\x2b\0", 8, 0, head + len(data)) if big else None
+    out = (start or struct.pack("<4sI", b"II\x2a\0", head + len(data))) + data
+    out += struct.pack("<Q" if big else "<H", len(tags))
+    for tag, value in tags:
+        out += struct.pack("<HHQQ" if big else "<HHII", tag, 4, 1, value)
+    return out + bytes(8 if big else 4)
+
+
+MEASURE = """
+import io, re, resource, sys
+from pathlib import Path
+from app.serving.tasks.pictures import PictureSpec, UnreadablePicture, decode
+
+def megabytes(what):
+    found = re.search(what + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())
+    return int(found[1]) // 1024
+
+data = Path(sys.argv[1]).read_bytes()
+before = megabytes("VmHWM")
+if len(sys.argv) > 3:
+    most = megabytes("VmSize") + int(sys.argv[3]) << 20
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+try:
+    decode(io.BytesIO(data), PictureSpec((8, 8), "L", "stretch", int(sys.argv[2])))
+except UnreadablePicture as error:
+    print(error.problem)
+else:
+    print("decoded")
+print(megabytes("VmHWM") - before)
+"""
+
+
+def decoded_apart(data: bytes, max_pixels: int, folder: Path, *limit: int) -> tuple[str, int]:
+    """What a process of its own says to `data`, and the megabytes that it took for it. limit: the
+    megabytes of address space that it may add."""
+    (folder / "data").write_bytes(data)
+    command = [sys.executable, "-c", MEASURE, str(folder / "data"), *map(str, (max_pixels, *limit))]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    said, megabytes = run.stdout.splitlines()
+    return said, int(megabytes)
+
+
+def test_a_bomb_is_refused_before_its_pixels_are_read(tmp_path: Path) -> None:
+    data = bomb()
+    assert len(data) < 1_000_000
+    said, megabytes = decoded_apart(data, 64_000_000, tmp_path)
+    assert said == "the picture has 14000x14000 pixels"
+    assert megabytes < 20
+    # The measure itself can tell: without the limit the pixels are there.
+    said, megabytes = decoded_apart(data, 196_000_000, tmp_path)
+    assert said == "decoded"
+    assert megabytes > 100
+
+
+def test_a_picture_for_which_memory_is_short(tmp_path: Path) -> None:
+    said, _ = decoded_apart(bomb(), 196_000_000, tmp_path, 100)
+    assert said == "the picture needs more memory than there is"
+
+
+@pytest.mark.parametrize("kind", ["plain", "big", "decoy"])
+def test_a_tile_of_a_tiff_that_is_a_bomb_is_refused(kind: str, tmp_path: Path) -> None:
+    data = tiled_tiff(12_000, big=kind == "big", decoy=kind == "decoy")
+    assert len(data) < 1_000_000
+    said, megabytes = decoded_apart(data, 64_000_000, tmp_path)
+    assert said == "the picture is made of tiles of 144,000,000 pixels"
+    assert megabytes < 20
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_a_tile_of_a_tiff_counts_up_to_the_limit(big: bool) -> None:
+    read(tiled_tiff(32, big=big), (8, 8), max_pixels=1024)
+    assert "tiles of 1,024 pixels" in refused(tiled_tiff(32, big=big), max_pixels=1023).problem
+
+
+def test_a_large_picture_of_16_bits_takes_no_more_than_a_few_copies(tmp_path: Path) -> None:
+    data = encode(Image.fromarray(np.zeros((5000, 5000), np.uint16)), compress_level=1)
+    said, megabytes = decoded_apart(data, 64_000_000, tmp_path)
+    assert said == "decoded"
+    assert megabytes < 5 * 50
+
+
+@pytest.mark.parametrize("format", ["JPEG", "MPO"])
+def test_a_jpeg_is_not_decoded_larger_than_need_be(format: str, tmp_path: Path) -> None:
+    """Whole, 8000x6000 grey pixels take 46 MB; at the eighth that is enough here, less than one."""
+    more: dict[str, Any] = {"save_all": True, "append_images": [Image.new("L", (8, 8))]}
+    data = encode(Image.new("L", (8000, 6000), 99), format, **(more if format == "MPO" else {}))
+    said, megabytes = decoded_apart(data, 64_000_000, tmp_path)
+    assert said == "decoded"
+    assert megabytes < 20
+
+
+# --- damage
+
+
+def damaged_files() -> dict[str, bytes]:
+    rng = np.random.default_rng(0)
+    colour = Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8))
+    alpha = Image.fromarray(rng.integers(0, 256, (24, 32, 4), np.uint8))
+    deep = Image.fromarray(rng.integers(0, 65536, (24, 32), np.uint16))
+    palette = colour.quantize(16)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    frames: dict[str, Any] = {
+        "save_all": True,
+        "append_images": [colour.transpose(Image.Transpose.ROTATE_180)],
+    }
+    return {
+        "jpeg": encode(colour, "JPEG", exif=exif),
+        "progressive": encode(colour, "JPEG", progressive=True),
+        "cmyk": encode(colour.convert("CMYK"), "JPEG"),
+        "mpo": encode(colour, "MPO", **frames),
+        "png": encode(alpha, exif=exif),
+        "png16": encode(deep),
+        "apng": encode(colour, **frames),
+        "webp": encode(alpha, "WEBP", exif=exif),
+        "webp_lossy": encode(colour, "WEBP", lossless=False),
+        "webp_animated": encode(colour, "WEBP", **frames),
+        "gif": encode(palette, "GIF", transparency=3, **frames),
+        "bmp": encode(colour, "BMP"),
+        "bmp_palette": encode(palette, "BMP"),
+        "tiff": encode(colour, "TIFF", exif=exif),
+        "tiff_lzw": encode(deep, "TIFF", compression="tiff_lzw"),
+        "tiff_deflate": encode(alpha, "TIFF", compression="tiff_adobe_deflate"),
+        "tiff_jpeg": encode(colour, "TIFF", compression="jpeg"),
+        "tiff_fax": encode(colour.convert("1"), "TIFF", compression="group4"),
+        "tiff_float": encode(Image.fromarray(rng.random((24, 32), np.float32)), "TIFF"),
+        "tiff_tiled": tiled_tiff(16),
+        "tiff_big": tiled_tiff(16, big=True),
+    }
+
+
+ROUNDS = 250
+SPECS = (
+    PictureSpec((8, 8), "RGB", "stretch", 1_000_000),
+    PictureSpec((9, 7), "L", "crop", 1_000_000),
+    PictureSpec((7, 40), "RGB", "pad", 1_000_000),
+)
+
+
+def corrupted(data: bytes, rng: random.Random) -> bytes:
+    """Some bytes changed, most often near the start, and sometimes the end missing."""
+    out = bytearray(data)
+    for _ in range(rng.choice([0, 1, 1, 2, 5, 20])):
+        at = rng.randrange(min(len(out), rng.choice([64, 300, len(out)])))
+        flipped = out[at] ^ (1 << rng.randrange(8))
+        out[at] = rng.choice([0, 255, 1, 127, 128, rng.randrange(256), flipped])
+    return bytes(out[: rng.randrange(len(out))] if rng.random() < 0.2 else out)
+
+
+def mistyped(data: bytes) -> Iterator[bytes]:
+    """A TIFF with each of its tags, one after the other, as values of every type and number."""
+    start = struct.unpack_from("<I", data, 4)[0]
+    tags = struct.unpack_from("<H", data, start)[0]
+    for at in range(start + 2, start + 2 + 12 * tags, 12):
+        for kind in (*range(14), 16, 99):
+            for count in (0, 1, 2, 70_000):
+                out = bytearray(data)
+                struct.pack_into("<HI", out, at + 2, kind, count)
+                yield bytes(out)
+
+
+def damages() -> Iterator[bytes]:
+    rng = random.Random(20)
+    files = damaged_files()
+    for data in files.values():
+        yield from (corrupted(data, rng) for _ in range(ROUNDS))
+    for name in ("tiff", "tiff_float", "tiff_lzw", "tiff_tiled"):
+        yield from mistyped(files[name])
+    yield files["png"].replace(b"IEND", b"\xf9\x14uY")
+
+
+def decode_damaged() -> tuple[int, int]:
+    """Decodes thousands of damaged files; how many could be read, and how many not for a reason
+    that is told."""
+    good = bad = 0
+    for i, data in enumerate(damages()):
+        spec = SPECS[i % len(SPECS)]
+        try:
+            pixels = decode(io.BytesIO(data), spec)
+        except UnreadablePicture as error:
+            bad += not error.problem.endswith(": ")
+        else:
+            good += pixels.shape == (*spec.size, spec.channels)
+    return good, bad
+
+
+def test_damaged_files_decode_or_are_unreadable_and_leave_no_trace() -> None:
+    """In a process where every warning is an error and whatever is printed can be seen, C
+    libraries included. (Within pytest its own filters come before ours.)"""
+    code = "from tests.unit.test_picture_limits import decode_damaged; print(*decode_damaged())"
+    command = [sys.executable, "-W", "error", "-c", code]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
+    good, bad = map(int, run.stdout.split())
+    assert good + bad == sum(1 for _ in damages()) > 5000
+    assert min(good, bad) > 1000
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_half_a_file_is_unreadable(format: str) -> None:
+    rng = np.random.default_rng(0)
+    data = encode(Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)), format)
+    error = refused(data[: len(data) // 2])
+    assert error.problem.startswith(("the picture is damaged: ", "not a picture"))

@@ -1,0 +1,316 @@
+"""Rows of named fields: JSON and CSV in, numbers or labels out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.errors import BadRequest, CardError, InvalidInput
+from app.serving.card import Card, FieldSpec, Output
+from app.serving.tasks import Limits, Payload, Task, make_task
+from app.serving.tasks.base import MAX_DETAILS
+from tests.unit.signatures import fields_of, problems, signature, spec
+
+
+def task(*fields: dict[str, Any], dtype: str = "float32") -> Task:
+    """A model with one column a field."""
+    columns = spec(dtype=dtype, shape=(None, len(fields)))
+    card = Card(task="tabular-regression", fields=[FieldSpec(**f) for f in fields])
+    return make_task(card, signature(columns), Limits())
+
+
+def body(value: Any) -> Payload:
+    # The standard library writes whole numbers of any size, and NaN.
+    return Payload("json", value if isinstance(value, bytes) else json.dumps(value).encode())
+
+
+def rows(made: Task, value: Any) -> Any:
+    (array,) = made.read(body(value))
+    return array.tolist()
+
+
+CAR = task(
+    {"name": "weight", "min": 1613, "max": 5140, "unit": "lb"},
+    {"name": "cylinders", "type": "integer", "min": 3, "max": 8},
+    {"name": "year"},
+)
+GOOD = {"weight": 3504, "cylinders": 8, "year": 70.5}
+
+
+# --- JSON
+
+
+def test_columns_are_in_the_order_of_the_fields_whatever_the_order_of_the_keys() -> None:
+    assert rows(CAR, {"year": 70.5, "cylinders": 8, "weight": 3504}) == [[3504, 8, 70.5]]
+    (array,) = CAR.read(body([GOOD, GOOD | {"year": 1}]))
+    assert array.tolist() == [[3504, 8, 70.5], [3504, 8, 1]]
+    assert array.dtype == np.float32
+
+
+def test_all_problems_at_once() -> None:
+    found = problems(CAR, body({"weight": 100, "cylinders": "8", "color": "red"}))
+    assert [d.as_dict() for d in found] == [
+        {
+            "field": "weight",
+            "problem": "out of range",
+            "value": 100,
+            "expected": "a number from 1613 to 5140 (lb)",
+        },
+        {
+            "field": "cylinders",
+            "problem": "wrong type",
+            "value": "8",
+            "expected": "a whole number from 3 to 8",
+        },
+        {"field": "year", "problem": "missing", "expected": "a number"},
+        {
+            "field": "color",
+            "problem": "unexpected",
+            "value": "red",
+            "expected": "one of weight, cylinders, year",
+        },
+    ]
+
+
+@pytest.mark.parametrize("field", ["weight", "cylinders"])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("5", "5"),
+        ("", ""),
+        (True, True),
+        (False, False),
+        (None, "null"),
+        ([4], "a list"),
+        ({"a": 4}, "an object"),
+        ("x" * 101, "x" * 100 + "…"),
+    ],
+)
+def test_only_a_number_is_a_number(field: str, value: object, shown: object) -> None:
+    (found,) = problems(CAR, body(GOOD | {field: value}))
+    assert (found.field, found.problem, found.value) == (field, "wrong type", shown)
+
+
+@pytest.mark.parametrize(
+    ("field", "inside", "outside"),
+    [
+        ("weight", [1613, 1613.0, 5140], [1612.999, 5140.001, -1, 1e300]),
+        ("cylinders", [3, 8], [2, 9, -3, 2**63, 2**64]),
+    ],
+)
+def test_the_range_includes_its_ends(field: str, inside: list[float], outside: list[float]) -> None:
+    for value in inside:
+        CAR.read(body(GOOD | {field: value}))
+    for value in outside:
+        (found,) = problems(CAR, body(GOOD | {field: value}))
+        assert (found.field, found.problem) == (field, "out of range")
+        assert found.value == value
+        orjson.dumps(found.value)
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"min": 2}, "a number of at least 2 (m)"),
+        ({"max": 2.5}, "a number of at most 2.5 (m)"),
+        ({"min": -1234567.25, "max": 1234567}, "a number from -1234567.25 to 1234567 (m)"),
+    ],
+)
+def test_what_was_expected_names_the_limits(limits: dict[str, float], words: str) -> None:
+    made = task({"name": "a", "unit": "m", **limits})
+    assert problems(made, body({"a": "x"}))[0].expected == words
+
+
+def test_4_0_is_a_whole_number_and_4_5_is_none() -> None:
+    assert rows(CAR, GOOD | {"cylinders": 4.0}) == [[3504, 4, 70.5]]
+    (found,) = problems(CAR, body(GOOD | {"cylinders": 4.5}))
+    assert (found.problem, found.value) == ("wrong type", 4.5)
+
+
+def test_limits_of_a_whole_number_may_have_a_fraction() -> None:
+    made = task({"name": "a", "type": "integer", "min": 0.5, "max": 2.5})
+    assert rows(made, [{"a": 1}, {"a": 2}]) == [[1], [2]]
+    assert fields_of(problems(made, body([{"a": 0}, {"a": 3}]))) == {
+        "[0].a": "out of range",
+        "[1].a": "out of range",
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(b"", b"  \n", b"{", b"[1,]", b"{'a': 1}", b'{"a":1}{"a":1}', b"[" * 2000),
+        *(b'{"a":NaN}', b'{"a":Infinity}', b'{"a":1e400}', b'{"a":' + b"1" * 400 + b"}"),
+        *(b"\xff", b'{"a":"\xff"}', b"\xef\xbb\xbf{}"),
+    ],
+)
+def test_what_is_no_json(text: bytes) -> None:
+    with pytest.raises(BadRequest, match=r"the body is (not JSON: .+|empty: expected JSON)"):
+        CAR.read(body(text))
+
+
+@pytest.mark.parametrize("value", [5, "x", None, True, 1.5])
+def test_what_is_no_row(value: object) -> None:
+    found = problems(CAR, body(value))
+    assert [(d.field, d.problem) for d in found] == [("body", "not an object")]
+    assert found[0].expected == "an object with weight, cylinders, year"
+    assert fields_of(problems(CAR, body([GOOD, value]))) == {"[1]": "not an object"}
+    assert fields_of(problems(CAR, body([[GOOD], GOOD]))) == {"[0]": "not an object"}
+
+
+def test_an_empty_list_and_an_empty_object() -> None:
+    assert fields_of(problems(CAR, body([]))) == {"body": "no rows"}
+    assert set(fields_of(problems(CAR, body({}))).values()) == {"missing"}
+    assert len(problems(CAR, body({}))) == 3
+
+
+def test_of_equal_keys_the_last_counts() -> None:
+    assert rows(task({"name": "a"}), b'{"a": "x", "a": 2}') == [[2]]
+
+
+def test_the_index_of_a_row_is_in_the_path() -> None:
+    found = problems(CAR, body([GOOD, {"weight": 1, "year": 1}, GOOD | {"x": 1}]))
+    assert fields_of(found) == {
+        "[1].weight": "out of range",
+        "[1].cylinders": "missing",
+        "[2].x": "unexpected",
+    }
+
+
+@pytest.mark.parametrize("name", ["a b", "a.b", "größe", "体重", "f0", "model_config", "__class__"])
+def test_a_field_may_have_any_name(name: str) -> None:
+    made = task({"name": name}, {"name": "other"})
+    assert rows(made, {name: 1, "other": 2}) == [[1, 2]]
+    assert fields_of(problems(made, body([{"other": 2, "f1": 1}]))) == {
+        f"[0].{name}": "missing",
+        "[0].f1": "unexpected",
+    }
+    (csv,) = made.read(Payload("csv", f"other,{name}\n1,2".encode()))
+    assert csv.tolist() == [[2, 1]]
+
+
+def test_a_very_long_name_is_cut() -> None:
+    for value, prefix in ((GOOD | {"x" * 10_000: 1}, ""), ([GOOD | {"x" * 10_000: 1}], "[0].")):
+        assert problems(CAR, body(value))[0].field == prefix + "x" * 100 + "…"
+
+
+def test_as_many_problems_are_listed_as_fit() -> None:
+    for count, listed in ((MAX_DETAILS, MAX_DETAILS), (MAX_DETAILS + 1, MAX_DETAILS)):
+        with pytest.raises(InvalidInput) as caught:
+            CAR.read(body([GOOD | {"weight": 0}] * count))
+        assert len(caught.value.details) == listed
+        assert caught.value.message.startswith(f"the input has {count} problems")
+    with pytest.raises(InvalidInput, match="at least 1001 problems, of which the first 100"):
+        CAR.read(body([GOOD | {"weight": 0}] * 5000))
+    with pytest.raises(InvalidInput, match="has 1001 problems, of which the first 100"):
+        CAR.read(body([GOOD | {"weight": 0}] * 1001))
+
+
+def test_a_very_long_list() -> None:
+    (array,) = CAR.read(body([GOOD | {"year": i} for i in range(20_000)]))
+    assert array.shape == (20_000, 3)
+    assert array[:, 2].tolist() == list(range(20_000))
+
+
+# --- answers
+
+
+def regression(columns: int = 1, **output: Any) -> Task:
+    card = Card(task="tabular-regression", output=Output(**output))
+    return make_task(card, signature(classes=columns), Limits())
+
+
+def test_one_number_a_row_under_its_name() -> None:
+    made = regression(name="mpg", decimals=1)
+    found = made.answer([np.array([[23.149], [-0.04], [1e6]], np.float32)])
+    assert orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY) == (
+        b'[{"mpg":23.1},{"mpg":0.0},{"mpg":1000000.0}]'
+    )
+
+
+def test_decimals_do_not_cost_digits_before_the_point() -> None:
+    (found,) = regression(decimals=1).answer([np.array([[123456789.123]])])
+    # As a Python number: comparing with a float32 would round this side too.
+    assert float(found["value"]) == 123456789.1
+
+
+def test_without_decimals_a_number_keeps_its_own_precision() -> None:
+    for dtype, text in (("float32", b"0.1"), ("float64", b"0.1"), ("int64", b"9007199254740993")):
+        values = np.array([[9007199254740993 if dtype == "int64" else 0.1]], dtype)
+        found = orjson.dumps(regression().answer([values]), option=orjson.OPT_SERIALIZE_NUMPY)
+        assert found == b'[{"value":' + text + b"}]"
+
+
+def test_several_numbers_a_row_are_a_list() -> None:
+    (found,) = regression(3).answer([np.array([[1, 2, 3]], np.float32)])
+    assert list(found["value"]) == [1, 2, 3]
+    assert regression().answer([np.array([5.0], np.float32)]) == [{"value": 5.0}]
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [(spec("y"), spec("z")), (spec("y", "string"),), (spec("y", shape=()),)],
+)
+def test_outputs_that_are_no_regression(outputs: Any) -> None:
+    with pytest.raises(CardError, match="task: tensor"):
+        make_task(Card(task="tabular-regression"), signature(outputs=outputs), Limits())
+
+
+def test_classification_answers_with_a_label() -> None:
+    made = make_task(
+        Card(task="tabular-classification", labels=["no", "yes"]),
+        signature(activation="sigmoid"),
+        Limits(),
+    )
+    (found,) = made.answer([np.array([[0.75]], np.float32)])
+    assert (found["label"], found["probability"]) == ("yes", 0.75)
+
+
+def test_the_schema_says_what_a_row_is() -> None:
+    made = task(
+        {"name": "a", "min": 1, "max": 2, "unit": "m", "help": "Height", "example": 1.5},
+        {"name": "b", "choices": {1: "one", 2: "two"}, "type": "integer"},
+        {"name": "c", "choices": ["x", "y"]},
+    )
+    assert made.input_schema() == {
+        "type": "object",
+        "properties": {
+            "a": {
+                "type": "number",
+                "minimum": 1,
+                "maximum": 2,
+                "description": "Height",
+                "x-unit": "m",
+                "examples": [1.5],
+            },
+            "b": {"enum": [1, 2]},
+            "c": {"enum": ["x", "y"]},
+        },
+        "required": ["a", "b", "c"],
+        "additionalProperties": False,
+    }
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(st.sampled_from(["weight", "cylinders", "year"]) | st.text(), inner)
+    ),
+)
+
+
+@given(VALUES)
+def test_whatever_is_json_gives_rows_or_an_error_of_ours(value: Any) -> None:
+    try:
+        (array,) = CAR.read(body(value))
+    except (BadRequest, InvalidInput) as error:
+        orjson.dumps([d.as_dict() for d in error.details])
+    else:
+        assert array.shape[1] == 3
