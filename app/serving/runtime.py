@@ -135,10 +135,8 @@ def _config(runtime: Runtime) -> Any:
         use_per_session_threads=own,
     )
     config.gpu_options.allow_growth = True
-    rewrite = config.graph_options.rewrite_options
-    # Most kernels for the CPU take pictures with the channels last only.
-    rewrite.cpu_layout_conversion = type(rewrite).NCHW_TO_NHWC
     if runtime.precision == "bfloat16":
+        rewrite = config.graph_options.rewrite_options
         rewrite.auto_mixed_precision_onednn_bfloat16 = type(rewrite).ON
     return config
 

@@ -576,9 +576,21 @@ def test_types_that_json_or_numpy_lack(tmp_path: Path) -> None:
 
 
 def test_an_unused_input_of_a_savedmodel_can_be_fed(tmp_path: Path) -> None:
-    idle = tf.TensorSpec((None, 7), tf.float32, name="idle")
-    path = _save(tmp_path / "sm", serving_default=_function(lambda x, idle: {"y": x * 2}, X, idle))
-    model, got = convert_and_run(path, tmp_path / "out", np.ones((1, 7)), np.ones((1, 2)))
+    """TensorFlow 1 exported whatever graph there was."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
+        x, idle = (v1.placeholder(tf.float32, (None, n), name=f"i{n}") for n in (2, 7))
+        w = v1.Variable(2.0)
+        session.run(w.initializer)
+        builder = v1.saved_model.Builder(str(tmp_path / "sm"))
+        signature = v1.saved_model.predict_signature_def({"x": x, "idle": idle}, {"y": x * w})
+        signatures = {"serving_default": signature}
+        builder.add_meta_graph_and_variables(session, ["serve"], signatures)
+        builder.save()
+    model, got = convert_and_run(
+        tmp_path / "sm", tmp_path / "out", np.ones((1, 7)), np.ones((1, 2))
+    )
+    assert model.frozen
     assert [t.name for t in model.signature.inputs] == ["idle", "x"]
     assert_equal(got, [np.full((1, 2), 2.0)])
 
@@ -656,6 +668,16 @@ def test_python_and_files_in_a_graph(tmp_path: Path) -> None:
         convert(reading, tmp_path, trusted=False)
     _, got = convert_and_run(reading, tmp_path / "out", np.ones((1, 2)), trusted=True)
     assert got[1] == Path("/etc/hostname").read_bytes()
+
+
+def test_files_in_the_graph_of_a_keras_model(tmp_path: Path) -> None:
+    """TensorFlow 2.0 to 2.3 wrote operations as layers, any operation."""
+    layer_of = tf_keras.src.engine.base_layer.TensorFlowOpLayer
+    node = {"name": "read", "op": "ReadFile", "input": ["x"]}
+    x = tf_keras.Input((), dtype="string", name="x")
+    tf_keras.Model(x, layer_of(node, name="read")(x)).save(tmp_path / "m.h5")
+    with pytest.raises(LoadError, match="uses files of this server"):
+        convert(tmp_path / "m.h5", tmp_path, trusted=False)
 
 
 def test_the_expected_outputs_are_what_tells(tmp_path: Path) -> None:

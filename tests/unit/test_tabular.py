@@ -165,7 +165,8 @@ def test_what_is_no_row(value: object) -> None:
 
 
 def test_an_empty_list_and_an_empty_object() -> None:
-    assert fields_of(problems(CAR, body([]))) == {"body": "no rows"}
+    with pytest.raises(BadRequest, match="the list is empty: expected at least one object"):
+        CAR.read(body([]))
     assert set(fields_of(problems(CAR, body({}))).values()) == {"missing"}
     assert len(problems(CAR, body({}))) == 3
 

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from app.errors import CardError, Detail
+from app.errors import BadRequest, CardError, Detail
 from app.serving.card import CARD_FILE, Card, FieldSpec
 from app.serving.signature import Signature, TensorSpec
 from app.serving.tasks.base import (
@@ -93,7 +93,7 @@ class _Tabular(Task):
         value = parse_json(payload.data)
         many = isinstance(value, list)
         if many and not value:
-            raise invalid([Detail("body", "no rows", expected="a list of at least one object")])
+            raise BadRequest("the list is empty: expected at least one object")
         return self._tensors(self._check(value if many else [value], strict=True, many=many))
 
     def _check(self, values: list[Any], *, strict: bool, many: bool) -> list[Any]:
