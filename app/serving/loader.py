@@ -33,8 +33,8 @@ _GIVING_UP = re.compile(r"Check failed|terminate called|what\(\):|Fatal")
 class _Workplace:
     """The folder that the child is busy in, which goes when its parent is gone."""
 
-    def __init__(self) -> None:
-        self.folder: Path | None = None
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         parent = multiprocessing.parent_process()
         assert parent is not None
         self._sentinel = parent.sentinel
@@ -43,16 +43,18 @@ class _Workplace:
     def _watch(self) -> None:
         """The parent may be killed while a conversion runs, which nobody would wait for."""
         wait([self._sentinel])
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
         os._exit(1)
 
 
-def _serve(pipe: Connection) -> None:
-    """Runs in the child: convert whatever is asked for until the parent hangs up."""
+def _serve(pipe: Connection, folder: Path) -> None:
+    """Runs in the child: convert whatever is asked for until the parent hangs up.
+
+    folder: that of the first request, which comes once the imports are done.
+    """
     # Ctrl-C reaches the whole group of processes; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    workplace = _Workplace()
+    workplace = _Workplace(folder)
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     # Keras takes seconds to import and belongs into this process only.
@@ -116,9 +118,9 @@ class Loader:
 
     def _ask(self, source: Path, out: Path, trusted: bool) -> Converted | str:
         with self._busy:
-            pipe = self._connect()
+            pipe = self._connect(out)
             try:
-                pipe.send((source.resolve(), out, trusted))
+                pipe.send((source.absolute(), out, trusted))
                 if not pipe.poll(self._timeout_s):
                     self._end()
                     raise LoadError(f"reading the file took more than {self._timeout_s:g} s")
@@ -133,7 +135,7 @@ class Loader:
                 self._end()
             return answer
 
-    def _connect(self) -> Connection:
+    def _connect(self, folder: Path) -> Connection:
         with self._lock:
             if self._closed:
                 raise LoadError("the server is shutting down")
@@ -141,7 +143,7 @@ class Loader:
                 context = multiprocessing.get_context("spawn")
                 self._pipe, child = context.Pipe()
                 self._process = context.Process(
-                    target=_serve, args=(child,), name="keraport-loader", daemon=True
+                    target=_serve, args=(child, folder), name="keraport-loader", daemon=True
                 )
                 self._process.start()
                 child.close()

@@ -249,7 +249,8 @@ if __name__ == "__main__":
 """
 
 
-def test_the_child_goes_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("when", ["converting", "starting"])
+def test_the_child_goes_with_a_parent_that_is_killed(when: str, tmp_path: Path) -> None:
     source = _custom(tmp_path, SLOW)
     temp = tmp_path / "temp"
     temp.mkdir()
@@ -258,7 +259,10 @@ def test_the_child_goes_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     environ = os.environ | {"TMPDIR": str(temp), "PYTHONPATH": str(ROOT)}
     parent = subprocess.Popen([sys.executable, script, source], env=environ)
     try:
-        _await(tmp_path / "custom.py.runs")
+        if when == "converting":
+            _await(tmp_path / "custom.py.runs")
+        else:
+            _await_modules(parent.pid)
         children = psutil.Process(parent.pid).children(recursive=True)
         assert children
     finally:
@@ -267,3 +271,15 @@ def test_the_child_goes_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     _, alive = psutil.wait_procs(children, timeout=10)
     assert [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
     assert list(temp.iterdir()) == []
+
+
+def _await_modules(parent: int) -> None:
+    """Until a child of that process has begun to import TensorFlow."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        for child in psutil.Process(parent).children():
+            with suppress(psutil.Error):
+                if any("tensorflow" in m.path for m in child.memory_maps()):
+                    return
+        time.sleep(0.02)
+    raise AssertionError("no child imports TensorFlow")

@@ -673,7 +673,7 @@ def test_python_and_files_in_a_graph(tmp_path: Path) -> None:
 def test_files_in_the_graph_of_a_keras_model(tmp_path: Path) -> None:
     """TensorFlow 2.0 to 2.3 wrote operations as layers, any operation."""
     layer_of = tf_keras.src.engine.base_layer.TensorFlowOpLayer
-    node = {"name": "read", "op": "ReadFile", "input": ["x"]}
+    node = {"name": "read", "op": "MatchingFiles", "input": ["x"]}
     x = tf_keras.Input((), dtype="string", name="x")
     tf_keras.Model(x, layer_of(node, name="read")(x)).save(tmp_path / "m.h5")
     with pytest.raises(LoadError, match="uses files of this server"):
