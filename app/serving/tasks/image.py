@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any, BinaryIO, cast
 
 import numpy as np
-from gevent.threadpool import ThreadPool
 
 from app.errors import BadRequest, CardError, Detail
 from app.serving.card import CARD_FILE, Card
@@ -16,12 +15,13 @@ from app.serving.signature import PictureFeed, Signature
 from app.serving.tasks.base import Array, Limits, Payload, Task, invalid
 from app.serving.tasks.classes import Classes
 from app.serving.tasks.pictures import FORMATS_TEXT, PictureSpec, UnreadablePicture, decode
+from app.serving.workers import Workers
 
 
 @cache
-def _pool() -> ThreadPool:
+def _pool() -> Workers:
     """Native threads for decoding, as many as cores: Pillow releases the GIL while it works."""
-    return ThreadPool(usable_cores())
+    return Workers(usable_cores(), "decode")
 
 
 class ImageClassification(Task):
@@ -79,9 +79,7 @@ class ImageClassification(Task):
             raise BadRequest(
                 "no picture: send it as the body, or as the field 'image' of multipart/form-data"
             )
-        pool = _pool()
-        waiting = [pool.spawn(_decode, file, self._spec) for file in payload.files]
-        results: list[Any] = [each.get() for each in waiting]
+        results = _pool().map(self._decode, payload.files)
         details = [
             Detail(
                 "image" if len(results) == 1 else f"image[{i}]",
@@ -93,7 +91,14 @@ class ImageClassification(Task):
         ]
         if details:
             raise invalid(details)
-        return [np.stack(results)]
+        return [results[0][None] if len(results) == 1 else np.stack(results)]
+
+    def _decode(self, file: BinaryIO) -> Array | UnreadablePicture:
+        """An error as a value: there may be one for each picture."""
+        try:
+            return cast(Array, decode(file, self._spec))
+        except UnreadablePicture as error:
+            return error
 
     def answer(self, outputs: Sequence[Array]) -> list[Any]:
         """`{label, probability, top}` a picture."""
@@ -111,11 +116,3 @@ class ImageClassification(Task):
             "max_pixels": self._spec.max_pixels,
             "labels": self._classes.labels,
         }
-
-
-def _decode(file: BinaryIO, spec: PictureSpec) -> Array | UnreadablePicture:
-    """An error as a value: raised in a pool thread it would also be printed there."""
-    try:
-        return cast(Array, decode(file, spec))
-    except UnreadablePicture as error:
-        return error
