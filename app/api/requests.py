@@ -7,13 +7,14 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import gevent
 from flask import Request
 from gevent import get_hub
+from multipart import MultipartError, MultipartSegment, PushMultipartParser
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.errors import BadRequest, ClientDisconnected, DeadlineExceeded, UnsupportedMediaType
@@ -23,34 +24,28 @@ from app.serving.tasks.base import Payload
 # Uploads above this many bytes go to disk, into a file that has no name.
 SPOOL_ABOVE = 500_000
 CHUNK = 64 * 1024
+# The fields of a form that hold uploads, and how many parts a form may have.
+UPLOAD_FIELDS = frozenset({"image", "file"})
+MAX_PARTS = 1000
 # Where the server leaves the connection's socket, for `watching`.
 SOCKET_KEY = "keraport.socket"
 _READ = 1  # libev's EV_READ
 
 
-def spool_for(folder: Path) -> Callable[[], IO[bytes]]:
+def spool_for(folder: Path) -> Callable[[], BinaryIO]:
     """Opens spools in `folder`. The file behind a spool is unlinked from its first moment, so that
     nothing stays even when the process is killed."""
 
-    def open_spool() -> IO[bytes]:
-        return cast(IO[bytes], tempfile.SpooledTemporaryFile(max_size=SPOOL_ABOVE, dir=str(folder)))
+    def open_spool() -> BinaryIO:
+        return cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=SPOOL_ABOVE, dir=str(folder)))
 
     return open_spool
 
 
 class KeraportRequest(Request):
-    """A Flask request whose uploads are spooled where the settings say."""
+    """A Flask request that knows where the settings want uploads spooled."""
 
-    open_spool: Callable[[], IO[bytes]]
-
-    def _get_file_stream(
-        self,
-        total_content_length: int | None,
-        content_type: str | None,
-        filename: str | None = None,
-        content_length: int | None = None,
-    ) -> IO[bytes]:
-        return self.open_spool()
+    open_spool: Callable[[], BinaryIO]
 
 
 def start_call(seconds: float) -> Call:
@@ -70,7 +65,7 @@ def read_payload(request: Request, accepts: frozenset[str], call: Call) -> Paylo
         if request.mimetype == "multipart/form-data":
             return _multipart(request, accepts)
         if "files" in accepts:
-            return _picture(cast(KeraportRequest, request))
+            return _picture(request)
         return _text(request)
 
 
@@ -82,42 +77,74 @@ def _check_size(request: Request, size: int) -> None:
 
 
 def _multipart(request: Request, accepts: frozenset[str]) -> Payload:
-    files: list[BinaryIO] = [
-        cast(BinaryIO, file.stream)
-        for field in ("image", "file")
-        for file in request.files.getlist(field)
-    ]
-    if "files" in accepts:
-        return Payload("files", files=files)
-    if "csv" not in accepts:
+    if accepts.isdisjoint({"files", "csv"}):
         raise UnsupportedMediaType("this model takes application/json, not multipart/form-data")
-    if len(files) != 1:
-        raise BadRequest(f"expected one CSV as the field 'file', found {len(files)}")
-    with files[0] as file:
-        return Payload("csv", data=file.read())
+    with ExitStack() as spools:
+        files = _uploads(request, spools)
+        if "files" in accepts:
+            spools.pop_all()
+            return Payload("files", files=files)
+        if len(files) != 1:
+            raise BadRequest(f"expected one CSV as the field 'file', found {len(files)}")
+        return Payload("csv", data=files[0].read())
 
 
-def _picture(request: KeraportRequest) -> Payload:
+def _uploads(request: Request, spools: ExitStack) -> list[BinaryIO]:
+    """The uploads of a form in their order, each in a spool that `spools` closes; what else is in
+    the form is passed over.
+
+    Not by Werkzeug's parser: it takes a third of all the time that a picture spends in the hub.
+    """
+    boundary = request.mimetype_params.get("boundary", "")
+    files: list[BinaryIO] = []
+    taken: BinaryIO | None = None
+    try:
+        with PushMultipartParser(boundary, max_segment_count=MAX_PARTS) as parser:
+            for chunk in _chunks(request):
+                for event in parser.parse(chunk):
+                    if isinstance(event, MultipartSegment):
+                        if event.filename and event.name in UPLOAD_FIELDS:
+                            taken = spools.enter_context(_open_spool(request))
+                            files.append(taken)
+                    elif event is None:
+                        taken = None
+                    elif taken is not None:
+                        taken.write(event)
+    except MultipartError as error:
+        raise BadRequest(f"the body is not multipart/form-data as announced: {error}") from None
+    for file in files:
+        file.seek(0)
+    return files
+
+
+def _picture(request: Request) -> Payload:
     if request.mimetype == "application/json" or request.mimetype.startswith("text/"):
         raise UnsupportedMediaType(
             f"this model takes pictures, not {request.mimetype}: send the picture as the body, or "
             "as the field 'image' of multipart/form-data"
         )
-    spool = request.open_spool()
-    size = 0
-    try:
-        while chunk := request.stream.read(CHUNK):
+    with ExitStack() as spools:
+        spool = spools.enter_context(_open_spool(request))
+        for chunk in _chunks(request):
             spool.write(chunk)
-            size += len(chunk)
-            _check_size(request, size)
-    except BaseException:
-        spool.close()
-        raise
-    if not size:
-        spool.close()
-        return Payload("files")
-    spool.seek(0)
-    return Payload("files", files=[cast(BinaryIO, spool)])
+        if not spool.tell():
+            return Payload("files")
+        spool.seek(0)
+        spools.pop_all()
+        return Payload("files", files=[spool])
+
+
+def _open_spool(request: Request) -> BinaryIO:
+    return cast(KeraportRequest, request).open_spool()
+
+
+def _chunks(request: Request) -> Iterator[bytes]:
+    """The body, piece by piece, up to the limit."""
+    size = 0
+    while chunk := request.stream.read(CHUNK):
+        size += len(chunk)
+        _check_size(request, size)
+        yield chunk
 
 
 # curl's -d says form-urlencoded whatever it sends; a JSON body is plain to see all the same.

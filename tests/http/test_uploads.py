@@ -206,3 +206,74 @@ def test_many_refused_uploads_cost_no_memory(server: ServerProcess) -> None:
     for _ in range(20):
         assert server.post("/api/cats-dogs", content=bytes(3 * LIMIT)).status_code == 413
     assert server.rss - before < 20_000_000
+
+
+BOUNDARY = "b" * 32
+_PICTURE_PART = (
+    f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="%s"; filename="%s"\r\n'
+    "Content-Type: image/jpeg\r\n\r\n"
+)
+_EMPTY = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="x"\r\n'.encode()
+_END = f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def _part(field: str = "image", filename: str = "a.jpg") -> bytes:
+    return (_PICTURE_PART % (field, filename)).encode() + picture()
+
+
+def _post_form(
+    server: ServerProcess, body: bytes, content_type: str | None = None
+) -> httpx.Response:
+    content_type = content_type or f"multipart/form-data; boundary={BOUNDARY}"
+    return server.post("/api/cats-dogs", content=body, headers={"Content-Type": content_type})
+
+
+def test_several_pictures_in_one_form_keep_their_order(server: ServerProcess) -> None:
+    note = f'\r\n--{BOUNDARY}\r\nContent-Disposition: form-data; name="note"\r\n\r\nimage'.encode()
+    broken = (_PICTURE_PART % ("image", "b.jpg")).encode() + b"not a picture"
+    answer = _post_form(server, _part("file") + note + b"\r\n" + _part() + _END)
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["predictions"]) == 2
+    answer = _post_form(server, _part() + note + b"\r\n" + broken + _END)
+    assert [d["field"] for d in answer.json()["error"]["details"]] == ["image[1]"]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "says"),
+    [
+        (_part(), None, "multipart"),  # the end is missing
+        (_part() + _END, "multipart/form-data", "boundary"),
+        (_part() + _END, "multipart/form-data; boundary=other", "multipart"),
+        (b"", None, "multipart"),
+        (b"\r\n".join([_EMPTY] * 1001) + _END, None, "segment"),
+        (b"\r\n".join([_EMPTY] * 1000) + _END, None, "no picture"),
+    ],
+    ids=["cut", "no boundary", "other boundary", "empty", "1001 parts", "1000 parts"],
+)
+def test_broken_forms_are_bad_requests(
+    server: ServerProcess, body: bytes, content_type: str | None, says: str
+) -> None:
+    answer = _post_form(server, body, content_type)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["code"] == "bad_request"
+    assert says in answer.json()["error"]["message"].lower()
+
+
+@pytest.mark.parametrize("name", ["note", "image"])
+def test_a_form_without_an_upload_has_no_picture(server: ServerProcess, name: str) -> None:
+    text = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\ncat'.encode()
+    answer = _post_form(server, text + _END)
+    assert answer.status_code == 400
+    assert "no picture" in answer.json()["error"]["message"]
+
+
+def test_chunked_forms_at_the_limit(server: ServerProcess) -> None:
+    rest = len(_part()) + len(_END)
+    for size, status in [(LIMIT, 200), (LIMIT + 1, 413)]:
+        body = _part() + bytes(size - rest) + _END
+        answer = server.post(
+            "/api/cats-dogs",
+            content=_chunks(body),
+            headers={"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
+        )
+        assert answer.status_code == status

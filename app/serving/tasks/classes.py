@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from heapq import nlargest
 from typing import Any, Literal
 
 import numpy as np
@@ -70,7 +71,7 @@ class Classes:
 
     def answer(self, scores: NDArray[Any]) -> list[dict[str, Any]]:
         """scores: float (rows, units). One answer a row: label, probability and the top labels."""
-        return [self._one(row) for row in self._probabilities(scores.astype(np.float64))]
+        return [self._one(row) for row in self._probabilities(scores.astype(np.float64)).tolist()]
 
     def _probabilities(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         if not self.logits:
@@ -85,8 +86,9 @@ class Classes:
             probabilities = np.hstack([1.0 - probabilities, probabilities])
         return probabilities
 
-    def _one(self, row: NDArray[np.float64]) -> dict[str, Any]:
-        order = np.argsort(-row, kind="stable")[: self.top]
+    def _one(self, row: list[float]) -> dict[str, Any]:
+        # Plain numbers: for the few units that most models have, NumPy costs more than it does.
+        order = nlargest(self.top, range(len(row)), key=row.__getitem__)
         top = [{"label": self.labels[i], "probability": _rounded(row[i])} for i in order]
         best = int(row[1] >= self.threshold if self.kind == "binary" else order[0])
         answer: dict[str, Any] = {
@@ -94,11 +96,13 @@ class Classes:
             "probability": _rounded(row[best]),
         }
         if self.kind == "multi":
-            answer["labels"] = [self.labels[i] for i in np.flatnonzero(row >= self.threshold)]
+            answer["labels"] = [
+                label for label, p in zip(self.labels, row, strict=True) if p >= self.threshold
+            ]
         answer["top"] = top
         return answer
 
 
 def _rounded(value: float) -> float:
     """Six decimals: what float32 can tell apart near 1, and readable."""
-    return round(float(value), 6)
+    return round(value, 6)
