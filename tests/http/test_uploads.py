@@ -213,7 +213,7 @@ _PICTURE_PART = (
     f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="%s"; filename="%s"\r\n'
     "Content-Type: image/jpeg\r\n\r\n"
 )
-_EMPTY = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="x"\r\n'.encode()
+_EMPTY = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="x"\r\n\r\n'.encode()
 _END = f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
