@@ -7,13 +7,33 @@ LOCK := $(if $(GPU),requirements-gpu.lock,requirements.lock)
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench lock clean
+.PHONY: help run up down restart logs ps test lint format bench lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.runtime ## Serve the models on http://127.0.0.1:5000
 	@exec $(BIN)/python -m app serve
+
+COMPOSE ?= docker compose
+up: ## Start the stack, HTTPS on this server
+	@$(COMPOSE) up -d --wait
+
+down: ## Stop the stack; certificates stay
+	@$(COMPOSE) down
+
+# One replica at a time, each ready before the next; what was built or set meanwhile takes effect.
+# nginx is replaced only if its image or settings changed.
+restart: ## Restart the stack without losing a request
+	@$(COMPOSE) up -d --no-deps --wait --force-recreate app-1
+	@$(COMPOSE) up -d --no-deps --wait --force-recreate app-2
+	@$(COMPOSE) up -d --no-deps --wait nginx
+
+logs: ## Follow the logs of the stack
+	@$(COMPOSE) logs --follow --tail 100
+
+ps: ## Show the state of the stack
+	@$(COMPOSE) ps
 
 test: $(VENV)/.dev lint ## Check the code and run all tests
 	@$(BIN)/python -m pytest
@@ -40,6 +60,9 @@ lock: $(VENV)/.dev ## Update the locked dependencies
 		--constraint requirements.lock --output-file requirements-dev.lock
 	$(COMPILE) --upgrade --extra gpu --constraint requirements.lock \
 		--output-file requirements-gpu.lock
+	$(BIN)/uv pip compile nginx/acme/requirements.in --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --quiet --upgrade \
+		--output-file nginx/acme/requirements.lock
 
 clean: ## Remove the environment and all caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -7,6 +7,8 @@ from pathlib import Path
 from flask import Flask
 
 from app.api import errors, health, native
+from app.api.answers import add_request_id
+from app.api.proxy import TrustedProxy
 from app.api.requests import KeraportRequest, spool_for
 from app.lifecycle import Lifecycle
 from app.serving.registry import Registry
@@ -29,8 +31,12 @@ def create_app(settings: Settings, registry: Registry, lifecycle: Lifecycle | No
     app.request_class = type(
         "Request", (KeraportRequest,), {"open_spool": staticmethod(spool_for(settings.uploads_dir))}
     )
+    app.after_request(add_request_id)
     errors.install(app, settings)
     app.register_blueprint(health.blueprint(registry, lifecycle))
     app.register_blueprint(native.blueprint(settings, registry, lifecycle))
     app.register_blueprint(pages.blueprint(registry))
+    if settings.forwarded_allow_ips:
+        proxies = [str(address) for address in settings.forwarded_allow_ips]
+        app.wsgi_app = TrustedProxy(app.wsgi_app, proxies)  # type: ignore[method-assign]
     return app

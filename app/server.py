@@ -20,6 +20,7 @@ from gevent.event import Event
 from gevent.pywsgi import Input, WSGIHandler, WSGIServer
 from gevent.socket import socket as gevent_socket
 
+from app.api.answers import REQUEST_ID_HEADER
 from app.api.requests import SOCKET_KEY
 from app.factory import create_app
 from app.lifecycle import Lifecycle
@@ -28,8 +29,10 @@ from app.serving.tasks.base import Limits
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
+access_log = logging.getLogger("app.access")
 
 BACKLOG = 1024
+HEALTH_PATHS = frozenset({"/livez", "/readyz"})
 # Seconds that a kept connection may idle, and that a request's headers may take.
 IDLE_TIMEOUT_S = 75
 HEADER_TIMEOUT_S = 15
@@ -114,6 +117,7 @@ class _Handler(WSGIHandler):
             super().handle_one_response()
         finally:
             self.server.in_flight -= 1
+            self._log_access()
 
     def _write_with_headers(self, data: bytes) -> None:
         """Headers and body leave in one packet, where pywsgi makes two of them."""
@@ -127,6 +131,25 @@ class _Handler(WSGIHandler):
 
     def log_request(self) -> None:
         """Nothing: pywsgi formats a line even where there is no log to write it to."""
+
+    def _log_access(self) -> None:
+        """One line a request; what only asks for health is quiet while all is well."""
+        handler: Any = self  # what the types of gevent do not know
+        status = (handler._orig_status or "-")[:3]
+        healthy = status == "200" and handler.environ.get("PATH_INFO") in HEALTH_PATHS
+        level = logging.DEBUG if healthy else logging.INFO
+        if access_log.isEnabledFor(level):
+            headers = dict(handler.response_headers or ())
+            access_log.log(
+                level,
+                "%s %s %s %s %.1f ms %s",
+                handler.environ.get("REMOTE_ADDR", "-"),
+                handler.command,
+                orjson.dumps(handler.path[:500]).decode(),
+                status,
+                (handler.time_finish - handler.time_start) * 1000,
+                headers.get(REQUEST_ID_HEADER.encode(), b"-").decode(),
+            )
 
     def _handle_client_error(self, ex: BaseException) -> tuple[str, bytes]:
         log.warning("request from %s refused: %s", self.client_address, ex)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, IPvAnyAddress, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class Settings(BaseSettings):
@@ -22,6 +22,10 @@ class Settings(BaseSettings):
     )
     reuse_port: bool = Field(
         False, description="Lets several server processes share one port (SO_REUSEPORT)."
+    )
+    forwarded_allow_ips: Annotated[frozenset[IPvAnyAddress], NoDecode] = Field(
+        frozenset(),
+        description="Addresses of proxies, comma-separated, whose X-Forwarded-… headers count.",
     )
     max_body_mb: float = Field(
         16, gt=0, le=2048, description="Largest request body, in megabytes (10^6 bytes)."
@@ -43,6 +47,13 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="How much is written to the log (stderr)."
     )
+
+    @field_validator("forwarded_allow_ips", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return value
 
     @property
     def max_body_bytes(self) -> int:

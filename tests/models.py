@@ -12,14 +12,18 @@ SIDE = 1024
 
 
 class _Slow(tf.Module):  # type: ignore[misc]
-    @tf.function(input_signature=[tf.TensorSpec((None, 1), tf.float32, name="rounds")])  # type: ignore[untyped-decorator]
+    # Without AutoGraph, which warns under Python 3.13.
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[tf.TensorSpec((None, 1), tf.float32, name="rounds")], autograph=False
+    )
     def serve(self, rounds: Any) -> dict[str, Any]:
         """Keeps a core busy for as many rounds as the largest row says."""
-        matrix = tf.eye(SIDE)
-        done = tf.constant(0.0)
-        while done < tf.reduce_max(rounds):
-            matrix = tf.matmul(matrix, tf.eye(SIDE))
-            done += 1.0
+        most = tf.reduce_max(rounds)
+        _, matrix = tf.while_loop(
+            lambda done, _: done < most,
+            lambda done, matrix: (done + 1.0, tf.matmul(matrix, tf.eye(SIDE))),
+            (tf.constant(0.0), tf.eye(SIDE)),
+        )
         return {"rounds": rounds * matrix[0, 0]}
 
 

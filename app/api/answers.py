@@ -26,9 +26,12 @@ def request_id() -> str:
 
 def json_response(value: Any, status: int = 200) -> Response:
     """`value` as a JSON response; NumPy arrays and scalars become lists and numbers."""
-    response = Response(
-        orjson.dumps(value, default=_default, option=_OPTIONS), status, mimetype="application/json"
-    )
+    body = orjson.dumps(value, default=_default, option=_OPTIONS)
+    return Response(body, status, mimetype="application/json")
+
+
+def add_request_id(response: Response) -> Response:
+    """Every answer says the id that the logs know it by."""
     response.headers[REQUEST_ID_HEADER] = request_id()
     return response
 

@@ -135,8 +135,11 @@ def _config(runtime: Runtime) -> Any:
         use_per_session_threads=own,
     )
     config.gpu_options.allow_growth = True
+    rewrite = config.graph_options.rewrite_options
+    # TensorFlow's own kernels pool and convolve with channels last only; those of oneDNN, which it
+    # takes on some CPUs and not on others, do both.
+    rewrite.cpu_layout_conversion = type(rewrite).NCHW_TO_NHWC
     if runtime.precision == "bfloat16":
-        rewrite = config.graph_options.rewrite_options
         rewrite.auto_mixed_precision_onednn_bfloat16 = type(rewrite).ON
     return config
 

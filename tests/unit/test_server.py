@@ -34,6 +34,16 @@ def test_a_port_is_shared_only_when_asked_for() -> None:
         second.close()
 
 
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")
 def test_ipv6_addresses_are_taken() -> None:
     listener = listen(Settings(host="::1", port=0))
     assert listener.getsockname()[0] == "::1"

@@ -1,0 +1,39 @@
+# The application. Models are not in it: the stack mounts models/ read-only.
+ARG PYTHON_IMAGE=python:3.13-slim
+
+FROM ${PYTHON_IMAGE} AS packages
+RUN python -m venv /opt/keraport
+COPY requirements.lock .
+# Headers, libclang (TensorFlow lists it and never loads it) and pip itself are for building, not for
+# serving. The rest is compiled by pip, since the final root is read-only.
+RUN /opt/keraport/bin/pip install --quiet --no-cache-dir --disable-pip-version-check \
+        --no-deps --require-hashes --requirement requirements.lock \
+    && /opt/keraport/bin/pip uninstall --quiet --yes libclang pip \
+    && rm -rf /opt/keraport/lib/python3*/site-packages/tensorflow/include \
+    && find /opt/keraport -name '*.h' -delete
+
+FROM ${PYTHON_IMAGE}
+ARG VERSION=0.1.0
+LABEL org.opencontainers.image.title="Keraport" \
+      org.opencontainers.image.description="Turns a folder of Keras models into an HTTPS web app and API" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+RUN rm -rf /usr/local/include/python3* /usr/include/python3* \
+    && mkdir -p /srv/keraport/models /srv/keraport/uploads \
+    && chown 10001:10001 /srv/keraport/uploads
+COPY --from=packages /opt/keraport /opt/keraport
+WORKDIR /srv/keraport
+COPY app app
+COPY frontend frontend
+# What is written while running goes to /tmp and uploads/, both tmpfs in the stack.
+ENV PATH=/opt/keraport/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    HOME=/tmp \
+    KERAPORT_HOST=0.0.0.0 \
+    KERAPORT_PORT=5000
+USER 10001:10001
+EXPOSE 5000
+HEALTHCHECK --interval=3s --timeout=5s --start-period=300s --retries=3 \
+    CMD ["python", "-I", "-S", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['KERAPORT_PORT'] + '/readyz', timeout=4)"]
+CMD ["python", "-m", "app", "serve"]

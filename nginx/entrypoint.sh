@@ -1,0 +1,54 @@
+#!/bin/sh
+# Writes what depends on settings and certificates, then becomes nginx.
+set -eu
+
+fail() {
+    echo "keraport-nginx: $*" >&2
+    exit 1
+}
+
+number() { # number NAME VALUE
+    case $2 in
+        '' | *[!0-9.]* | *.*.* | .) fail "$1 must be a number, it is '$2'" ;;
+    esac
+}
+
+max_body_mb=${KERAPORT_MAX_BODY_MB:-16}
+timeout_s=${KERAPORT_REQUEST_TIMEOUT_S:-30}
+rate=${KERAPORT_RATE_LIMIT:-200}
+connections=${KERAPORT_CONNECTION_LIMIT:-100}
+https_port=${KERAPORT_HTTPS_PORT:-443}
+number KERAPORT_MAX_BODY_MB "$max_body_mb"
+number KERAPORT_REQUEST_TIMEOUT_S "$timeout_s"
+for setting in "KERAPORT_RATE_LIMIT $rate" "KERAPORT_CONNECTION_LIMIT $connections" \
+    "KERAPORT_HTTPS_PORT $https_port"; do
+    case ${setting#* } in
+        '' | 0* | *[!0-9]*) fail "${setting% *} must be a whole number above 0, it is '${setting#* }'" ;;
+    esac
+done
+
+seconds() { # seconds MORE: the request timeout and so much more, in whole seconds
+    awk -v s="$timeout_s" -v more="$1" 'BEGIN { printf "%d", s + more + 0.999 }'
+}
+
+mkdir -p /tmp/keraport
+cat >/tmp/keraport/settings.conf <<EOF
+# 1 MB above the limit of the application, which answers in more detail.
+client_max_body_size $(awk -v mb="$max_body_mb" 'BEGIN { printf "%d", (mb + 1) * 1000000 }');
+map "" \$max_body_mb { default "$max_body_mb"; }
+
+# A read timeout comes after the application's own and after the time for a second try is over.
+proxy_next_upstream_timeout $(seconds 0)s;
+proxy_read_timeout $(seconds 15)s;
+
+limit_req_zone \$binary_remote_addr zone=requests:10m rate=${rate}r/s;
+limit_req zone=requests burst=$((rate * 2)) nodelay;
+limit_conn_zone \$binary_remote_addr zone=connections:10m;
+limit_conn connections $connections;
+
+map "" \$https_port { default "$([ "$https_port" = 443 ] || echo ":$https_port")"; }
+EOF
+
+certificates.sh install
+certificates.sh watch &
+exec "$@"
