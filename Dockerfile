@@ -18,9 +18,10 @@ LABEL org.opencontainers.image.title="Keraport" \
       org.opencontainers.image.description="Turns a folder of Keras models into an HTTPS web app and API" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="Apache-2.0"
+# A tmpfs mounted on uploads/ takes over its mode.
 RUN rm -rf /usr/local/include/python3* /usr/include/python3* \
     && mkdir -p /srv/keraport/models /srv/keraport/uploads \
-    && chown 10001:10001 /srv/keraport/uploads
+    && chmod 1777 /srv/keraport/uploads
 COPY --from=packages /opt/keraport /opt/keraport
 WORKDIR /srv/keraport
 COPY app app

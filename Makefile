@@ -42,6 +42,7 @@ lint: $(VENV)/.dev ## Style and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/shellcheck .ci/run nginx/*.sh nginx/acme/*.sh
 
 format: $(VENV)/.dev ## Lay out the code, mend what can be mended
 	@$(BIN)/ruff check --fix

@@ -28,7 +28,7 @@ say() {
 # The names and addresses it is for, as subjectAltName has them.
 names() {
     echo "$(echo "${KERAPORT_DOMAIN:-}" | tr ',' ' ') localhost 127.0.0.1 ::1 $(hostname -I 2>/dev/null || true)" |
-        tr -s ' \n' '\n\n' | awk 'NF && !seen[$0]++ {
+        tr -s ' ' '\n' | awk 'NF && !seen[$0]++ {
             kind = ($0 ~ /:/ || $0 ~ /^[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+$/) ? "IP" : "DNS"
             printf "%s%s:%s", (n++ ? "," : ""), kind, $0
         }'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -16,10 +18,22 @@ def _example() -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
+def _of_the_stack() -> dict[str, str]:
+    """The variables of docker-compose.yml with their defaults."""
+    compose = (ROOT / "docker-compose.yml").read_text()
+    found = re.findall(r"\$\{(KERAPORT_\w+):-([^}]*)\}", compose)
+    assert len(found) == compose.count("${"), "a variable without a default"
+    variables = dict(found)
+    assert set(found) == set(variables.items()), "a variable with two defaults"
+    return variables
+
+
 def test_env_example_has_every_setting_with_its_default() -> None:
-    example = _example()
-    assert set(example) == {f"KERAPORT_{name.upper()}" for name in Settings.model_fields}
-    shown = Settings(**{k.removeprefix("KERAPORT_").lower(): v for k, v in example.items()})  # type: ignore[arg-type]
+    example, stack = _example(), _of_the_stack()
+    fields = {f"KERAPORT_{name.upper()}": name for name in Settings.model_fields}
+    assert set(example) == set(fields) | set(stack)
+    assert {name: example[name] for name in stack} == stack
+    shown = Settings(**{field: example[name] for name, field in fields.items()})  # type: ignore[arg-type]
     assert shown == Settings()
 
 
@@ -39,7 +53,13 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PORT", "65536"), ("PORT", "-1"), ("MAX_BODY_MB", "0"), ("LOG_LEVEL", "loud")],
+    [
+        ("PORT", "65536"),
+        ("PORT", "-1"),
+        ("MAX_BODY_MB", "0"),
+        ("LOG_LEVEL", "loud"),
+        ("FORWARDED_ALLOW_IPS", "nginx"),
+    ],
 )
 def test_wrong_values_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"KERAPORT_{name}", value)
@@ -53,3 +73,8 @@ def test_values_at_the_edge_are_taken(
 ) -> None:
     monkeypatch.setenv(f"KERAPORT_{name}", value)
     assert Settings().port == int(value)
+
+
+def test_proxies_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAPORT_FORWARDED_ALLOW_IPS", "172.16.239.5, ::1,")
+    assert Settings().forwarded_allow_ips == {ip_address("172.16.239.5"), ip_address("::1")}

@@ -1,0 +1,1 @@
+"""The composed stack: real containers, real TLS."""

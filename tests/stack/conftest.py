@@ -1,0 +1,36 @@
+"""The stack is started once, torn down always, and its logs are printed when a test failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.stack.compose import Stack, copy_of_the_repository, no_engine
+
+
+@pytest.fixture(scope="session")
+def engine() -> None:
+    if reason := no_engine():
+        pytest.skip(f"tests/stack: {reason}")
+
+
+@pytest.fixture(scope="session")
+def stack(
+    engine: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """`docker compose up -d --wait` in a fresh copy, nothing edited but the ports and the limit of
+    requests a second, which the load of the tests would meet."""
+    folder = copy_of_the_repository(tmp_path_factory.mktemp("stack"))
+    stack = Stack(folder, "keraport-test", rate_limit=100000, connection_limit=1000)
+    failed = request.session.testsfailed
+    try:
+        stack.up()
+        yield stack
+    finally:
+        try:
+            if request.session.testsfailed > failed or not stack.container("nginx"):
+                print(stack.compose("logs", "--no-color", "--tail", "300"))
+                print(stack.compose("ps", "--all"))
+        finally:
+            stack.down()
