@@ -95,10 +95,11 @@ class Stack:
         self._environ |= {f"KERAPORT_{k.upper()}": str(v) for k, v in settings.items()}
         self.url = f"https://localhost:{self.https_port}"
 
-    def compose(self, *arguments: str, timeout: float = START_TIMEOUT_S) -> str:
-        return run(
-            "docker", "compose", *arguments, cwd=self.folder, env=self._environ, timeout=timeout
-        )
+    def compose(self, *arguments: str, **settings: object) -> str:
+        """stdout of `docker compose …`, with settings of its own."""
+        environ = self._environ | {f"KERAPORT_{k.upper()}": str(v) for k, v in settings.items()}
+        command = ("docker", "compose", *arguments)
+        return run(*command, cwd=self.folder, env=environ, timeout=START_TIMEOUT_S)
 
     def make(self, target: str) -> str:
         """`make TARGET` of the copy."""
@@ -111,10 +112,10 @@ class Stack:
         self.compose("--profile", "*", "down", "--volumes", "--remove-orphans", "--rmi", "local")
 
     def logs(self, service: str) -> str:
-        return self.compose("logs", "--no-color", "--no-log-prefix", service)
+        return self.compose("--profile", "*", "logs", "--no-color", "--no-log-prefix", service)
 
     def container(self, service: str) -> str:
-        return self.compose("ps", "--all", "--quiet", service).strip()
+        return self.compose("--profile", "*", "ps", "--all", "--quiet", service).strip()
 
     def inspect(self, service: str) -> dict[str, Any]:
         found: list[dict[str, Any]] = json.loads(run("docker", "inspect", self.container(service)))

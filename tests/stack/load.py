@@ -1,0 +1,111 @@
+"""A steady load over HTTPS that counts: what was sent, what was answered with 200."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from collections import Counter
+from types import TracebackType
+
+from tests.stack.certificates import AUTHORITY_PEM
+from tests.stack.compose import ROW, Stack
+from tests.support import picture
+
+CONNECTIONS = 32
+# Seconds between two requests of one connection.
+PACE_S = 0.25
+
+
+class SteadyLoad:
+    """32 kept connections in turns with rows and pictures, for as long as the block runs, but no
+    longer than `at_most` seconds."""
+
+    def __init__(self, stack: Stack, at_most: float = 900) -> None:
+        self._port = stack.https_port
+        self._context = stack.trust()
+        self._at_most = at_most
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self.sent = 0
+        self.answered: Counter[int] = Counter()
+        self.lost: list[str] = []
+        self._requests = [
+            ("/api/mpg", json.dumps(ROW).encode(), "application/json"),
+            ("/api/cats-dogs", picture(), "image/jpeg"),
+            ("/api/mpg", json.dumps(ROW).encode(), "application/json"),
+        ]
+        self._threads = [
+            threading.Thread(target=self._client, args=(i,), daemon=True)
+            for i in range(CONNECTIONS)
+        ]
+
+    def __enter__(self) -> SteadyLoad:
+        self._start = time.monotonic()
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def seconds(self) -> float:
+        """How long it has run."""
+        return time.monotonic() - self._start
+
+    def trust_test_authority(self) -> None:
+        """Take certificates that `tests.stack.certificates` puts."""
+        self._context.load_verify_locations(cadata=AUTHORITY_PEM)
+
+    def check(self) -> None:
+        """All connections are at work, and every request so far was answered with 200."""
+        assert all(thread.is_alive() for thread in self._threads)
+        with self._lock:
+            sent, answered, lost = self.sent, dict(self.answered), list(self.lost)
+        assert not lost, f"{len(lost)} of {sent} lost, such as {lost[:5]}"
+        assert answered == {200: sent}
+
+    def _client(self, number: int) -> None:
+        connection = self._connect()
+        time.sleep(PACE_S * number / CONNECTIONS)
+        until = self._start + self._at_most
+        count = number
+        while not self._stop.is_set() and time.monotonic() < until:
+            path, body, kind = self._requests[count % len(self._requests)]
+            count += 1
+            began = time.monotonic()
+            try:
+                connection.request("POST", path, body, {"Content-Type": kind})
+                response = connection.getresponse()
+                text = response.read()
+                status = response.status
+                if status == 200:
+                    assert "predictions" in json.loads(text)
+                problem = "" if status == 200 else f"{path}: {status} {text[:300]!r}"
+            except (OSError, http.client.HTTPException) as error:
+                status, problem = 0, f"{path}: {error!r}"
+                connection.close()
+                connection = self._connect()
+            with self._lock:
+                self.sent += 1
+                self.answered[status] += 1
+                if problem:
+                    at = time.monotonic() - self._start
+                    self.lost.append(f"after {at:.1f} s: {problem}")
+            time.sleep(max(0.0, began + PACE_S - time.monotonic()))
+        connection.close()
+
+    def _connect(self) -> http.client.HTTPSConnection:
+        """Connects with the first request, as after each answer that closes."""
+        return http.client.HTTPSConnection(
+            "localhost", self._port, timeout=60, context=self._context
+        )

@@ -1,0 +1,87 @@
+"""What ops do, and what happens by itself, under load: no request is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.stack.certificates import put, served_certificate, withdraw
+from tests.stack.compose import Stack, eventually
+from tests.stack.load import SteadyLoad
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def load(stack: Stack) -> Iterator[SteadyLoad]:
+    """One load over all that happens here, which takes some minutes."""
+    with SteadyLoad(stack) as load:
+        yield load
+
+
+@pytest.fixture(autouse=True)
+def nothing_lost(load: SteadyLoad) -> Iterator[None]:
+    """Three seconds before and after what a test does count as well."""
+    time.sleep(3)
+    yield
+    time.sleep(3)
+    load.check()
+
+
+def test_make_restart(stack: Stack) -> None:
+    before = {app: stack.container(app) for app in ("app-1", "app-2")}
+    nginx = stack.container("nginx")
+    stack.make("restart")
+    for app, container in before.items():
+        assert stack.container(app) != container, "it was not replaced"
+        assert stack.health(app) == "healthy"
+    assert stack.container("nginx") == nginx
+
+
+def test_a_killed_process_which_comes_back_within_a_minute(stack: Stack) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("killing a process of a container from outside takes root")
+    state = stack.inspect("app-1")["State"]
+    # Not `docker kill`, after which the engine would think that it was meant to stay down.
+    os.kill(state["Pid"], signal.SIGKILL)
+
+    def is_back() -> bool:
+        now = stack.inspect("app-1")["State"]
+        return bool(now["StartedAt"] != state["StartedAt"] and now["Health"]["Status"] == "healthy")
+
+    eventually(is_back, 60)
+
+
+def test_docker_stop(stack: Stack) -> None:
+    stack.compose("stop", "app-2")
+    assert stack.inspect("app-2")["State"]["ExitCode"] == 0, "it did not drain"
+    time.sleep(8)
+    stack.compose("up", "-d", "--wait", "--no-deps", "app-2")
+
+
+def test_new_certificates(stack: Stack, load: SteadyLoad) -> None:
+    # Whoever knows only the certificate before is no measure of what comes after.
+    load.trust_test_authority()
+    try:
+        for _ in range(3):
+            new = put(stack, "localhost")
+            eventually(lambda new=new: served_certificate(stack) == new, 20)  # type: ignore[misc]
+    finally:
+        withdraw(stack)
+
+
+def test_both_replicas_get_their_share(stack: Stack) -> None:
+    start = len(stack.access_log())
+    time.sleep(5)
+    asked = [e["upstream"] for e in stack.access_log()[start:]]
+    share = sum(a.startswith("172.16.239.10") for a in asked) / len(asked)
+    assert 0.2 < share < 0.8
+
+
+def test_the_load_was_steady(load: SteadyLoad) -> None:
+    assert load.seconds >= 60
+    assert load.sent > 60 * load.seconds

@@ -1,0 +1,178 @@
+"""The image of nginx by itself, with other settings than the stack of the tests has."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.stack.compose import ROW, SELF_SIGNED, Stack, eventually, run, trusting
+
+Start = Callable[..., "Nginx"]
+
+
+class Nginx:
+    """A container of the image, on ports of its own."""
+
+    def __init__(self, image: str, *options: str, **settings: object) -> None:
+        arguments = [f"--env=KERAPORT_{k.upper()}={v}" for k, v in settings.items()]
+        self.id = run(
+            *("docker", "run", "--detach", "--read-only", "--tmpfs", "/tmp:mode=1777"),
+            *("--publish", "127.0.0.1::8443", "--publish", "127.0.0.1::8080"),
+            *(*options, *arguments, image),
+        ).strip()
+
+    def start(self) -> Nginx:
+        self.port = eventually(lambda: self._port(8443))
+        self.http_port = self._port(8080)
+        eventually(self._listens, 20)
+        self.context = trusting(run("docker", "exec", self.id, "cat", SELF_SIGNED))
+        return self
+
+    def _listens(self) -> bool:
+        health = "curl -skf https://127.0.0.1:8443/nginx-health"
+        return subprocess.run(["docker", "exec", self.id, *health.split()]).returncode == 0
+
+    def _port(self, inside: int) -> int:
+        return int(run("docker", "port", self.id, f"{inside}/tcp").splitlines()[0].split(":")[-1])
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"https://localhost:{self.port}{path}", verify=self.context, timeout=30)
+
+    def post(self, path: str, **kwargs: Any) -> httpx.Response:
+        url = f"https://localhost:{self.port}{path}"
+        return httpx.post(url, verify=self.context, timeout=30, **kwargs)
+
+    def logs(self) -> str:
+        done = subprocess.run(["docker", "logs", self.id], capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    def remove(self) -> None:
+        run("docker", "rm", "--force", "--volumes", self.id)
+
+
+@pytest.fixture
+def start(stack: Stack) -> Iterator[Start]:
+    """Starts containers beside the stack; `alone=True` where no application can be reached."""
+    started: list[Nginx] = []
+
+    def start(*options: str, alone: bool = False, **settings: object) -> Nginx:
+        network = "bridge" if alone else f"{stack.project}_keraport"
+        image = f"{stack.project}-nginx"
+        started.append(Nginx(image, f"--network={network}", *options, **settings))
+        return started[-1].start()
+
+    yield start
+    for nginx in started:
+        nginx.remove()
+
+
+def test_requests_a_second_are_limited(start: Start) -> None:
+    nginx = start(rate_limit=5)  # and a burst of 10
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(nginx.get, ["/api/models"] * 40))
+    refused = [a for a in answers if a.status_code == 429]
+    assert 11 <= len(answers) - len(refused) <= 40 - 11
+    for answer in refused:
+        assert answer.json()["error"]["code"] == "too_many_requests"
+        assert answer.headers["retry-after"] == "1"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.json()["id"] == answer.headers["x-request-id"]
+    time.sleep(3)
+    assert nginx.get("/api/models").status_code == 200
+
+
+def test_requests_at_once_are_limited(start: Start) -> None:
+    nginx = start(connection_limit=3)
+
+    def hold() -> socket.socket:
+        """A request whose body is still on its way."""
+        plain = socket.create_connection(("localhost", nginx.port), timeout=20)
+        tls = nginx.context.wrap_socket(plain, server_hostname="localhost")
+        tls.sendall(b"POST /api/mpg HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{")
+        return tls
+
+    held = [hold(), hold()]
+    time.sleep(0.5)
+    assert nginx.get("/api/models").status_code == 200
+    held.append(hold())
+    time.sleep(0.5)
+    assert nginx.get("/api/models").status_code == 429
+    held.pop().close()
+    eventually(lambda: nginx.get("/api/models").status_code == 200, 5)
+    for connection in held:
+        connection.close()
+
+
+@pytest.mark.parametrize(("size", "ours"), [(2_500_000, True), (2_500_001, False)])
+def test_the_limit_of_bodies_follows_the_setting(start: Start, size: int, ours: bool) -> None:
+    nginx = start(max_body_mb="1.5")
+    answer = nginx.post("/api/mpg", content=bytes(size))
+    # What nginx lets through, the application of the stack finds small enough, but no JSON.
+    assert answer.status_code == (400 if ours else 413)
+    if not ours:
+        assert "1.5 MB" in answer.json()["error"]["message"]
+
+
+def test_without_an_application_it_says_so(start: Start) -> None:
+    nginx = start(alone=True)
+    for answer in (nginx.get("/"), nginx.post("/api/mpg", json=ROW)):
+        assert answer.status_code == 503
+        assert answer.json()["error"]["code"] == "model_unavailable"
+        assert answer.headers["retry-after"] == "5"
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+
+
+def test_names_and_addresses_of_the_server_are_in_the_certificate(start: Start) -> None:
+    nginx = start(alone=True, domain="models.example.org, 203.0.113.7")
+    with (
+        socket.create_connection(("127.0.0.1", nginx.port)) as plain,
+        nginx.context.wrap_socket(plain, server_hostname="models.example.org") as tls,
+    ):
+        names = tls.getpeercert()["subjectAltName"]  # type: ignore[index]
+    for name in (("DNS", "localhost"), ("IP Address", "203.0.113.7"), ("IP Address", "127.0.0.1")):
+        assert name in names
+
+
+def test_the_usual_port_is_not_in_the_redirect(start: Start) -> None:
+    nginx = start(alone=True)
+    answer = httpx.get(f"http://localhost:{nginx.http_port}/a")
+    assert answer.headers["location"] == "https://localhost/a"
+
+
+def test_a_bad_certificate_from_the_start_is_told_and_not_used(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "fullchain.pem").write_text("nonsense")
+    (tmp_path / "privkey.pem").write_text("nonsense")
+    nginx = start(f"--volume={tmp_path}:/certs:ro", alone=True)
+    assert nginx.get("/metrics").status_code == 404
+    assert "ERROR: /certs is not used: fullchain.pem is no certificate" in nginx.logs()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MAX_BODY_MB", "16 MB"),
+        ("MAX_BODY_MB", "1.2.3"),
+        ("REQUEST_TIMEOUT_S", "-1"),
+        ("RATE_LIMIT", "0"),
+        ("RATE_LIMIT", "1.5"),
+        ("CONNECTION_LIMIT", "many"),
+        ("HTTPS_PORT", "0443"),
+    ],
+)
+def test_wrong_settings_stop_the_start(stack: Stack, name: str, value: str) -> None:
+    image = f"{stack.project}-nginx"
+    command = ["docker", "run", "--rm", "--env", f"KERAPORT_{name}={value}", image]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert f"KERAPORT_{name}" in done.stderr
+    assert f"'{value}'" in done.stderr
