@@ -132,6 +132,9 @@ usable() { # usable FOLDER: true, or false and the reason in the log
 
 install() {
     self_signed
+    if [ -d "$MOUNTED" ] && ! [ -x "$MOUNTED" ]; then
+        say "ERROR: $MOUNTED is not used: user $(id -u) cannot read the folder: chmod it"
+    fi
     folder=$(source_folder)
     if ! usable "$folder" || ! use "$folder"; then
         say "serving the self-signed certificate instead"

@@ -147,14 +147,20 @@ def test_the_usual_port_is_not_in_the_redirect(start: Start) -> None:
     assert answer.headers["location"] == "https://localhost/a"
 
 
+@pytest.mark.parametrize(
+    ("mode", "problem"),
+    [(0o755, "fullchain.pem is no certificate in PEM form"), (0o700, "cannot read the folder")],
+)
 def test_a_bad_certificate_from_the_start_is_told_and_not_used(
-    start: Start, tmp_path: Path
+    start: Start, tmp_path: Path, mode: int, problem: str
 ) -> None:
     (tmp_path / "fullchain.pem").write_text("nonsense")
     (tmp_path / "privkey.pem").write_text("nonsense")
+    tmp_path.chmod(mode)
     nginx = start(f"--volume={tmp_path}:/certs:ro", alone=True)
     assert nginx.get("/metrics").status_code == 404
-    assert "ERROR: /certs is not used: fullchain.pem is no certificate" in nginx.logs()
+    (complaint,) = [line for line in nginx.logs().splitlines() if "ERROR: /certs" in line]
+    assert problem in complaint
 
 
 @pytest.mark.parametrize(
