@@ -18,10 +18,18 @@ from rich.progress import Progress
 from benchmarks import cases, contestants
 from benchmarks.load import CONNECTIONS, Sample, require_wrk
 from benchmarks.report import Contest, Ratio, as_dict, show
+from benchmarks.stack import composed, engine_missing
 
 OURS, PEER, CEILING = "keraport", "gunicorn", "ceiling"
+TWO, STACK = "2 processes", "nginx, TLS"
 WARM_UP_S = 2
-TARGETS = {("CNN", CEILING): 0.90, ("CNN", PEER): 1.0, ("tabular", PEER): 2.0}
+# Case, who, against whom, how many times as fast at least.
+TARGETS = [
+    ("CNN", OURS, CEILING, 0.90),
+    ("CNN", OURS, PEER, 1.0),
+    ("CNN", STACK, TWO, 0.85),
+    ("tabular", OURS, PEER, 2.0),
+]
 Measures = dict[tuple[str, str], contestants.Measure]
 
 
@@ -55,8 +63,9 @@ def main(models: Path, seconds: int, rounds: int, json_file: Path | None) -> Non
     contests = [Contest(case, who, samples[case, who]) for case, who in measures]
     found = {(contest.case, contest.contestant): contest for contest in contests}
     ratios = [
-        Ratio.of(found[case, OURS], found[case, other], target)
-        for (case, other), target in TARGETS.items()
+        Ratio.of(found[case, who], found[case, other], target)
+        for case, who, other, target in TARGETS
+        if (case, who) in found
     ]
     console.print(f"{CONNECTIONS} connections, {rounds} rounds of {seconds} s, medians")
     show(console, contests, ratios)
@@ -70,7 +79,7 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def _start(models: Path, folder: Path, stack: ExitStack) -> Measures:
-    """Start all three, and make sure that they give the same answers."""
+    """Start all of them, and make sure that they give the same answers."""
     tabular, cnn = cases.tabular(models), cases.cnn(models)
     served = folder / "models"
     for case in (tabular, cnn):
@@ -79,13 +88,22 @@ def _start(models: Path, folder: Path, stack: ExitStack) -> Measures:
     peer = stack.enter_context(contestants.peer(served, folder))
     for case in (tabular, cnn):
         contestants.check_answers(case, ours, peer)
-    return {
+    measures = {
         (cnn.name, CEILING): stack.enter_context(contestants.ceiling(served / cnn.model, folder)),
         (cnn.name, OURS): contestants.against(ours, cnn, folder),
         (cnn.name, PEER): contestants.against(peer, cnn, folder),
-        (tabular.name, OURS): contestants.against(ours, tabular, folder),
-        (tabular.name, PEER): contestants.against(peer, tabular, folder),
     }
+    if engine_missing():
+        click.echo("there is no Docker engine here: the stack behind nginx is not measured")
+    else:
+        two = stack.enter_context(contestants.two_processes(served, folder))
+        https = stack.enter_context(composed(served, folder))
+        contestants.check_answers(cnn, https, peer)
+        measures[cnn.name, TWO] = contestants.against(two, cnn, folder)
+        measures[cnn.name, STACK] = contestants.against(https, cnn, folder)
+    measures[tabular.name, OURS] = contestants.against(ours, tabular, folder)
+    measures[tabular.name, PEER] = contestants.against(peer, tabular, folder)
+    return measures
 
 
 def _measure(measures: Measures, seconds: int, rounds: int) -> dict[tuple[str, str], list[Sample]]:

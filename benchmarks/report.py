@@ -36,6 +36,7 @@ class Ratio:
     """
 
     case: str
+    contestant: str
     against: str
     target: float
     rounds: Sequence[float]
@@ -44,7 +45,7 @@ class Ratio:
     def of(cls, mine: Contest, other: Contest, target: float) -> Ratio:
         """mine / other, round by round."""
         rounds = [a / b for a, b in zip(mine.rates, other.rates, strict=True)]
-        return cls(mine.case, other.contestant, target, rounds)
+        return cls(mine.case, mine.contestant, other.contestant, target, rounds)
 
     @property
     def value(self) -> float:
@@ -52,13 +53,13 @@ class Ratio:
         return median(self.rounds)
 
     def line(self) -> str:
-        """`CNN: 0.93 of the ceiling (target 0.90)  ok`."""
+        """`CNN: keraport 0.93 of the ceiling (target 0.90)  ok`."""
         of = "of the ceiling" if self.against == "ceiling" else f"times {self.against}"
         spread = f"{min(self.rounds):.2f} to {max(self.rounds):.2f}"
         verdict = "ok" if self.value >= self.target else "below target"
         return (
-            f"{self.case}: {self.value:.2f} {of} (target {self.target:.2f}; rounds {spread})"
-            f"  {verdict}"
+            f"{self.case}: {self.contestant} {self.value:.2f} {of} "
+            f"(target {self.target:.2f}; rounds {spread})  {verdict}"
         )
 
 
