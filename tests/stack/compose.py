@@ -56,7 +56,7 @@ def copy_of_the_repository(folder: Path) -> Path:
     """What a fresh clone would have, changes that are not committed yet included."""
     names = run("git", "ls-files", "-co", "--exclude-standard", "-z", cwd=ROOT).split("\0")
     for name in filter(None, names):
-        if (source := ROOT / name).exists():
+        if (source := ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, folder / name)
     return folder
