@@ -36,6 +36,7 @@ class SteadyLoad:
             ("/api/cats-dogs", picture(), "image/jpeg"),
             ("/api/mpg", json.dumps(ROW).encode(), "application/json"),
         ]
+        self._bursts: list[threading.Thread] = []
         self._threads = [
             threading.Thread(target=self._client, args=(i,), daemon=True)
             for i in range(CONNECTIONS)
@@ -62,13 +63,33 @@ class SteadyLoad:
         """How long it has run."""
         return time.monotonic() - self._start
 
+    def burst(self, count: int) -> None:
+        """So many pictures at the same moment, on connections of their own; returns once they are
+        sent. They count like all others."""
+        ready = threading.Barrier(count + 1)
+
+        def ask() -> None:
+            connection = self._connect()
+            connection.connect()
+            ready.wait()
+            self._ask(connection, 1)
+            connection.close()
+
+        threads = [threading.Thread(target=ask, daemon=True) for _ in range(count)]
+        self._bursts += threads
+        for thread in threads:
+            thread.start()
+        ready.wait()
+
     def trust_test_authority(self) -> None:
         """Take certificates that `tests.stack.certificates` puts."""
         self._context.load_verify_locations(cadata=AUTHORITY_PEM)
 
     def check(self) -> None:
-        """All connections are at work, and every request so far was answered with 200."""
+        """All connections are at work, all bursts over, every request so far answered with 200."""
         assert all(thread.is_alive() for thread in self._threads)
+        for thread in self._bursts:
+            thread.join(60)
         with self._lock:
             sent, answered, lost = self.sent, dict(self.answered), list(self.lost)
         assert not lost, f"{len(lost)} of {sent} lost, such as {lost[:5]}"
@@ -80,29 +101,33 @@ class SteadyLoad:
         until = self._start + self._at_most
         count = number
         while not self._stop.is_set() and time.monotonic() < until:
-            path, body, kind = self._requests[count % len(self._requests)]
-            count += 1
             began = time.monotonic()
-            try:
-                connection.request("POST", path, body, {"Content-Type": kind})
-                response = connection.getresponse()
-                text = response.read()
-                status = response.status
-                if status == 200:
-                    assert "predictions" in json.loads(text)
-                problem = "" if status == 200 else f"{path}: {status} {text[:300]!r}"
-            except (OSError, http.client.HTTPException) as error:
-                status, problem = 0, f"{path}: {error!r}"
+            if not self._ask(connection, count):
                 connection.close()
                 connection = self._connect()
-            with self._lock:
-                self.sent += 1
-                self.answered[status] += 1
-                if problem:
-                    at = time.monotonic() - self._start
-                    self.lost.append(f"after {at:.1f} s: {problem}")
+            count += 1
             time.sleep(max(0.0, began + PACE_S - time.monotonic()))
         connection.close()
+
+    def _ask(self, connection: http.client.HTTPSConnection, number: int) -> bool:
+        """One request, entered in the books. False if the connection is of no use any more."""
+        path, body, kind = self._requests[number % len(self._requests)]
+        try:
+            connection.request("POST", path, body, {"Content-Type": kind})
+            response = connection.getresponse()
+            text = response.read()
+            status = response.status
+            if status == 200:
+                assert "predictions" in json.loads(text)
+            problem = "" if status == 200 else f"{status} {text[:300]!r}"
+        except (OSError, http.client.HTTPException) as error:
+            status, problem = 0, repr(error)
+        with self._lock:
+            self.sent += 1
+            self.answered[status] += 1
+            if problem:
+                self.lost.append(f"after {self.seconds:.1f} s: {path}: {problem}")
+        return status != 0
 
     def _connect(self) -> http.client.HTTPSConnection:
         """Connects with the first request, as after each answer that closes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -50,6 +51,20 @@ def test_a_real_certificate_brings_hsts(stack: Stack) -> None:
     assert answer.headers["strict-transport-security"] == "max-age=63072000"
     with pytest.raises(httpx.ConnectError):
         httpx.get(stack.url, verify=own)
+
+
+def test_a_kept_connection_is_answered_once_more_after_a_reload(stack: Stack) -> None:
+    """Or a client would meet the closing of its connection with its next request."""
+    connection = http.client.HTTPSConnection(
+        "localhost", stack.https_port, timeout=20, context=stack.trust()
+    )
+    connection.request("GET", "/api/models")
+    assert connection.getresponse().read()
+    _put(stack, "localhost")
+    connection.request("GET", "/api/models")
+    answer = connection.getresponse()
+    assert answer.status == 200
+    assert answer.getheader("Connection") == "close"
 
 
 def test_a_bad_certificate_leaves_the_one_before(stack: Stack) -> None:

@@ -42,10 +42,13 @@ def test_make_restart(stack: Stack) -> None:
     assert stack.container("nginx") == nginx
 
 
-def test_a_killed_process_which_comes_back_within_a_minute(stack: Stack) -> None:
+def test_a_killed_process_which_comes_back_within_a_minute(stack: Stack, load: SteadyLoad) -> None:
     if os.geteuid() != 0:
         pytest.skip("killing a process of a container from outside takes root")
     state = stack.inspect("app-1")["State"]
+    # About half of them wait in the process that dies.
+    load.burst(40)
+    time.sleep(0.1)
     # Not `docker kill`, after which the engine would think that it was meant to stay down.
     os.kill(state["Pid"], signal.SIGKILL)
 
@@ -56,7 +59,8 @@ def test_a_killed_process_which_comes_back_within_a_minute(stack: Stack) -> None
     eventually(is_back, 60)
 
 
-def test_docker_stop(stack: Stack) -> None:
+def test_docker_stop(stack: Stack, load: SteadyLoad) -> None:
+    load.burst(40)
     stack.compose("stop", "app-2")
     assert stack.inspect("app-2")["State"]["ExitCode"] == 0, "it did not drain"
     time.sleep(8)
