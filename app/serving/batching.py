@@ -39,12 +39,12 @@ class Call:
     deadline: on the clock of `time.monotonic`, in seconds. All methods belong to the hub's thread.
     """
 
-    __slots__ = ("_error", "_job", "deadline")
+    __slots__ = ("_error", "_tell", "deadline")
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
         self._error: KeraportError | None = None
-        self._job: Job | None = None
+        self._tell: Callable[[KeraportError], None] | None = None
 
     @property
     def remaining(self) -> float:
@@ -59,11 +59,15 @@ class Call:
             raise DeadlineExceeded("the time allowed for this request is over")
 
     def cancel(self, error: KeraportError) -> None:
-        """End the call from a callback of the hub, such as a watcher: its job leaves the queue and
-        whoever waits gets `error`."""
+        """End the call from a callback of the hub, such as a watcher: what it waits for leaves the
+        queue, and whoever waits gets `error`."""
         self._error = error
-        if self._job is not None:
-            self._job.settle(error)
+        if self._tell is not None:
+            self._tell(error)
+
+    def on_cancel(self, tell: Callable[[KeraportError], None] | None) -> None:
+        """Whom to tell of a cancellation from now on."""
+        self._tell = tell
 
 
 class Job:
@@ -83,7 +87,7 @@ class Job:
 
     def wait(self, call: Call) -> list[Array]:
         """Block the greenlet until the rows are computed. Raises what went wrong."""
-        call._job = self
+        call.on_cancel(self.settle)
         timer = get_hub().loop.timer(call.remaining)
         timer.start(self._expire)
         try:
@@ -95,7 +99,7 @@ class Job:
         finally:
             timer.stop()
             timer.close()
-            call._job = None
+            call.on_cancel(None)
         if isinstance(result, Exception):
             raise result
         done: list[Array] = result

@@ -39,7 +39,13 @@ MAX_INFERRED_FIELDS = 64
 _SHOULD_BE = "Input should be "
 _TYPE_NAME = re.compile(r"int|float|str|constrained-\w+|[\w-]*\[.*\]")
 
-Task = Literal["image-classification", "tabular-regression", "tabular-classification", "tensor"]
+Task = Literal[
+    "image-classification",
+    "tabular-regression",
+    "tabular-classification",
+    "text-generation",
+    "tensor",
+]
 Value = int | float | str
 Side = Annotated[int, Field(gt=0, le=4096)]
 
@@ -105,6 +111,37 @@ class FieldSpec(_Part):
             yield from ({str(value)} for value in self.choices or [])
 
 
+class Range(_Part):
+    """From what to what a client may ask, and what it gets without asking."""
+
+    min: Annotated[float, Field(gt=0)]
+    max: float
+    default: float
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Range:
+        if not self.min <= self.default <= self.max:
+            raise ValueError("expected min <= default <= max")
+        return self
+
+
+class TextSettings(_Part):
+    """How text becomes tokens and back. `vocabulary` and `starts` are lists, or text files of the
+    folder with one entry a line."""
+
+    vocabulary: list[Text] | str = "vocabulary.txt"
+    starts: list[Text] | str | None = None
+    level: Literal["word", "character"] = "word"
+    lower: bool = True
+    # Whether signs are tokens of their own, or belong to the word that they stand at.
+    punctuation: Literal["separate", "attached"] = "separate"
+    unknown: Text = "<unk>"
+    # Tokens that a model sees at once, where it cannot carry its state along.
+    window: Annotated[int, Field(ge=1, le=4096)] = 50
+    diversity: Range = Range(min=0.5, max=5, default=1)
+    words: Range = Range(min=10, max=100, default=50)
+
+
 class Output(_Part):
     """What to call the answer and how to write it."""
 
@@ -139,6 +176,7 @@ class Card(_Part):
     top: Annotated[int, Field(ge=1, le=1000)] = 5
     fields: list[FieldSpec] | None = None
     output: Output = Output()
+    text: TextSettings = TextSettings()
     runtime: Runtime = Runtime()
     metrics: dict[str, float | str] = {}
     trusted: bool = False
@@ -208,7 +246,34 @@ def read_card(folder: Path) -> Card | None:
         card = Card.model_validate(raw)
     except ValidationError as error:
         raise CardError(f"{CARD_FILE}: " + "; ".join(_problems(error))) from None
-    return card.model_copy(update={"labels": _read_labels(folder, card)})
+    update: dict[str, Any] = {"labels": _read_labels(folder, card)}
+    if card.task == "text-generation":
+        update["text"] = _read_texts(folder, card.text)
+    return card.model_copy(update=update)
+
+
+def _read_texts(folder: Path, text: TextSettings) -> TextSettings:
+    """With the vocabulary and the starts read in."""
+    update: dict[str, Any] = {}
+    for key, value in (("vocabulary", text.vocabulary), ("starts", text.starts)):
+        if isinstance(value, str):
+            lines = _lines(folder, key, value)
+            # A vocabulary's first line may be empty: the padding. The end of the file is no line.
+            update[key] = lines if key == "vocabulary" else [x for x in lines if x.strip()]
+    return text.model_copy(update=update)
+
+
+def _lines(folder: Path, key: str, name: str) -> list[str]:
+    if not _inside(name):
+        raise CardError(f"{CARD_FILE}: text.{key}: {name!r} is not a file of this folder")
+    try:
+        text = (folder / name).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CardError(
+            f"{CARD_FILE}: text.{key}: expected a list or a text file of this folder; {name} "
+            f"cannot be read: {_one_line(error)}"
+        ) from None
+    return text.removesuffix("\n").split("\n")
 
 
 def _read_labels(folder: Path, card: Card) -> list[str] | str | None:
