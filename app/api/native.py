@@ -11,10 +11,10 @@ from flask import Blueprint, Response, request
 from app.api.answers import json_response, request_id
 from app.api.errors import describe
 from app.api.requests import copies, read_payload, start_call, watching
-from app.errors import Draining, KeraportError, ModelNotFound, RequestError
+from app.errors import Draining, KeraportError, ModelNotFound, ModelUnavailable, RequestError
 from app.lifecycle import Lifecycle
 from app.serving.batching import Call
-from app.serving.registry import Registry
+from app.serving.registry import LOADING_RETRY_S, Registry
 from app.serving.tasks.base import Payload
 from app.settings import Settings
 
@@ -55,6 +55,9 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
     def predict_all() -> Response:
         """One picture to every image model at once. A model that cannot answer gives its error in
         place of the answer; a picture that none can read is an error of the whole."""
+        if not registry.loaded:
+            # Which of those that are left take pictures, their cards have yet to say.
+            raise ModelUnavailable("the models are still loading", retry_after=LOADING_RETRY_S)
         found = [e for e in registry.entries() if e.card is not None and e.card.task == IMAGE_TASK]
         if not found:
             raise ModelNotFound("there is no image model here")

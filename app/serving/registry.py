@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 State = Literal["loading", "ready", "failed"]
+# When to ask again for what is still loading.
+LOADING_RETRY_S = 5
 
 
 @dataclass
@@ -130,7 +132,7 @@ class Registry:
             raise ModelUnavailable(
                 f"the model {name!r} failed to load: {entry.reason}", retry_after=60
             )
-        raise ModelUnavailable(f"the model {name!r} is still loading", retry_after=5)
+        raise ModelUnavailable(f"the model {name!r} is still loading", retry_after=LOADING_RETRY_S)
 
     def stop(self) -> None:
         """Load nothing more; the loader process ends. Models that are ready stay usable."""
@@ -154,6 +156,10 @@ class Registry:
             if entry.state == "loading":
                 self._load(entry)
         self._loader.close()
+        if not self._stopping:
+            states = [entry.state for entry in self._entries.values()]
+            ready, failed = states.count("ready"), states.count("failed")
+            log.info("%d model%s ready, %d failed", ready, "" if ready == 1 else "s", failed)
         self._done.set()
 
     def _load(self, entry: Entry) -> None:

@@ -204,6 +204,9 @@ def test_while_models_load_the_server_lives_but_is_not_ready(tmp_path: Path) -> 
         refused = server.post("/api/mpg", json=CAR)
         error_of(refused, 503, "model_unavailable")
         assert int(refused.headers["Retry-After"]) >= 1
+        refused = server.post("/predict", content=picture())
+        assert "still loading" in error_of(refused, 503, "model_unavailable")["message"]
+        assert int(refused.headers["Retry-After"]) >= 1
         server.await_ready()
         assert server.post("/api/mpg", json=CAR).status_code == 200
     finally:

@@ -79,6 +79,15 @@ def test_what_is_not_ready_is_unavailable(tmp_path: Path) -> None:
     registry.close()
 
 
+def test_the_end_of_loading_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _touch(tmp_path, "models.h5", "with space.h5")
+    registry = Registry(tmp_path, Limits())
+    with caplog.at_level("INFO"):
+        registry.load()
+    assert "0 models ready, 2 failed" in caplog.messages
+    registry.close()
+
+
 def test_an_empty_folder_is_loaded_at_once(tmp_path: Path) -> None:
     registry = Registry(tmp_path, Limits())
     registry.load()
