@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 # Offline nobody waits in a browser, and nobody sends bombs to himself.
 PATIENCE_S = 24 * 3600.0
+# What a starter card says in comments.
+SCALE = """\
+  # Check this: the file does not tell what training did to the pixels, and a wrong scale gives
+  # wrong answers without an error. One of none, 0..1, -1..1, caffe, torch.
+"""
+DESCRIPTION = "# description: One line for people.\n"
 
 
 def check(folder: Path, limits: Limits) -> Iterator[Entry]:
@@ -116,14 +122,16 @@ def starter_card(source: Path) -> str:
         loader.close()
     card = infer_card(signature)
     title = source.parent.name if source.stem in ("model", "saved_model") else source.stem
+    scale = card.input.scale
     card = card.model_copy(
         update={
             "title": title.replace("-", " ").replace("_", " ").capitalize(),
-            "description": "One line for people.",
             **_placeholders(card, signature),
         }
     )
-    return _header(signature) + dump_card(card)
+    text = _header(signature) + dump_card(card) + DESCRIPTION
+    # There even where it is the default: whoever completes the card must see that it is a guess.
+    return text.replace("\ninput:\n", f'\ninput:\n{SCALE}  scale: "{scale}"\n')
 
 
 def _placeholders(card: Card, signature: Signature) -> dict[str, Any]:
@@ -136,7 +144,6 @@ def _placeholders(card: Card, signature: Signature) -> dict[str, Any]:
         update["input"] = ImageInput(
             size=(height or 224, width or 224),
             color="grey" if channels == 1 else "rgb",
-            scale=card.input.scale,
         )
     return update
 

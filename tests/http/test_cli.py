@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.models import save_picture_model
 from tests.support import ROOT, picture
 
 ROW = {
@@ -149,9 +150,23 @@ def test_card_writes_a_card_that_serves(tmp_path: Path) -> None:
     assert card["task"] == "image-classification"
     assert card["input"]["size"] == [150, 150]
     assert len(card["labels"]) == 2
+    # What is a placeholder does not go live when it is forgotten.
+    assert "description" not in card
+    assert "# description:" in (folder / "model.yaml").read_text()
     assert "--force" in run("card", folder / "model.h5", code=1).stderr
     run("card", "--force", folder / "model.h5")
     assert "ready" in run("check", tmp_path / "models").stdout
+
+
+@pytest.mark.parametrize(("rescales", "scale"), [(False, "0..1"), (True, "none")])
+def test_card_of_a_picture_model_says_its_scale(rescales: bool, scale: str, tmp_path: Path) -> None:
+    """Also where it is the default: the file cannot tell, so it must be looked at."""
+    save_picture_model(tmp_path / "model.keras", rescales=rescales)
+    text = run("card", "--stdout", tmp_path / "model.keras").stdout
+    assert yaml.safe_load(text)["input"]["scale"] == scale
+    before = text.partition("scale:")[0]
+    assert "Check this" in before
+    assert "none, 0..1, -1..1, caffe, torch" in before
 
 
 def test_card_of_a_bare_file_asks_for_a_folder(tmp_path: Path) -> None:
