@@ -29,6 +29,7 @@ DTYPES = frozenset(
         "uint64",
     ]
 )
+_JSON_TYPES = {"f": "number", "i": "integer", "u": "integer", "b": "boolean", "s": "string"}
 _KINDS = {"f": "numbers", "i": "whole numbers", "u": "whole numbers", "b": "true or false"}
 # The types of JSON values that a dtype is made of. True is no 1.
 _TYPES: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
@@ -98,8 +99,17 @@ class TensorTask(Task):
         return [dict(zip(names, row, strict=True)) for row in zip(*readable, strict=True)]
 
     def input_schema(self) -> dict[str, Any]:
-        """The signature."""
-        return {"type": "array", **self.signature.describe()}
+        """JSON Schema of the body, and the signature."""
+        specs = self.signature.inputs
+        if len(specs) == 1:
+            return {**_schema(specs[0]), **self.signature.describe()}
+        return {
+            "type": "object",
+            "properties": {t.name: _schema(t) for t in specs},
+            "required": [t.name for t in specs],
+            "additionalProperties": False,
+            **self.signature.describe(),
+        }
 
 
 def _array(value: Any, spec: TensorSpec) -> Array | Detail:
@@ -117,7 +127,8 @@ def _array(value: Any, spec: TensorSpec) -> Array | Detail:
         wrong = next(item for item in flat if type(item) not in allowed)
         return Detail(spec.name, "wrong type", short(wrong), expected)
     if spec.shape is not None and not _fits(array.shape, spec.shape):
-        return Detail(spec.name, "wrong shape", list(array.shape), expected)
+        sent = f"a list of shape {list(array.shape)}" if array.shape else "a single value, no list"
+        return Detail(spec.name, f"wrong shape: sent {sent}", list(array.shape), expected)
     if spec.dtype == "string":
         texts = [text.encode() for text in flat]
         return np.array(texts, object).reshape(array.shape)
@@ -141,6 +152,18 @@ def _expected(spec: TensorSpec) -> str:
     shape = "any shape" if spec.shape is None else str([*spec.shape]).replace("None", "any")
     kind = "texts" if spec.dtype == "string" else _KINDS[np.dtype(spec.dtype).kind]
     return f"{kind} ({spec.dtype}) of shape {shape}"
+
+
+def _schema(spec: TensorSpec) -> dict[str, Any]:
+    """Nested lists of the input's shape, as JSON Schema."""
+    if spec.shape is None:
+        return {"type": "array"}
+    kind = "s" if spec.dtype == "string" else np.dtype(spec.dtype).kind
+    schema: dict[str, Any] = {"type": _JSON_TYPES[kind]}
+    for size in reversed(spec.shape):
+        limits = {} if size is None else {"minItems": size, "maxItems": size}
+        schema = {"type": "array", "items": schema, **limits}
+    return schema
 
 
 def _readable(out: Array) -> Any:
