@@ -47,7 +47,7 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
     def predict(name: str) -> Response:
         model = registry.get(name)
         call = start_call(min(settings.request_timeout_s, model.card.runtime.timeout_s))
-        payload = read_payload(request, model.task.accepts, call)
+        payload = read_payload(request, model.task.accepts, call, model.task.hint)
         with closing(payload), watching(request.environ, [call]):
             return json_response(_answer(model, payload, call, request_id()))
 

@@ -53,8 +53,8 @@ def start_call(seconds: float) -> Call:
     return Call(time.monotonic() + seconds)
 
 
-def read_payload(request: Request, accepts: frozenset[str], call: Call) -> Payload:
-    """The body, as the kind of payload that a task accepts.
+def read_payload(request: Request, accepts: frozenset[str], call: Call, hint: str = "") -> Payload:
+    """The body, as the kind of payload that a task accepts. hint: added where another is sent.
 
     Raises UnsupportedMediaType, BadRequest (an empty body), RequestEntityTooLarge, or
     DeadlineExceeded when the client is too slow.
@@ -63,10 +63,10 @@ def read_payload(request: Request, accepts: frozenset[str], call: Call) -> Paylo
     too_slow = DeadlineExceeded("the body did not arrive within the time allowed")
     with gevent.Timeout(call.remaining, too_slow):
         if request.mimetype == "multipart/form-data":
-            return _multipart(request, accepts)
+            return _multipart(request, accepts, hint)
         if "files" in accepts:
             return _picture(request)
-        return _text(request)
+        return _text(request, accepts, hint)
 
 
 def _check_size(request: Request, size: int) -> None:
@@ -76,9 +76,9 @@ def _check_size(request: Request, size: int) -> None:
         raise RequestEntityTooLarge
 
 
-def _multipart(request: Request, accepts: frozenset[str]) -> Payload:
+def _multipart(request: Request, accepts: frozenset[str], hint: str) -> Payload:
     if accepts.isdisjoint({"files", "csv"}):
-        raise UnsupportedMediaType("this model takes application/json, not multipart/form-data")
+        raise _not_taken(request, accepts, hint)
     with ExitStack() as spools:
         files = _uploads(request, spools)
         if "files" in accepts:
@@ -152,17 +152,22 @@ _JSON_TYPES = frozenset({"application/json", "application/x-www-form-urlencoded"
 _CSV_TYPES = frozenset({"text/csv", "application/csv"})
 
 
-def _text(request: Request) -> Payload:
+def _text(request: Request, accepts: frozenset[str], hint: str) -> Payload:
     mimetype = request.mimetype
     if mimetype in _CSV_TYPES:
         kind: Literal["csv", "json"] = "csv"
     elif mimetype in _JSON_TYPES or mimetype.endswith("+json"):
         kind = "json"
     else:
-        raise UnsupportedMediaType(f"this model takes application/json, not {mimetype}")
+        raise _not_taken(request, accepts, hint)
     data = request.get_data(cache=False)
     _check_size(request, len(data))
     return Payload(kind, data=data)
+
+
+def _not_taken(request: Request, accepts: frozenset[str], hint: str) -> UnsupportedMediaType:
+    taken = "application/json or text/csv" if "csv" in accepts else "application/json"
+    return UnsupportedMediaType(f"this model takes {taken}, not {request.mimetype}{hint}")
 
 
 def copies(payload: Payload, count: int) -> list[Payload]:

@@ -325,17 +325,15 @@ def infer_card(signature: Signature) -> Card:
     Pictures are fed as 0..1 unless the model rescales them itself; both are the common case and
     a guess, which `python -m app card` writes down for the author to correct.
     """
-    if len(signature.inputs) != 1 or len(signature.outputs) != 1:
-        return Card(task="tensor")
-    first, out = signature.inputs[0], signature.outputs[0]
-    classes = _last(out.shape) if out.shape is not None and len(out.shape) == 2 else None
-    if classes and first.shape is not None and signature.activation is not None:
-        shape = first.row_shape
-        if len(shape) == 3 and shape[2] in (1, 3) and first.dtype in ("float32", "uint8"):
+    # A SavedModel does not tell how its scores are to be read: guessing would be silently wrong.
+    if _scores_one_input(signature) and signature.activation is not None:
+        if may_classify_pictures(signature):
             return Card(
                 task="image-classification",
                 input=ImageInput(scale="none" if signature.rescales else "0..1"),
             )
+        first = signature.inputs[0]
+        shape = first.row_shape
         columns = _last(shape)
         numbers = first.dtype.startswith(("float", "int", "uint"))
         if numbers and len(shape) == 1 and columns and columns <= MAX_INFERRED_FIELDS:
@@ -348,6 +346,23 @@ def infer_card(signature: Signature) -> Card:
                 fields=[FieldSpec(name=f"x{i}") for i in range(columns)],
             )
     return Card(task="tensor")
+
+
+def may_classify_pictures(signature: Signature) -> bool:
+    """Whether the shapes are those of a classifier of pictures."""
+    if not _scores_one_input(signature):
+        return False
+    first = signature.inputs[0]
+    shape = first.row_shape
+    return len(shape) == 3 and shape[2] in (1, 3) and first.dtype in ("float32", "uint8")
+
+
+def _scores_one_input(signature: Signature) -> bool:
+    """Whether one input of known rank gives one row of numbers, of known length, for each row."""
+    if len(signature.inputs) != 1 or len(signature.outputs) != 1:
+        return False
+    out = signature.outputs[0].shape
+    return signature.inputs[0].shape is not None and bool(out and len(out) == 2 and out[1])
 
 
 def _last(shape: tuple[int | None, ...]) -> int | None:

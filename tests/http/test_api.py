@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import keras
 import pytest
 
+from tests.models import save_picture_model
 from tests.support import ROOT, ServerProcess, picture, serving
 
 CAR = {
@@ -242,10 +244,24 @@ def test_errors_have_one_shape(
     error_of(httpx.request(method, shipped.url + path, **kwargs), status, code)
 
 
+def test_a_picture_to_a_savedmodel_without_a_card_says_what_is_missing(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    save_picture_model(tmp_path / "flowers.keras", rescales=True)
+    keras.saving.load_model(tmp_path / "flowers.keras").export(models / "flowers", verbose=False)
+    with serving(models, tmp_path) as server:
+        for kwargs in (
+            {"files": {"image": picture()}},
+            {"content": picture(), "headers": {"Content-Type": "image/jpeg"}},
+        ):
+            answer = server.post("/api/flowers", **kwargs)
+            error = error_of(answer, 415, "unsupported_media_type")
+            assert "'task: image-classification'" in error["message"]
+
+
 def test_a_model_of_rows_refuses_pictures(shipped: ServerProcess) -> None:
     answer = shipped.post("/api/mpg", content=picture(), headers={"Content-Type": "image/jpeg"})
     error = error_of(answer, 415, "unsupported_media_type")
-    assert "application/json" in error["message"]
+    assert "application/json or text/csv" in error["message"]
 
 
 def test_the_bad_pictures_of_several_are_named(shipped: ServerProcess) -> None:

@@ -324,6 +324,24 @@ def test_the_schema_of_one_input_is_its_nested_lists() -> None:
     assert one(shape=()).input_schema()["type"] == "number"
 
 
+@pytest.mark.parametrize(
+    ("shape", "outputs", "hints"),
+    [
+        ((None, 8, 8, 3), (), True),
+        ((None, None, None, 1), (), True),
+        ((None, 8, 8, 4), (), False),
+        ((None, 8, 8, 3), (spec("y", shape=(None, 8, 8, 3)),), False),
+        ((None, 8), (), False),
+    ],
+)
+def test_what_looks_like_a_classifier_of_pictures_says_how_it_becomes_one(
+    shape: Shape, outputs: tuple[TensorSpec, ...], hints: bool
+) -> None:
+    """A SavedModel without a card, asked with a picture."""
+    made = task(spec(shape=shape), outputs=outputs)
+    assert ("'task: image-classification'" in made.hint) is hints
+
+
 def test_the_schema_of_several_inputs_is_an_object() -> None:
     """A bare list is refused there."""
     found = TWO.input_schema()

@@ -46,6 +46,8 @@ class Task(ABC):
     accepts: ClassVar[frozenset[str]]
     # Set by tasks whose model is fed with pictures.
     picture: PictureFeed | None = None
+    # What to tell whoever sends a body that the model does not take.
+    hint: str = ""
 
     def __init__(self, card: Card, signature: Signature, limits: Limits) -> None:
         self.card = card

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from app.errors import CardError, Detail
-from app.serving.card import Card
+from app.serving.card import CARD_FILE, Card, may_classify_pictures
 from app.serving.signature import Signature, TensorSpec
 from app.serving.tasks.base import Array, Limits, Payload, Task, invalid, parse_json, short
 
@@ -48,6 +48,11 @@ class TensorTask(Task):
         for spec in (*signature.inputs, *signature.outputs):
             if spec.dtype not in DTYPES:
                 raise CardError(f"{spec.name} is of type {spec.dtype}, which JSON cannot carry")
+        if may_classify_pictures(signature):
+            self.hint = (
+                f"; its input has the shape of a picture: a {CARD_FILE} with "
+                "'task: image-classification' makes it take pictures"
+            )
 
     def read(self, payload: Payload) -> list[Array]:
         """Checks shapes, types and ranges of every input."""
