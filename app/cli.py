@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import logging
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -87,49 +88,18 @@ def check(folder: Path | None) -> None:
 
     Exits with 1 when a model fails.
     """
+    from app.listing import listing
     from app.offline import check as check_folder
     from app.serving.tasks.base import Limits
 
     settings = _settings()
-    table = Table()
-    for column in ("model", "version", "task", "state"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("inputs → outputs")
-    table.add_column("parameters", no_wrap=True, justify="right")
-    problems = []
-    count = 0
     with Console(stderr=True).status("loading…"):
-        for entry in check_folder(folder or settings.models_dir, Limits(settings.max_pixels)):
-            count += 1
-            signature = entry.model.signature if entry.model else None
-            table.add_row(
-                escape(entry.name),
-                str(entry.version),
-                entry.card.task if entry.card else "",
-                entry.state,
-                _shapes(signature.describe()) if signature else "",
-                f"{signature.parameters:,}" if signature and signature.parameters else "",
-            )
-            if entry.reason:
-                problems.append(f"{entry.name}: {entry.reason}")
-    if not count:
+        entries = list(check_folder(folder or settings.models_dir, Limits(settings.max_pixels)))
+    if not entries:
         raise click.ClickException(f"there is no model in {folder or settings.models_dir}")
-    Console().print(table)
-    for problem in problems:
-        click.echo(problem, err=True)
-    if problems:
+    click.echo(listing(entries, shutil.get_terminal_size().columns))
+    if any(entry.state == "failed" for entry in entries):
         sys.exit(1)
-
-
-def _shapes(signature: dict[str, Any]) -> str:
-    sides = [
-        ", ".join(
-            f"{t['name']} {t['dtype']}{t['shape'] if t['shape'] is not None else '[?]'}"
-            for t in signature[side]
-        ).replace("None", "any")
-        for side in ("inputs", "outputs")
-    ]
-    return escape(" → ".join(sides))
 
 
 @main.command()

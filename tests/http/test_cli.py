@@ -81,7 +81,7 @@ def test_check_fails_and_says_why(tmp_path: Path) -> None:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "model.yaml").write_text("task: tensor\ncolour: red\n")
     done = run("check", tmp_path, code=1)
-    assert "bad: model.yaml: unknown key 'colour'" in done.stderr
+    assert "failed\n    model.yaml: unknown key 'colour'" in done.stdout
     assert done.stdout.count("ready") == 1
     assert done.stdout.count("failed") == 1
 
