@@ -155,6 +155,11 @@ def test_what_is_no_json(text: bytes) -> None:
         CAR.read(body(text))
 
 
+def test_a_csv_without_its_content_type() -> None:
+    with pytest.raises(BadRequest, match=r"not JSON: .*; a CSV needs Content-Type: text/csv"):
+        CAR.read(body(b"weight,cylinders,year\n3504,8,70\n"))
+
+
 @pytest.mark.parametrize("value", [5, "x", None, True, 1.5])
 def test_what_is_no_row(value: object) -> None:
     found = problems(CAR, body(value))

@@ -71,14 +71,14 @@ class Task(ABC):
         the picture's formats and limits."""
 
 
-def parse_json(data: bytes) -> Any:
-    """The value of a JSON text. Raises BadRequest saying where it breaks off."""
+def parse_json(data: bytes, hint: str = "") -> Any:
+    """The value of a JSON text. Raises BadRequest saying where it breaks off, and `hint`."""
     if not data.strip():
         raise BadRequest("the body is empty: expected JSON")
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise BadRequest(f"the body is not JSON: {error}") from None
+        raise BadRequest(f"the body is not JSON: {error}{hint}") from None
 
 
 def invalid(details: list[Detail], *, more: bool = False) -> InvalidInput:

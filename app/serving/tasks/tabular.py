@@ -90,7 +90,7 @@ class _Tabular(Task):
         if payload.kind == "csv":
             rows = read_csv(payload.data, [f.name for f in self.fields])
             return self._tensors(self._check(rows, strict=False, many=True))
-        value = parse_json(payload.data)
+        value = parse_json(payload.data, hint="; a CSV needs Content-Type: text/csv")
         many = isinstance(value, list)
         if many and not value:
             raise BadRequest("the list is empty: expected at least one object")
