@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -67,14 +68,27 @@ def serve() -> None:
     )
     from app.server import Server
 
+    _check_uploads(settings.uploads_dir)
     try:
-        settings.uploads_dir.mkdir(parents=True, exist_ok=True)
         server = Server(settings)
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         raise click.ClickException(f"cannot serve on {where}: {error}") from None
     click.echo(f"Keraport {__version__} on {server.address}, models from {settings.models_dir}/")
     server.run()
+
+
+def _check_uploads(folder: Path) -> None:
+    """Spool something there: what cannot be done now would fail at the first large upload."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise click.ClickException(
+            f"uploads cannot be spooled in {str(folder)!r} ({error.strerror}): set "
+            "KERAPORT_UPLOADS_DIR to a folder that can be written"
+        ) from None
 
 
 def _stop_now(number: int, frame: FrameType | None) -> None:

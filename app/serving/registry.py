@@ -95,14 +95,18 @@ class Registry:
         self._loader = Loader()
         self._thread: Thread | None = None
 
-    def start(self) -> None:
-        """Find the models and begin to load them. Raises CardError if the folder is missing."""
+    def find(self) -> None:
+        """List the models. Raises CardError if the folder is missing."""
         self._entries = {entry.name: entry for entry in discover(self._folder)}
+
+    def start(self) -> None:
+        """Begin to load what was found."""
         self._thread = Thread(target=self._load_all, name="loading", daemon=True)
         self._thread.start()
 
     def load(self) -> None:
         """Find and load all models, here and now."""
+        self.find()
         self.start()
         self._done.wait()
 

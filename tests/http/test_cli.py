@@ -64,6 +64,22 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         assert port in run("serve", code=1, KERAPORT_PORT=port).stderr
 
 
+def test_an_uploads_folder_that_cannot_be_written_is_refused_at_start(tmp_path: Path) -> None:
+    """Root may write anywhere but where no file can be."""
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc")):
+        done = run("serve", code=1, KERAPORT_PORT="0", KERAPORT_UPLOADS_DIR=str(folder))
+        assert "KERAPORT_UPLOADS_DIR" in done.stderr
+        assert str(folder) in done.stderr
+        assert done.stdout == ""
+
+
+def test_without_a_models_folder_no_address_is_announced(tmp_path: Path) -> None:
+    done = run("serve", models=tmp_path / "none", code=1, KERAPORT_PORT="0")
+    assert "KERAPORT_MODELS_DIR" in done.stderr
+    assert done.stdout == ""
+
+
 def test_check_lists_the_shipped_models_as_ready() -> None:
     done = run("check")
     assert done.stdout.count("ready") == 2

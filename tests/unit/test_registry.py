@@ -99,6 +99,7 @@ def test_stopping_while_loading_ends_the_loading(tmp_path: Path) -> None:
     for i in range(20):
         (tmp_path / f"m{i}.h5").write_text("no model")
     registry = Registry(tmp_path, Limits())
+    registry.find()
     registry.start()
     registry.stop()
     registry.close()
