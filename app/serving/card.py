@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -33,6 +33,12 @@ MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # `/api/models` is the list of models.
 RESERVED_NAMES = frozenset({"models"})
+# What a model needs whose code is to run, said whole: a file right in the models folder cannot
+# have a card, and a card without a task is none.
+TRUSTING_CARD = (
+    f"a folder of its own with a {CARD_FILE} of the two lines 'task: tensor' (or another task) "
+    "and 'trusted: true'"
+)
 # A model with more columns than a form can hold is better asked with plain lists.
 MAX_INFERRED_FIELDS = 64
 # How pydantic begins what it says of a wrong value, and what it calls the types of a union.
@@ -40,6 +46,7 @@ _SHOULD_BE = "Input should be "
 _TYPE_NAME = re.compile(r"int|float|str|constrained-\w+|[\w-]*\[.*\]")
 
 Task = Literal["image-classification", "tabular-regression", "tabular-classification", "tensor"]
+_OTHERS = [task for task in get_args(Task) if task != "tensor"]
 Value = int | float | str
 Side = Annotated[int, Field(gt=0, le=4096)]
 
@@ -265,6 +272,8 @@ def _problem(where: str, errors: list[ErrorDetails]) -> str:
     if first["type"] in ("extra_forbidden", "invalid_key"):
         parent = _where(first["loc"][:-1])
         return f"unknown key '{parent}{parent and '.'}{first['loc'][-1]}'"
+    if where == "task" and first["type"] == "missing":
+        return f"the key 'task' is missing: add the line 'task: tensor', or {', '.join(_OTHERS)}"
     if first["type"] == "missing":
         return f"the key {where!r} is missing"
     if first["type"] == "value_error":
