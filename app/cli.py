@@ -104,13 +104,21 @@ def check(folder: Path | None) -> None:
     """
     from app.listing import listing
     from app.offline import check as check_folder
+    from app.offline import warnings
     from app.serving.tasks.base import Limits
 
     settings = _settings()
+    if folder is not None and not folder.is_dir():
+        raise click.ClickException(
+            f"{folder} is a file: expected a folder" if folder.exists() else f"there is no {folder}"
+        )
+    folder = folder or settings.models_dir
     with Console(stderr=True).status("loading…"):
-        entries = list(check_folder(folder or settings.models_dir, Limits(settings.max_pixels)))
+        entries = list(check_folder(folder, Limits(settings.max_pixels)))
+    for line in warnings(folder):
+        click.echo(f"warning: {line}", err=True)
     if not entries:
-        raise click.ClickException(f"there is no model in {folder or settings.models_dir}")
+        raise click.ClickException(f"there is no model in {folder}")
     click.echo(listing(entries, shutil.get_terminal_size().columns))
     if any(entry.state == "failed" for entry in entries):
         sys.exit(1)

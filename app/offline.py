@@ -15,6 +15,7 @@ from app.errors import CardError, KeraportError, ModelError, ModelNotFound
 from app.serving.batching import Call
 from app.serving.card import CARD_FILE, Card, ImageInput, dump_card, infer_card
 from app.serving.loader import Loader
+from app.serving.overlooked import overlooked, overlooked_of_model
 from app.serving.registry import Entry, discover, entry_of_folder, load_entry
 from app.serving.signature import Signature
 from app.serving.tasks.base import Limits, Payload
@@ -36,7 +37,7 @@ def check(folder: Path, limits: Limits) -> Iterator[Entry]:
     """Load every model of `folder` (or the one that it is), one after the other, as the server
     would; each is yielded loaded or failed, and freed afterwards. Raises CardError if there is no
     such folder."""
-    single = (folder / CARD_FILE).is_file() or (folder / "saved_model.pb").is_file()
+    single = _is_model(folder)
     loader = Loader()
     try:
         for entry in [entry_of_folder(folder.resolve())] if single else discover(folder):
@@ -53,6 +54,15 @@ def check(folder: Path, limits: Limits) -> Iterator[Entry]:
                 entry.model.close()
     finally:
         loader.close()
+
+
+def warnings(folder: Path) -> list[str]:
+    """What `check` passes over in `folder`, one line a file."""
+    return overlooked_of_model(folder) if _is_model(folder) else overlooked(folder)
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / CARD_FILE).is_file() or (folder / "saved_model.pb").is_file()
 
 
 @contextmanager

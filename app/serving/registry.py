@@ -21,6 +21,7 @@ from app.serving.card import (
 )
 from app.serving.labels import imagenet_labels
 from app.serving.loader import Loader
+from app.serving.overlooked import overlooked
 from app.serving.tasks.base import Limits
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ class Registry:
     def find(self) -> None:
         """List the models. Raises CardError if the folder is missing."""
         self._entries = {entry.name: entry for entry in discover(self._folder)}
+        for line in overlooked(self._folder):
+            log.warning("%s", line)
 
     def start(self) -> None:
         """Begin to load what was found."""

@@ -104,7 +104,23 @@ def test_check_fails_and_says_why(tmp_path: Path) -> None:
 
 def test_check_of_nothing_is_an_error(tmp_path: Path) -> None:
     assert "there is no model" in run("check", tmp_path, code=1).stderr
-    assert "there is no folder" in run("check", tmp_path / "none", code=1).stderr
+    assert "KERAPORT_MODELS_DIR" in run("check", models=tmp_path / "none", code=1).stderr
+    for path, says in ((tmp_path / "none", "there is no"), (ROOT / "README.md", "is a file")):
+        done = run("check", path, code=1)
+        assert says in done.stderr
+        assert str(path) in done.stderr
+        assert "KERAPORT" not in done.stderr
+
+
+def test_check_tells_what_it_passes_over(tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").touch()
+    done = run("check", tmp_path, code=1)
+    assert f"warning: {tmp_path / 'x.onnx'} is not looked at" in done.stderr
+    shutil.copytree(ROOT / "models" / "mpg", tmp_path / "mpg")
+    (tmp_path / "mpg" / "model.yml").touch()
+    done = run("check", tmp_path / "mpg")
+    assert f"warning: {tmp_path / 'mpg' / 'model.yml'} is not looked at" in done.stderr
+    assert "ready" in done.stdout
 
 
 @pytest.fixture
