@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 from flask import Blueprint, Response, request
+from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.routing import BaseConverter
 
 from app.api.answers import json_response, request_id
 from app.api.errors import describe
@@ -14,6 +16,7 @@ from app.api.requests import copies, read_payload, start_call, watching
 from app.errors import Draining, KeraportError, ModelNotFound, ModelUnavailable, RequestError
 from app.lifecycle import Lifecycle
 from app.serving.batching import Call
+from app.serving.card import RESERVED_NAMES
 from app.serving.registry import LOADING_RETRY_S, Registry
 from app.serving.tasks.base import Payload
 from app.settings import Settings
@@ -22,6 +25,13 @@ if TYPE_CHECKING:
     from app.serving.model import Model
 
 IMAGE_TASK = "image-classification"
+
+
+class ModelName(BaseConverter):
+    """`<model:name>`: what may be a model's name. Without it `/api/models` would take POST."""
+
+    regex = rf"(?!(?:{'|'.join(RESERVED_NAMES)})/?$)[^/]+"
+    part_isolating = True
 
 
 def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> Blueprint:
@@ -33,6 +43,14 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
         if lifecycle.refusing:
             raise Draining("this server is shutting down: send the request again")
 
+    @routes.before_app_request
+    def _know() -> None:
+        """A model that is not there is not found, whatever the method."""
+        if isinstance(request.routing_exception, MethodNotAllowed):
+            name = request.path.removeprefix("/api/").rstrip("/")
+            if request.path.startswith("/api/") and "/" not in name and name not in RESERVED_NAMES:
+                registry.entry(name)
+
     @routes.get("/api/models")
     def models() -> Response:
         return json_response(
@@ -43,7 +61,7 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
     def model(name: str) -> Response:
         return json_response({"id": request_id(), **registry.entry(name).describe()})
 
-    @routes.post("/api/<name>")
+    @routes.post("/api/<model:name>")
     def predict(name: str) -> Response:
         model = registry.get(name)
         call = start_call(min(settings.request_timeout_s, model.card.runtime.timeout_s))

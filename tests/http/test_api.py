@@ -222,7 +222,11 @@ def test_while_models_load_the_server_lives_but_is_not_ready(tmp_path: Path) -> 
         ("GET", "/api/models/nothing", {}, 404, "model_not_found"),
         ("GET", "/nothing", {}, 404, "not_found"),
         ("GET", "/api/mpg", {}, 405, "method_not_allowed"),
+        ("GET", "/api/nothing", {}, 404, "model_not_found"),
+        ("DELETE", "/api/nothing/", {}, 404, "model_not_found"),
         ("DELETE", "/api/models", {}, 405, "method_not_allowed"),
+        ("POST", "/api/models", {"json": {}}, 405, "method_not_allowed"),
+        ("POST", "/api/models/", {"json": {}}, 405, "method_not_allowed"),
         ("POST", "/livez", {}, 405, "method_not_allowed"),
         ("POST", "/api/mpg", {"content": b"{"}, 400, "bad_request"),
         ("POST", "/api/mpg", {"content": b""}, 400, "bad_request"),
@@ -242,6 +246,23 @@ def test_errors_have_one_shape(
     shipped: ServerProcess, method: str, path: str, kwargs: Any, status: int, code: str
 ) -> None:
     error_of(httpx.request(method, shipped.url + path, **kwargs), status, code)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/api/mpg", {"POST", "OPTIONS"}),
+        ("DELETE", "/api/models", {"GET", "HEAD", "OPTIONS"}),
+        ("POST", "/api/models", {"GET", "HEAD", "OPTIONS"}),
+    ],
+)
+def test_the_methods_that_are_allowed_are_listed(
+    shipped: ServerProcess, method: str, path: str, allowed: set[str]
+) -> None:
+    answer = httpx.request(method, shipped.url + path)
+    assert set(answer.headers["Allow"].split(", ")) == allowed
+    message = error_of(answer, 405, "method_not_allowed")["message"]
+    assert message.endswith(f"it takes {', '.join(sorted(allowed))}")
 
 
 def test_a_picture_to_a_savedmodel_without_a_card_says_what_is_missing(tmp_path: Path) -> None:
