@@ -169,6 +169,13 @@ def test_what_is_no_row(value: object) -> None:
     assert fields_of(problems(CAR, body([[GOOD], GOOD]))) == {"[0]": "not an object"}
 
 
+@pytest.mark.parametrize("value", [[3504, 8, 70], [[3504, 8, 70]], [None]])
+def test_rows_without_names_are_one_problem(value: object) -> None:
+    (found,) = problems(CAR, body(value))
+    assert (found.field, found.problem) == ("body", "a list without objects")
+    assert found.expected == "an object with weight, cylinders, year, or a list of such objects"
+
+
 def test_an_empty_list_and_an_empty_object() -> None:
     with pytest.raises(BadRequest, match="the list is empty: expected at least one object"):
         CAR.read(body([]))
