@@ -25,7 +25,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from app import __version__
-from app.errors import CardError, KeraportError, LoadError
+from app.errors import CardError, Detail, KeraportError
 from app.settings import Settings
 
 
@@ -150,8 +150,8 @@ def predict(name: str, files: tuple[Path, ...], as_json: bool, as_csv: bool) -> 
         for path, result in progress.track(results, total=len(files), description=name):
             if isinstance(result, KeraportError):
                 failed = True
-                problems = [f"{d.field}: {d.problem}" for d in result.details]
-                click.echo(f"{path}: {'; '.join(problems) or result.message}", err=True)
+                for problem in map(_told, result.details) if result.details else [result.message]:
+                    click.echo(f"{path}: {problem}", err=True)
             elif as_json:
                 _print_json({"file": str(path), "predictions": result})
             else:
@@ -162,6 +162,13 @@ def predict(name: str, files: tuple[Path, ...], as_json: bool, as_csv: bool) -> 
         _print_table(rows)
     if failed:
         sys.exit(1)
+
+
+def _told(detail: Detail) -> str:
+    """A problem on one line, with the value and what was expected."""
+    value = "" if detail.value is None else f", found {detail.value}"
+    expected = "" if detail.expected is None else f", expected {detail.expected}"
+    return f"{detail.field}: {detail.problem}{value}{expected}"
 
 
 def _flat(prediction: Any) -> dict[str, Any]:
@@ -240,7 +247,5 @@ def add(architecture: str, name: str | None) -> None:
     from app.applications import add as add_application
 
     settings = _settings()
-    if name is not None and not name.isascii():
-        raise LoadError("--name: use letters, digits, - _ and .")
     folder = add_application(architecture, settings.models_dir, name)
     click.echo(f"wrote {folder}; see it with: python -m app check")

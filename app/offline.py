@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gevent.pool import Pool
 
-from app.errors import CardError, KeraportError, ModelError, ModelNotFound
+from app.errors import CardError, Detail, InvalidInput, KeraportError, ModelError, ModelNotFound
 from app.serving.batching import Call
 from app.serving.card import CARD_FILE, Card, ImageInput, dump_card, infer_card
 from app.serving.loader import Loader
@@ -19,6 +21,7 @@ from app.serving.overlooked import overlooked, overlooked_of_model
 from app.serving.registry import Entry, discover, entry_of_folder, load_entry
 from app.serving.signature import Signature
 from app.serving.tasks.base import Limits, Payload
+from app.serving.tasks.csvtext import row_lines
 
 if TYPE_CHECKING:
     from app.serving.model import Model
@@ -98,7 +101,13 @@ def predict(
     def one(path: Path) -> tuple[Path, list[Any] | KeraportError]:
         try:
             payload = _payload(model, path)
-            return path, model.predict(payload, Call(time.monotonic() + PATIENCE_S))
+            try:
+                return path, model.predict(payload, Call(time.monotonic() + PATIENCE_S))
+            except InvalidInput as error:
+                if payload.kind == "csv":
+                    names = model.task.input_schema()["required"]
+                    error.details = _on_lines(error.details, row_lines(payload.data, names))
+                raise
         except KeraportError as error:
             return path, error
 
@@ -116,6 +125,15 @@ def _payload(model: Model, path: Path) -> Payload:
     if "csv" in model.task.accepts and path.suffix.lower() in (".csv", ".tsv"):
         return Payload("csv", data)
     return Payload("json", data)
+
+
+def _on_lines(details: list[Detail], lines: list[int]) -> list[Detail]:
+    """Problems of a CSV with the line instead of the row: `line 2: weight` for `[0].weight`."""
+
+    def on_line(found: re.Match[str]) -> str:
+        return f"line {lines[int(found[1])]}: "
+
+    return [replace(d, field=re.sub(r"^\[(\d+)\]\.?", on_line, d.field)) for d in details]
 
 
 def starter_card(source: Path) -> str:

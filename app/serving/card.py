@@ -51,6 +51,18 @@ Value = int | float | str
 Side = Annotated[int, Field(gt=0, le=4096)]
 
 
+def name_problem(name: str) -> str | None:
+    """Why no model can be called `name`; None where one can."""
+    if name in RESERVED_NAMES:
+        return f"the name is reserved: /api/{name} is the list of models"
+    if not NAME_PATTERN.fullmatch(name):
+        return (
+            "this name cannot be part of an address: use letters, digits, - _ and ., and begin "
+            "with a letter or digit"
+        )
+    return None
+
+
 def _text(value: Any) -> Any:
     """Texts may be written as bare numbers in YAML: `labels: [0, 1, 2]`, `title: 2048`."""
     return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value

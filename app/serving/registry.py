@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from app.errors import CardError, ModelError, ModelNotFound, ModelUnavailable
 from app.serving.card import (
     MODEL_SUFFIXES,
-    NAME_PATTERN,
-    RESERVED_NAMES,
     Card,
     find_model,
     infer_card,
+    name_problem,
     read_card,
 )
 from app.serving.labels import imagenet_labels
@@ -224,8 +223,8 @@ def discover(folder: Path) -> list[Entry]:
             entry = Entry(path.stem, path)
         else:
             continue
-        if not NAME_PATTERN.fullmatch(entry.name) or entry.name in RESERVED_NAMES:
-            _fail(entry, "this name cannot be part of an address: use letters, digits, - _ and .")
+        if problem := name_problem(entry.name):
+            _fail(entry, problem)
         if entry.name in entries:
             _fail(entries[entry.name], f"two models have this name: {path.name} is the other one")
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -169,6 +170,20 @@ def test_predict_rows_from_csv_and_json(tmp_path: Path) -> None:
     assert len(values) == 1
 
 
+def test_predict_says_which_line_of_a_csv_is_wrong_and_how(tmp_path: Path) -> None:
+    bad: dict[str, object] = ROW | {"weight": 50_000, "year": "x"}
+    lines = [",".join(map(str, row.values())) for row in (ROW, ROW, bad)]
+    text = "\n".join([",".join(ROW), "", *lines])
+    (tmp_path / "cars.csv").write_text(text)
+    told = run("predict", "mpg", tmp_path / "cars.csv", code=1).stderr
+    begin = f"{tmp_path / 'cars.csv'}: line 5: "
+    first, second = [line for line in told.splitlines() if line.strip()]
+    assert re.fullmatch(
+        re.escape(begin) + r"weight: out of range, found 50000, expected a number .*lb\)", first
+    )
+    assert second.startswith(f"{begin}year: wrong type, found x, expected ")
+
+
 def test_predict_of_an_unknown_model_names_those_there_are(tmp_path: Path) -> None:
     assert "cats-dogs" in run("predict", "nothing", tmp_path, code=1).stderr
 
@@ -214,6 +229,13 @@ def test_add_without_a_network_says_so_and_leaves_nothing(tmp_path: Path) -> Non
     done = run("add", "mobilenet", models=tmp_path, code=1, KERAS_HOME=str(tmp_path / "keras"))
     assert "cannot be downloaded" in done.stderr
     assert not (tmp_path / "mobilenet").exists()
+
+
+@pytest.mark.parametrize("name", ["a b", "ü", "models", "../x"])
+def test_add_refuses_a_name_before_it_downloads(name: str, tmp_path: Path) -> None:
+    done = run("add", "mobilenet", "--name", name, models=tmp_path, code=1)
+    assert f"--name {name!r}: " in done.stderr
+    assert "download" not in done.stderr
 
 
 def test_add_of_an_unknown_architecture_lists_those_there_are(tmp_path: Path) -> None:

@@ -56,10 +56,15 @@ def test_two_models_of_one_name_fail(tmp_path: Path) -> None:
     assert "two models have this name" in str(entry.reason)
 
 
-@pytest.mark.parametrize("name", ["models", "with space", "ümlaut"])
-def test_names_that_no_address_can_hold_fail(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("models", "reserved"), ("with space", "letters, digits"), ("ümlaut", "letters, digits")],
+)
+def test_names_that_no_address_can_hold_fail(tmp_path: Path, name: str, says: str) -> None:
     _touch(tmp_path, f"{name}.h5")
-    assert _found(tmp_path)[name].state == "failed"
+    entry = _found(tmp_path)[name]
+    assert entry.state == "failed"
+    assert says in str(entry.reason)
 
 
 def test_a_missing_folder_names_the_setting(tmp_path: Path) -> None:

@@ -25,18 +25,7 @@ def read_csv(data: bytes, names: Sequence[str]) -> list[dict[str, str]]:
         raise BadRequest(
             f"this is no CSV text: byte {error.start} is not UTF-8. Expected a CSV, saved as UTF-8"
         ) from None
-    lines = io.StringIO(text, newline=None)
-    reader = csv.reader(
-        lines, delimiter=_delimiter(text, names), skipinitialspace=True, strict=True
-    )
-    table = []
-    try:
-        for line in reader:
-            cells = [cell.strip() for cell in line]
-            if cells not in ([], [""]):
-                table.append(cells)
-    except csv.Error as error:
-        raise BadRequest(f"line {reader.line_num} of the CSV cannot be read: {error}") from None
+    table = [cells for _, cells in _table(text, names)]
     expected = f"expected a line of field names ({','.join(names)}) and one line a row"
     if len(table) == 1:
         expected += f"; it is a single line{CURL_HINT}"
@@ -49,6 +38,30 @@ def read_csv(data: bytes, names: Sequence[str]) -> list[dict[str, str]]:
     if twice:
         raise BadRequest(f"the first line of the CSV names {twice[0]!r} twice")
     return [_row(header, cells) for cells in table[1:]]
+
+
+def row_lines(data: bytes, names: Sequence[str]) -> list[int]:
+    """The line on which each row of `read_csv` begins, counted from 1. For a CSV that it reads."""
+    return [line for line, _ in _table(data.decode("utf-8-sig"), names)[1:]]
+
+
+def _table(text: str, names: Sequence[str]) -> list[tuple[int, list[str]]]:
+    """The lines that are not blank, header first, as cells; with each where it begins."""
+    lines = io.StringIO(text, newline=None)
+    reader = csv.reader(
+        lines, delimiter=_delimiter(text, names), skipinitialspace=True, strict=True
+    )
+    table = []
+    begin = 1
+    try:
+        for line in reader:
+            cells = [cell.strip() for cell in line]
+            if cells not in ([], [""]):
+                table.append((begin, cells))
+            begin = reader.line_num + 1
+    except csv.Error as error:
+        raise BadRequest(f"line {reader.line_num} of the CSV cannot be read: {error}") from None
+    return table
 
 
 def _delimiter(text: str, names: Sequence[str]) -> str:
