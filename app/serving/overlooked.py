@@ -8,8 +8,8 @@ from app.serving.card import CARD_FILE, MODEL_SUFFIXES
 
 _CARD_SUFFIXES = (".yaml", ".yml")
 # Models as other libraries write them.
-_FOREIGN_SUFFIXES = (
-    *(".onnx", ".pb", ".tflite", ".pt", ".pth", ".safetensors", ".pkl", ".joblib", ".zip"),
+_FOREIGN_SUFFIXES = frozenset(
+    {".onnx", ".pb", ".tflite", ".pt", ".pth", ".safetensors", ".pkl", ".joblib", ".zip"}
 )
 
 
