@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -33,6 +33,12 @@ MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # `/api/models` is the list of models.
 RESERVED_NAMES = frozenset({"models"})
+# What a model needs whose code is to run, said whole: a file right in the models folder cannot
+# have a card, and a card without a task is none.
+TRUSTING_CARD = (
+    f"a folder of its own with a {CARD_FILE} of the two lines 'task: tensor' (or another task) "
+    "and 'trusted: true'"
+)
 # A model with more columns than a form can hold is better asked with plain lists.
 MAX_INFERRED_FIELDS = 64
 # How pydantic begins what it says of a wrong value, and what it calls the types of a union.
@@ -40,8 +46,21 @@ _SHOULD_BE = "Input should be "
 _TYPE_NAME = re.compile(r"int|float|str|constrained-\w+|[\w-]*\[.*\]")
 
 Task = Literal["image-classification", "tabular-regression", "tabular-classification", "tensor"]
+_OTHERS = [task for task in get_args(Task) if task != "tensor"]
 Value = int | float | str
 Side = Annotated[int, Field(gt=0, le=4096)]
+
+
+def name_problem(name: str) -> str | None:
+    """Why no model can be called `name`; None where one can."""
+    if name in RESERVED_NAMES:
+        return f"the name is reserved: /api/{name} is the list of models"
+    if not NAME_PATTERN.fullmatch(name):
+        return (
+            "this name cannot be part of an address: use letters, digits, - _ and ., and begin "
+            "with a letter or digit"
+        )
+    return None
 
 
 def _text(value: Any) -> Any:
@@ -265,6 +284,8 @@ def _problem(where: str, errors: list[ErrorDetails]) -> str:
     if first["type"] in ("extra_forbidden", "invalid_key"):
         parent = _where(first["loc"][:-1])
         return f"unknown key '{parent}{parent and '.'}{first['loc'][-1]}'"
+    if where == "task" and first["type"] == "missing":
+        return f"the key 'task' is missing: add the line 'task: tensor', or {', '.join(_OTHERS)}"
     if first["type"] == "missing":
         return f"the key {where!r} is missing"
     if first["type"] == "value_error":
@@ -325,17 +346,15 @@ def infer_card(signature: Signature) -> Card:
     Pictures are fed as 0..1 unless the model rescales them itself; both are the common case and
     a guess, which `python -m app card` writes down for the author to correct.
     """
-    if len(signature.inputs) != 1 or len(signature.outputs) != 1:
-        return Card(task="tensor")
-    first, out = signature.inputs[0], signature.outputs[0]
-    classes = _last(out.shape) if out.shape is not None and len(out.shape) == 2 else None
-    if classes and first.shape is not None and signature.activation is not None:
-        shape = first.row_shape
-        if len(shape) == 3 and shape[2] in (1, 3) and first.dtype in ("float32", "uint8"):
+    # A SavedModel does not tell how its scores are to be read: guessing would be silently wrong.
+    if _scores_one_input(signature) and signature.activation is not None:
+        if may_classify_pictures(signature):
             return Card(
                 task="image-classification",
                 input=ImageInput(scale="none" if signature.rescales else "0..1"),
             )
+        first = signature.inputs[0]
+        shape = first.row_shape
         columns = _last(shape)
         numbers = first.dtype.startswith(("float", "int", "uint"))
         if numbers and len(shape) == 1 and columns and columns <= MAX_INFERRED_FIELDS:
@@ -348,6 +367,23 @@ def infer_card(signature: Signature) -> Card:
                 fields=[FieldSpec(name=f"x{i}") for i in range(columns)],
             )
     return Card(task="tensor")
+
+
+def may_classify_pictures(signature: Signature) -> bool:
+    """Whether the shapes are those of a classifier of pictures."""
+    if not _scores_one_input(signature):
+        return False
+    first = signature.inputs[0]
+    shape = first.row_shape
+    return len(shape) == 3 and shape[2] in (1, 3) and first.dtype in ("float32", "uint8")
+
+
+def _scores_one_input(signature: Signature) -> bool:
+    """Whether one input of known rank gives one row of numbers, of known length, for each row."""
+    if len(signature.inputs) != 1 or len(signature.outputs) != 1:
+        return False
+    out = signature.outputs[0].shape
+    return signature.inputs[0].shape is not None and bool(out and len(out) == 2 and out[1])
 
 
 def _last(shape: tuple[int | None, ...]) -> int | None:
