@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import LoadError
-from app.serving.card import CARD_FILE, LABELS_FILE, Card, ImageInput, dump_card
+from app.serving.card import CARD_FILE, LABELS_FILE, Card, ImageInput, dump_card, name_problem
 from app.serving.quiet import quiet_import
 from app.serving.signature import Scale
 
@@ -53,7 +53,8 @@ def add(architecture: str, models: Path, name: str | None = None) -> Path:
     """Download the ImageNet weights and class names of `architecture` and write the folder
     `models/NAME` (default: the architecture in lower case). Returns it.
 
-    Raises LoadError for an unknown architecture, a folder that exists, and a failed download.
+    Raises LoadError for an unknown architecture, a name that cannot be served, a folder that
+    exists, and a failed download.
     """
     known = architectures()
     key = architecture.lower().replace("-", "").replace("_", "")
@@ -63,6 +64,8 @@ def add(architecture: str, models: Path, name: str | None = None) -> Path:
             + ", ".join(sorted(n for n, _, _ in known.values()))
         )
     title, build, scale = known[key]
+    if name is not None and (problem := name_problem(name)):
+        raise LoadError(f"--name {name!r}: {problem}")
     folder = models / (name or key)
     if folder.exists():
         raise LoadError(f"{folder} exists already: remove it, or choose another --name")

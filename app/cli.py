@@ -8,8 +8,10 @@ from __future__ import annotations
 import csv
 import logging
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,7 +25,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from app import __version__
-from app.errors import CardError, KeraportError, LoadError
+from app.errors import CardError, Detail, KeraportError
 from app.settings import Settings
 
 
@@ -66,14 +68,27 @@ def serve() -> None:
     )
     from app.server import Server
 
+    _check_uploads(settings.uploads_dir)
     try:
-        settings.uploads_dir.mkdir(parents=True, exist_ok=True)
         server = Server(settings)
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         raise click.ClickException(f"cannot serve on {where}: {error}") from None
     click.echo(f"Keraport {__version__} on {server.address}, models from {settings.models_dir}/")
     server.run()
+
+
+def _check_uploads(folder: Path) -> None:
+    """Spool something there: what cannot be done now would fail at the first large upload."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise click.ClickException(
+            f"uploads cannot be spooled in {str(folder)!r} ({error.strerror}): set "
+            "KERAPORT_UPLOADS_DIR to a folder that can be written"
+        ) from None
 
 
 def _stop_now(number: int, frame: FrameType | None) -> None:
@@ -87,49 +102,26 @@ def check(folder: Path | None) -> None:
 
     Exits with 1 when a model fails.
     """
+    from app.listing import listing
     from app.offline import check as check_folder
+    from app.offline import warnings
     from app.serving.tasks.base import Limits
 
     settings = _settings()
-    table = Table()
-    for column in ("model", "version", "task", "state"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("inputs → outputs")
-    table.add_column("parameters", no_wrap=True, justify="right")
-    problems = []
-    count = 0
+    if folder is not None and not folder.is_dir():
+        raise click.ClickException(
+            f"{folder} is a file: expected a folder" if folder.exists() else f"there is no {folder}"
+        )
+    folder = folder or settings.models_dir
     with Console(stderr=True).status("loading…"):
-        for entry in check_folder(folder or settings.models_dir, Limits(settings.max_pixels)):
-            count += 1
-            signature = entry.model.signature if entry.model else None
-            table.add_row(
-                escape(entry.name),
-                str(entry.version),
-                entry.card.task if entry.card else "",
-                entry.state,
-                _shapes(signature.describe()) if signature else "",
-                f"{signature.parameters:,}" if signature and signature.parameters else "",
-            )
-            if entry.reason:
-                problems.append(f"{entry.name}: {entry.reason}")
-    if not count:
-        raise click.ClickException(f"there is no model in {folder or settings.models_dir}")
-    Console().print(table)
-    for problem in problems:
-        click.echo(problem, err=True)
-    if problems:
+        entries = list(check_folder(folder, Limits(settings.max_pixels)))
+    for line in warnings(folder):
+        click.echo(f"warning: {line}", err=True)
+    if not entries:
+        raise click.ClickException(f"there is no model in {folder}")
+    click.echo(listing(entries, shutil.get_terminal_size().columns))
+    if any(entry.state == "failed" for entry in entries):
         sys.exit(1)
-
-
-def _shapes(signature: dict[str, Any]) -> str:
-    sides = [
-        ", ".join(
-            f"{t['name']} {t['dtype']}{t['shape'] if t['shape'] is not None else '[?]'}"
-            for t in signature[side]
-        ).replace("None", "any")
-        for side in ("inputs", "outputs")
-    ]
-    return escape(" → ".join(sides))
 
 
 @main.command()
@@ -158,8 +150,8 @@ def predict(name: str, files: tuple[Path, ...], as_json: bool, as_csv: bool) -> 
         for path, result in progress.track(results, total=len(files), description=name):
             if isinstance(result, KeraportError):
                 failed = True
-                problems = [f"{d.field}: {d.problem}" for d in result.details]
-                click.echo(f"{path}: {'; '.join(problems) or result.message}", err=True)
+                for problem in map(_told, result.details) if result.details else [result.message]:
+                    click.echo(f"{path}: {problem}", err=True)
             elif as_json:
                 _print_json({"file": str(path), "predictions": result})
             else:
@@ -170,6 +162,13 @@ def predict(name: str, files: tuple[Path, ...], as_json: bool, as_csv: bool) -> 
         _print_table(rows)
     if failed:
         sys.exit(1)
+
+
+def _told(detail: Detail) -> str:
+    """A problem on one line, with the value and what was expected."""
+    value = "" if detail.value is None else f", found {detail.value}"
+    expected = "" if detail.expected is None else f", expected {detail.expected}"
+    return f"{detail.field}: {detail.problem}{value}{expected}"
 
 
 def _flat(prediction: Any) -> dict[str, Any]:
@@ -248,7 +247,5 @@ def add(architecture: str, name: str | None) -> None:
     from app.applications import add as add_application
 
     settings = _settings()
-    if name is not None and not name.isascii():
-        raise LoadError("--name: use letters, digits, - _ and .")
     folder = add_application(architecture, settings.models_dir, name)
     click.echo(f"wrote {folder}; see it with: python -m app check")

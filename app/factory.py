@@ -27,6 +27,7 @@ def create_app(settings: Settings, registry: Registry, lifecycle: Lifecycle | No
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes + 1  # see _check_size
     app.url_map.strict_slashes = False
+    app.url_map.converters["model"] = native.ModelName
     lifecycle = lifecycle or Lifecycle()
     app.request_class = type(
         "Request", (KeraportRequest,), {"open_spool": staticmethod(spool_for(settings.uploads_dir))}

@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gevent.pool import Pool
 
-from app.errors import CardError, KeraportError, ModelError, ModelNotFound
+from app.errors import CardError, Detail, InvalidInput, KeraportError, ModelError, ModelNotFound
 from app.serving.batching import Call
 from app.serving.card import CARD_FILE, Card, ImageInput, dump_card, infer_card
 from app.serving.loader import Loader
+from app.serving.overlooked import overlooked, overlooked_of_model
 from app.serving.registry import Entry, discover, entry_of_folder, load_entry
 from app.serving.signature import Signature
 from app.serving.tasks.base import Limits, Payload
+from app.serving.tasks.csvtext import row_lines
 
 if TYPE_CHECKING:
     from app.serving.model import Model
 
 # Offline nobody waits in a browser, and nobody sends bombs to himself.
 PATIENCE_S = 24 * 3600.0
+# What a starter card says in comments.
+SCALE = """\
+  # Check this: the file does not tell what training did to the pixels, and a wrong scale gives
+  # wrong answers without an error. One of none, 0..1, -1..1, caffe, torch.
+"""
+DESCRIPTION = "# description: One line for people.\n"
 
 
 def check(folder: Path, limits: Limits) -> Iterator[Entry]:
     """Load every model of `folder` (or the one that it is), one after the other, as the server
     would; each is yielded loaded or failed, and freed afterwards. Raises CardError if there is no
     such folder."""
-    single = (folder / CARD_FILE).is_file() or (folder / "saved_model.pb").is_file()
+    single = _is_model(folder)
     loader = Loader()
     try:
         for entry in [entry_of_folder(folder.resolve())] if single else discover(folder):
@@ -47,6 +57,15 @@ def check(folder: Path, limits: Limits) -> Iterator[Entry]:
                 entry.model.close()
     finally:
         loader.close()
+
+
+def warnings(folder: Path) -> list[str]:
+    """What `check` passes over in `folder`, one line a file."""
+    return overlooked_of_model(folder) if _is_model(folder) else overlooked(folder)
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / CARD_FILE).is_file() or (folder / "saved_model.pb").is_file()
 
 
 @contextmanager
@@ -82,7 +101,13 @@ def predict(
     def one(path: Path) -> tuple[Path, list[Any] | KeraportError]:
         try:
             payload = _payload(model, path)
-            return path, model.predict(payload, Call(time.monotonic() + PATIENCE_S))
+            try:
+                return path, model.predict(payload, Call(time.monotonic() + PATIENCE_S))
+            except InvalidInput as error:
+                if payload.kind == "csv":
+                    names = model.task.input_schema()["required"]
+                    error.details = _on_lines(error.details, row_lines(payload.data, names))
+                raise
         except KeraportError as error:
             return path, error
 
@@ -102,6 +127,15 @@ def _payload(model: Model, path: Path) -> Payload:
     return Payload("json", data)
 
 
+def _on_lines(details: list[Detail], lines: list[int]) -> list[Detail]:
+    """Problems of a CSV with the line instead of the row: `line 2: weight` for `[0].weight`."""
+
+    def on_line(found: re.Match[str]) -> str:
+        return f"line {lines[int(found[1])]}: "
+
+    return [replace(d, field=re.sub(r"^\[(\d+)\]\.?", on_line, d.field)) for d in details]
+
+
 def starter_card(source: Path) -> str:
     """A `model.yaml` for the model file `source`, to be completed by its author.
 
@@ -116,14 +150,16 @@ def starter_card(source: Path) -> str:
         loader.close()
     card = infer_card(signature)
     title = source.parent.name if source.stem in ("model", "saved_model") else source.stem
+    scale = card.input.scale
     card = card.model_copy(
         update={
             "title": title.replace("-", " ").replace("_", " ").capitalize(),
-            "description": "One line for people.",
             **_placeholders(card, signature),
         }
     )
-    return _header(signature) + dump_card(card)
+    text = _header(signature) + dump_card(card) + DESCRIPTION
+    # There even where it is the default: whoever completes the card must see that it is a guess.
+    return text.replace("\ninput:\n", f'\ninput:\n{SCALE}  scale: "{scale}"\n')
 
 
 def _placeholders(card: Card, signature: Signature) -> dict[str, Any]:
@@ -136,7 +172,6 @@ def _placeholders(card: Card, signature: Signature) -> dict[str, Any]:
         update["input"] = ImageInput(
             size=(height or 224, width or 224),
             color="grey" if channels == 1 else "rgb",
-            scale=card.input.scale,
         )
     return update
 

@@ -201,12 +201,14 @@ def listen(settings: Settings) -> gevent_socket:
 
 
 class Server:
-    """One server process over one registry."""
+    """One server process over one registry. Raises CardError where there is no folder of models,
+    OSError when the address cannot be had."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lifecycle = Lifecycle()
         self._registry = Registry(settings.models_dir, Limits(settings.max_pixels))
+        self._registry.find()
         self._app = create_app(settings, self._registry, self._lifecycle)
         self._server = _Server(listen(settings), self._app, self._lifecycle)
         self._told = Event()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 # About 10 ms of one core a round on a machine of 2025.
@@ -37,3 +38,17 @@ def save_slow_model(folder: Path, *, max_queue: int = 4, timeout_s: float = 30) 
         "task: tensor\n"
         f"runtime: {{max_batch_size: 2, max_queue: {max_queue}, timeout_s: {timeout_s}}}\n"
     )
+
+
+def save_picture_model(file: Path, *, rescales: bool) -> None:
+    """A small classifier of pictures. rescales: it scales their pixels itself."""
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            layers.Input((8, 8, 3)),
+            *([layers.Rescaling(1 / 255)] if rescales else []),
+            layers.Flatten(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+    model.save(file)

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 from flask import Blueprint, Response, request
+from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.routing import BaseConverter
 
 from app.api.answers import json_response, request_id
 from app.api.errors import describe
 from app.api.requests import copies, read_payload, start_call, watching
-from app.errors import Draining, KeraportError, ModelNotFound, RequestError
+from app.errors import Draining, KeraportError, ModelNotFound, ModelUnavailable, RequestError
 from app.lifecycle import Lifecycle
 from app.serving.batching import Call
-from app.serving.registry import Registry
+from app.serving.card import RESERVED_NAMES
+from app.serving.registry import LOADING_RETRY_S, Registry
 from app.serving.tasks.base import Payload
 from app.settings import Settings
 
@@ -22,6 +25,13 @@ if TYPE_CHECKING:
     from app.serving.model import Model
 
 IMAGE_TASK = "image-classification"
+
+
+class ModelName(BaseConverter):
+    """`<model:name>`: what may be a model's name. Without it `/api/models` would take POST."""
+
+    regex = rf"(?!(?:{'|'.join(RESERVED_NAMES)})/?$)[^/]+"
+    part_isolating = True
 
 
 def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> Blueprint:
@@ -33,6 +43,14 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
         if lifecycle.refusing:
             raise Draining("this server is shutting down: send the request again")
 
+    @routes.before_app_request
+    def _know() -> None:
+        """A model that is not there is not found, whatever the method."""
+        if isinstance(request.routing_exception, MethodNotAllowed):
+            name = request.path.removeprefix("/api/").rstrip("/")
+            if request.path.startswith("/api/") and "/" not in name and name not in RESERVED_NAMES:
+                registry.entry(name)
+
     @routes.get("/api/models")
     def models() -> Response:
         return json_response(
@@ -43,11 +61,11 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
     def model(name: str) -> Response:
         return json_response({"id": request_id(), **registry.entry(name).describe()})
 
-    @routes.post("/api/<name>")
+    @routes.post("/api/<model:name>")
     def predict(name: str) -> Response:
         model = registry.get(name)
         call = start_call(min(settings.request_timeout_s, model.card.runtime.timeout_s))
-        payload = read_payload(request, model.task.accepts, call)
+        payload = read_payload(request, model.task.accepts, call, model.task.hint)
         with closing(payload), watching(request.environ, [call]):
             return json_response(_answer(model, payload, call, request_id()))
 
@@ -55,6 +73,9 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
     def predict_all() -> Response:
         """One picture to every image model at once. A model that cannot answer gives its error in
         place of the answer; a picture that none can read is an error of the whole."""
+        if not registry.loaded:
+            # Which of those that are left take pictures, their cards have yet to say.
+            raise ModelUnavailable("the models are still loading", retry_after=LOADING_RETRY_S)
         found = [e for e in registry.entries() if e.card is not None and e.card.task == IMAGE_TASK]
         if not found:
             raise ModelNotFound("there is no image model here")

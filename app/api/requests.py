@@ -27,6 +27,8 @@ CHUNK = 64 * 1024
 # The fields of a form that hold uploads, and how many parts a form may have.
 UPLOAD_FIELDS = frozenset({"image", "file"})
 MAX_PARTS = 1000
+# What an upload may be called where an error shows how to send one.
+EXAMPLES = {"image": "cat.jpg", "file": "rows.csv"}
 # Where the server leaves the connection's socket, for `watching`.
 SOCKET_KEY = "keraport.socket"
 _READ = 1  # libev's EV_READ
@@ -53,8 +55,8 @@ def start_call(seconds: float) -> Call:
     return Call(time.monotonic() + seconds)
 
 
-def read_payload(request: Request, accepts: frozenset[str], call: Call) -> Payload:
-    """The body, as the kind of payload that a task accepts.
+def read_payload(request: Request, accepts: frozenset[str], call: Call, hint: str = "") -> Payload:
+    """The body, as the kind of payload that a task accepts. hint: added where another is sent.
 
     Raises UnsupportedMediaType, BadRequest (an empty body), RequestEntityTooLarge, or
     DeadlineExceeded when the client is too slow.
@@ -63,10 +65,10 @@ def read_payload(request: Request, accepts: frozenset[str], call: Call) -> Paylo
     too_slow = DeadlineExceeded("the body did not arrive within the time allowed")
     with gevent.Timeout(call.remaining, too_slow):
         if request.mimetype == "multipart/form-data":
-            return _multipart(request, accepts)
+            return _multipart(request, accepts, hint)
         if "files" in accepts:
             return _picture(request)
-        return _text(request)
+        return _text(request, accepts, hint)
 
 
 def _check_size(request: Request, size: int) -> None:
@@ -76,36 +78,53 @@ def _check_size(request: Request, size: int) -> None:
         raise RequestEntityTooLarge
 
 
-def _multipart(request: Request, accepts: frozenset[str]) -> Payload:
+def _multipart(request: Request, accepts: frozenset[str], hint: str) -> Payload:
     if accepts.isdisjoint({"files", "csv"}):
-        raise UnsupportedMediaType("this model takes application/json, not multipart/form-data")
+        raise _not_taken(request, accepts, hint)
+    wanted = "image" if "files" in accepts else "file"
     with ExitStack() as spools:
-        files = _uploads(request, spools)
+        files, others = _uploads(request, spools, example=EXAMPLES[wanted])
+        found = "nothing"
+        if files:
+            found = f"{len(files)} files"
+        elif others:
+            found = "the field " + ", ".join(map(repr, others[:10]))
         if "files" in accepts:
+            if not files:
+                raise BadRequest(f"no picture: expected it as the field 'image', found {found}")
             spools.pop_all()
             return Payload("files", files=files)
         if len(files) != 1:
-            raise BadRequest(f"expected one CSV as the field 'file', found {len(files)}")
+            raise BadRequest(f"expected one CSV as the field 'file', found {found}")
         return Payload("csv", data=files[0].read())
 
 
-def _uploads(request: Request, spools: ExitStack) -> list[BinaryIO]:
-    """The uploads of a form in their order, each in a spool that `spools` closes; what else is in
-    the form is passed over.
+def _uploads(request: Request, spools: ExitStack, example: str) -> tuple[list[BinaryIO], list[str]]:
+    """The uploads of a form in their order, each in a spool that `spools` closes, and the names of
+    the fields that were passed over. Raises BadRequest for a text in the place of an upload.
 
     Not by Werkzeug's parser: it takes a third of all the time that a picture spends in the hub.
     """
     boundary = request.mimetype_params.get("boundary", "")
     files: list[BinaryIO] = []
+    others: dict[str, None] = {}
     taken: BinaryIO | None = None
     try:
         with PushMultipartParser(boundary, max_segment_count=MAX_PARTS) as parser:
             for chunk in _chunks(request):
                 for event in parser.parse(chunk):
                     if isinstance(event, MultipartSegment):
-                        if event.filename and event.name in UPLOAD_FIELDS:
+                        name = event.name or ""
+                        if name not in UPLOAD_FIELDS:
+                            others[name[:100]] = None
+                        elif event.filename:
                             taken = spools.enter_context(_open_spool(request))
                             files.append(taken)
+                        elif event.filename is None:  # "" is a browser's field left empty
+                            raise BadRequest(
+                                f"the field {name!r} is text, not a file: with curl, "
+                                f"-F {name}=@{example}"
+                            )
                     elif event is None:
                         taken = None
                     elif taken is not None:
@@ -114,7 +133,7 @@ def _uploads(request: Request, spools: ExitStack) -> list[BinaryIO]:
         raise BadRequest(f"the body is not multipart/form-data as announced: {error}") from None
     for file in files:
         file.seek(0)
-    return files
+    return files, list(others)
 
 
 def _picture(request: Request) -> Payload:
@@ -152,17 +171,22 @@ _JSON_TYPES = frozenset({"application/json", "application/x-www-form-urlencoded"
 _CSV_TYPES = frozenset({"text/csv", "application/csv"})
 
 
-def _text(request: Request) -> Payload:
+def _text(request: Request, accepts: frozenset[str], hint: str) -> Payload:
     mimetype = request.mimetype
     if mimetype in _CSV_TYPES:
         kind: Literal["csv", "json"] = "csv"
     elif mimetype in _JSON_TYPES or mimetype.endswith("+json"):
         kind = "json"
     else:
-        raise UnsupportedMediaType(f"this model takes application/json, not {mimetype}")
+        raise _not_taken(request, accepts, hint)
     data = request.get_data(cache=False)
     _check_size(request, len(data))
     return Payload(kind, data=data)
+
+
+def _not_taken(request: Request, accepts: frozenset[str], hint: str) -> UnsupportedMediaType:
+    taken = "application/json or text/csv" if "csv" in accepts else "application/json"
+    return UnsupportedMediaType(f"this model takes {taken}, not {request.mimetype}{hint}")
 
 
 def copies(payload: Payload, count: int) -> list[Payload]:

@@ -7,11 +7,10 @@ ignored costs its author an afternoon.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -22,9 +21,9 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
 from app.errors import CardError
+from app.serving.card_yaml import load_yaml, one_line, problems
 from app.serving.signature import Scale, Signature
 
 CARD_FILE = "model.yaml"
@@ -33,11 +32,14 @@ MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # `/api/models` is the list of models.
 RESERVED_NAMES = frozenset({"models"})
+# What a model needs whose code is to run, said whole: a file right in the models folder cannot
+# have a card, and a card without a task is none.
+TRUSTING_CARD = (
+    f"a folder of its own with a {CARD_FILE} of the two lines 'task: tensor' (or another task) "
+    "and 'trusted: true'"
+)
 # A model with more columns than a form can hold is better asked with plain lists.
 MAX_INFERRED_FIELDS = 64
-# How pydantic begins what it says of a wrong value, and what it calls the types of a union.
-_SHOULD_BE = "Input should be "
-_TYPE_NAME = re.compile(r"int|float|str|constrained-\w+|[\w-]*\[.*\]")
 
 Task = Literal[
     "image-classification",
@@ -46,8 +48,22 @@ Task = Literal[
     "text-generation",
     "tensor",
 ]
+# The most general first.
+TASKS = sorted(get_args(Task), key=lambda task: task != "tensor")
 Value = int | float | str
 Side = Annotated[int, Field(gt=0, le=4096)]
+
+
+def name_problem(name: str) -> str | None:
+    """Why no model can be called `name`; None where one can."""
+    if name in RESERVED_NAMES:
+        return f"the name is reserved: /api/{name} is the list of models"
+    if not NAME_PATTERN.fullmatch(name):
+        return (
+            "this name cannot be part of an address: use letters, digits, - _ and ., and begin "
+            "with a letter or digit"
+        )
+    return None
 
 
 def _text(value: Any) -> Any:
@@ -190,40 +206,6 @@ class Card(_Part):
         return self
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without its traps: `no`, `on`, dates, `12:30` and `007` are texts, as they look, and a
-    key that is there twice is an error."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """The mapping, its keys all different."""
-        keys: set[object] = set()
-        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else []:
-            key = (key_node.tag, str(key_node.value))
-            if key in keys:
-                problem = f"the key {key_node.value!r} is there twice"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
-            keys.add(key)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", r"[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
-    (
-        "float",
-        r"(?:[-+]?[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+][0-9]+)?|[-+]?\.(?:inf|Inf|INF)"
-        r"|\.(?:nan|NaN|NAN)",
-        "-+.0123456789",
-    ),
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("merge", r"<<", "<"),
-):
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), list(_first)
-    )
-
-
 def read_card(folder: Path) -> Card | None:
     """The card in `folder`, its labels read in; None where there is no `model.yaml`.
 
@@ -233,19 +215,19 @@ def read_card(folder: Path) -> Card | None:
     if not path.is_file():
         return None
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)  # noqa: S506 - a SafeLoader
+        raw = load_yaml(path.read_text(encoding="utf-8-sig"))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         raise CardError(f"{CARD_FILE} cannot be read: {error.problem}{where}") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise CardError(f"{CARD_FILE} cannot be read: {_one_line(error)}") from None
+        raise CardError(f"{CARD_FILE} cannot be read: {one_line(error)}") from None
     if not isinstance(raw, dict):
         raise CardError(f"{CARD_FILE} must be a mapping with at least the key 'task'")
     try:
         card = Card.model_validate(raw)
     except ValidationError as error:
-        raise CardError(f"{CARD_FILE}: " + "; ".join(_problems(error))) from None
+        raise CardError(f"{CARD_FILE}: " + "; ".join(problems(error, TASKS))) from None
     update: dict[str, Any] = {"labels": _read_labels(folder, card)}
     if card.task == "text-generation":
         update["text"] = _read_texts(folder, card.text)
@@ -271,7 +253,7 @@ def _lines(folder: Path, key: str, name: str) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise CardError(
             f"{CARD_FILE}: text.{key}: expected a list or a text file of this folder; {name} "
-            f"cannot be read: {_one_line(error)}"
+            f"cannot be read: {one_line(error)}"
         ) from None
     return text.removesuffix("\n").split("\n")
 
@@ -289,7 +271,7 @@ def _read_labels(folder: Path, card: Card) -> list[str] | str | None:
     except (OSError, UnicodeDecodeError) as error:
         raise CardError(
             f"{CARD_FILE}: labels: expected a list, 'imagenet' or a text file of this folder "
-            f"with one label a line; {path.name} cannot be read: {_one_line(error)}"
+            f"with one label a line; {path.name} cannot be read: {one_line(error)}"
         ) from None
     return [line.strip() for line in lines if line.strip()]
 
@@ -299,60 +281,6 @@ def _inside(name: str) -> bool:
     points to is its owner's business; Kubernetes mounts every file as a link."""
     path = PurePosixPath(name)
     return path.parts != () and not path.is_absolute() and ".." not in path.parts
-
-
-def _problems(error: ValidationError) -> list[str]:
-    """Every problem once. A value that may be of several types fails for each of them: that is
-    one problem, at the deepest place that was reached."""
-    found: dict[str, list[ErrorDetails]] = {}
-    for e in error.errors():
-        found.setdefault(_where(e["loc"]), []).append(e)
-    return [
-        _problem(where, errors)
-        for where, errors in found.items()
-        if not any(other.startswith((f"{where}.", f"{where}[")) for other in found)
-    ]
-
-
-def _where(loc: tuple[int | str, ...]) -> str:
-    """A path such as `fields[2].min`."""
-    where = ""
-    for part in loc:
-        if isinstance(part, int):
-            where += f"[{part}]"
-        elif not _TYPE_NAME.fullmatch(part):
-            where += f".{part}" if where else part
-    return where
-
-
-def _problem(where: str, errors: list[ErrorDetails]) -> str:
-    first = errors[0]
-    if first["type"] in ("extra_forbidden", "invalid_key"):
-        parent = _where(first["loc"][:-1])
-        return f"unknown key '{parent}{parent and '.'}{first['loc'][-1]}'"
-    if first["type"] == "missing":
-        return f"the key {where!r} is missing"
-    if first["type"] == "value_error":
-        text = first["msg"].removeprefix("Value error, ")
-        return f"{where}: {text}" if where else text
-    if not first["msg"].startswith(_SHOULD_BE):
-        return f"{where}: {first['msg']}"
-    wanted = " or ".join(dict.fromkeys(_wanted(e["msg"]) for e in errors))
-    given = json.dumps(first["input"], ensure_ascii=False, default=str)
-    return f"{where}: expected {wanted}, found {given[:100]}"
-
-
-def _wanted(message: str) -> str:
-    """Pydantic's words without the Python in them."""
-    text = message.removeprefix(_SHOULD_BE).partition(", unable")[0]
-    text = re.sub(r"a valid dictionary( or instance of \w+)?", "a mapping", text)
-    text = re.sub(r"a valid (list|tuple)", "a list", text).replace("a valid string", "a text")
-    text = text.replace("a valid integer", "a whole number")
-    return text.replace("a valid boolean", "true or false").replace("a valid ", "a ")
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())
 
 
 def find_model(folder: Path, card: Card | None) -> Path:
@@ -390,17 +318,15 @@ def infer_card(signature: Signature) -> Card:
     Pictures are fed as 0..1 unless the model rescales them itself; both are the common case and
     a guess, which `python -m app card` writes down for the author to correct.
     """
-    if len(signature.inputs) != 1 or len(signature.outputs) != 1:
-        return Card(task="tensor")
-    first, out = signature.inputs[0], signature.outputs[0]
-    classes = _last(out.shape) if out.shape is not None and len(out.shape) == 2 else None
-    if classes and first.shape is not None and signature.activation is not None:
-        shape = first.row_shape
-        if len(shape) == 3 and shape[2] in (1, 3) and first.dtype in ("float32", "uint8"):
+    # A SavedModel does not tell how its scores are to be read: guessing would be silently wrong.
+    if _scores_one_input(signature) and signature.activation is not None:
+        if may_classify_pictures(signature):
             return Card(
                 task="image-classification",
                 input=ImageInput(scale="none" if signature.rescales else "0..1"),
             )
+        first = signature.inputs[0]
+        shape = first.row_shape
         columns = _last(shape)
         numbers = first.dtype.startswith(("float", "int", "uint"))
         if numbers and len(shape) == 1 and columns and columns <= MAX_INFERRED_FIELDS:
@@ -413,6 +339,23 @@ def infer_card(signature: Signature) -> Card:
                 fields=[FieldSpec(name=f"x{i}") for i in range(columns)],
             )
     return Card(task="tensor")
+
+
+def may_classify_pictures(signature: Signature) -> bool:
+    """Whether the shapes are those of a classifier of pictures."""
+    if not _scores_one_input(signature):
+        return False
+    first = signature.inputs[0]
+    shape = first.row_shape
+    return len(shape) == 3 and shape[2] in (1, 3) and first.dtype in ("float32", "uint8")
+
+
+def _scores_one_input(signature: Signature) -> bool:
+    """Whether one input of known rank gives one row of numbers, of known length, for each row."""
+    if len(signature.inputs) != 1 or len(signature.outputs) != 1:
+        return False
+    out = signature.outputs[0].shape
+    return signature.inputs[0].shape is not None and bool(out and len(out) == 2 and out[1])
 
 
 def _last(shape: tuple[int | None, ...]) -> int | None:

@@ -26,6 +26,7 @@ from tf_keras.src.saving.serialization_lib import SafeModeScope
 
 from app.errors import LoadError
 from app.serving import keras1, keras2_zip, keras_config
+from app.serving.card import TRUSTING_CARD
 
 CUSTOM_FILE = "custom.py"
 WEIGHTS_IN_ZIP = "model.weights.h5"
@@ -94,7 +95,7 @@ def read(file: KerasFile, folder: Path, *, trusted: bool) -> Any:
     if code and not trusted:
         raise LoadError(
             f"the model has {code}, which is Python code that would run on this server: "
-            "set 'trusted: true' in model.yaml if you trust the file, or replace the layer"
+            f"if you trust the file, give it {TRUSTING_CARD}, or replace the layer"
         )
     elsewhere = keras_config.outside_files(file.config)
     if elsewhere and not trusted:
@@ -252,8 +253,8 @@ def _custom_message(names: list[str], trusted: bool) -> str:
         )
     return (
         f"the model uses {what}, which is not part of Keras: put its source into {CUSTOM_FILE} "
-        "beside the model and set 'trusted: true' in model.yaml, or save the model as a "
-        "SavedModel with model.export()"
+        f"beside the model and give it {TRUSTING_CARD}, or save the model as a SavedModel with "
+        "model.export()"
     )
 
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from app.errors import CardError, ModelError, ModelNotFound, ModelUnavailable
 from app.serving.card import (
     MODEL_SUFFIXES,
-    NAME_PATTERN,
-    RESERVED_NAMES,
     Card,
     find_model,
     infer_card,
+    name_problem,
     read_card,
 )
 from app.serving.labels import imagenet_labels
 from app.serving.loader import Loader
+from app.serving.overlooked import overlooked
 from app.serving.tasks.base import Limits
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 State = Literal["loading", "ready", "failed"]
+# When to ask again for what is still loading.
+LOADING_RETRY_S = 5
 
 
 @dataclass
@@ -93,14 +95,20 @@ class Registry:
         self._loader = Loader()
         self._thread: Thread | None = None
 
-    def start(self) -> None:
-        """Find the models and begin to load them. Raises CardError if the folder is missing."""
+    def find(self) -> None:
+        """List the models. Raises CardError if the folder is missing."""
         self._entries = {entry.name: entry for entry in discover(self._folder)}
+        for line in overlooked(self._folder):
+            log.warning("%s", line)
+
+    def start(self) -> None:
+        """Begin to load what was found."""
         self._thread = Thread(target=self._load_all, name="loading", daemon=True)
         self._thread.start()
 
     def load(self) -> None:
         """Find and load all models, here and now."""
+        self.find()
         self.start()
         self._done.wait()
 
@@ -130,7 +138,7 @@ class Registry:
             raise ModelUnavailable(
                 f"the model {name!r} failed to load: {entry.reason}", retry_after=60
             )
-        raise ModelUnavailable(f"the model {name!r} is still loading", retry_after=5)
+        raise ModelUnavailable(f"the model {name!r} is still loading", retry_after=LOADING_RETRY_S)
 
     def stop(self) -> None:
         """Load nothing more; the loader process ends. Models that are ready stay usable."""
@@ -154,6 +162,10 @@ class Registry:
             if entry.state == "loading":
                 self._load(entry)
         self._loader.close()
+        if not self._stopping:
+            states = [entry.state for entry in self._entries.values()]
+            ready, failed = states.count("ready"), states.count("failed")
+            log.info("%d model%s ready, %d failed", ready, "" if ready == 1 else "s", failed)
         self._done.set()
 
     def _load(self, entry: Entry) -> None:
@@ -211,8 +223,8 @@ def discover(folder: Path) -> list[Entry]:
             entry = Entry(path.stem, path)
         else:
             continue
-        if not NAME_PATTERN.fullmatch(entry.name) or entry.name in RESERVED_NAMES:
-            _fail(entry, "this name cannot be part of an address: use letters, digits, - _ and .")
+        if problem := name_problem(entry.name):
+            _fail(entry, problem)
         if entry.name in entries:
             _fail(entries[entry.name], f"two models have this name: {path.name} is the other one")
         else:

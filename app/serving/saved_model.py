@@ -15,6 +15,7 @@ from tensorflow.python.framework.convert_to_constants import (
 )
 
 from app.errors import LoadError
+from app.serving.card import TRUSTING_CARD
 from app.serving.runtime import first_line
 from app.serving.signature import Signature, TensorSpec
 
@@ -163,7 +164,7 @@ def check_reach(graph: Any, *, trusted: bool) -> None:
         if node.op in FILE_OPS and not trusted:
             raise LoadError(
                 f"the model uses files of this server ({node.op}, in {node.name!r}): take that out "
-                "of its graph, or set 'trusted: true' in model.yaml if it is meant"
+                f"of its graph, or give the model {TRUSTING_CARD} if it is meant"
             )
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import keras
 import pytest
 
+from tests.models import save_picture_model
 from tests.support import ROOT, ServerProcess, picture, serving
 
 CAR = {
@@ -204,6 +206,9 @@ def test_while_models_load_the_server_lives_but_is_not_ready(tmp_path: Path) -> 
         refused = server.post("/api/mpg", json=CAR)
         error_of(refused, 503, "model_unavailable")
         assert int(refused.headers["Retry-After"]) >= 1
+        refused = server.post("/predict", content=picture())
+        assert "still loading" in error_of(refused, 503, "model_unavailable")["message"]
+        assert int(refused.headers["Retry-After"]) >= 1
         server.await_ready()
         assert server.post("/api/mpg", json=CAR).status_code == 200
     finally:
@@ -217,7 +222,11 @@ def test_while_models_load_the_server_lives_but_is_not_ready(tmp_path: Path) -> 
         ("GET", "/api/models/nothing", {}, 404, "model_not_found"),
         ("GET", "/nothing", {}, 404, "not_found"),
         ("GET", "/api/mpg", {}, 405, "method_not_allowed"),
+        ("GET", "/api/nothing", {}, 404, "model_not_found"),
+        ("DELETE", "/api/nothing/", {}, 404, "model_not_found"),
         ("DELETE", "/api/models", {}, 405, "method_not_allowed"),
+        ("POST", "/api/models", {"json": {}}, 405, "method_not_allowed"),
+        ("POST", "/api/models/", {"json": {}}, 405, "method_not_allowed"),
         ("POST", "/livez", {}, 405, "method_not_allowed"),
         ("POST", "/api/mpg", {"content": b"{"}, 400, "bad_request"),
         ("POST", "/api/mpg", {"content": b""}, 400, "bad_request"),
@@ -239,10 +248,41 @@ def test_errors_have_one_shape(
     error_of(httpx.request(method, shipped.url + path, **kwargs), status, code)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/api/mpg", {"POST", "OPTIONS"}),
+        ("DELETE", "/api/models", {"GET", "HEAD", "OPTIONS"}),
+        ("POST", "/api/models", {"GET", "HEAD", "OPTIONS"}),
+    ],
+)
+def test_the_methods_that_are_allowed_are_listed(
+    shipped: ServerProcess, method: str, path: str, allowed: set[str]
+) -> None:
+    answer = httpx.request(method, shipped.url + path)
+    assert set(answer.headers["Allow"].split(", ")) == allowed
+    message = error_of(answer, 405, "method_not_allowed")["message"]
+    assert message.endswith(f"it takes {', '.join(sorted(allowed))}")
+
+
+def test_a_picture_to_a_savedmodel_without_a_card_says_what_is_missing(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    save_picture_model(tmp_path / "flowers.keras", rescales=True)
+    keras.saving.load_model(tmp_path / "flowers.keras").export(models / "flowers", verbose=False)
+    with serving(models, tmp_path) as server:
+        for kwargs in (
+            {"files": {"image": picture()}},
+            {"content": picture(), "headers": {"Content-Type": "image/jpeg"}},
+        ):
+            answer = server.post("/api/flowers", **kwargs)
+            error = error_of(answer, 415, "unsupported_media_type")
+            assert "'task: image-classification'" in error["message"]
+
+
 def test_a_model_of_rows_refuses_pictures(shipped: ServerProcess) -> None:
     answer = shipped.post("/api/mpg", content=picture(), headers={"Content-Type": "image/jpeg"})
     error = error_of(answer, 415, "unsupported_media_type")
-    assert "application/json" in error["message"]
+    assert "application/json or text/csv" in error["message"]
 
 
 def test_the_bad_pictures_of_several_are_named(shipped: ServerProcess) -> None:

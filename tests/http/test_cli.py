@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.models import save_picture_model
 from tests.support import ROOT, picture
 
 ROW = {
@@ -63,6 +65,22 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         assert port in run("serve", code=1, KERAPORT_PORT=port).stderr
 
 
+def test_an_uploads_folder_that_cannot_be_written_is_refused_at_start(tmp_path: Path) -> None:
+    """Root may write anywhere but where no file can be."""
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc")):
+        done = run("serve", code=1, KERAPORT_PORT="0", KERAPORT_UPLOADS_DIR=str(folder))
+        assert "KERAPORT_UPLOADS_DIR" in done.stderr
+        assert str(folder) in done.stderr
+        assert done.stdout == ""
+
+
+def test_without_a_models_folder_no_address_is_announced(tmp_path: Path) -> None:
+    done = run("serve", models=tmp_path / "none", code=1, KERAPORT_PORT="0")
+    assert "KERAPORT_MODELS_DIR" in done.stderr
+    assert done.stdout == ""
+
+
 def test_check_lists_the_shipped_models_as_ready() -> None:
     done = run("check")
     assert done.stdout.count("ready") == 2
@@ -80,14 +98,30 @@ def test_check_fails_and_says_why(tmp_path: Path) -> None:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "model.yaml").write_text("task: tensor\ncolour: red\n")
     done = run("check", tmp_path, code=1)
-    assert "bad: model.yaml: unknown key 'colour'" in done.stderr
+    assert "failed\n    model.yaml: unknown key 'colour'" in done.stdout
     assert done.stdout.count("ready") == 1
     assert done.stdout.count("failed") == 1
 
 
 def test_check_of_nothing_is_an_error(tmp_path: Path) -> None:
     assert "there is no model" in run("check", tmp_path, code=1).stderr
-    assert "there is no folder" in run("check", tmp_path / "none", code=1).stderr
+    assert "KERAPORT_MODELS_DIR" in run("check", models=tmp_path / "none", code=1).stderr
+    for path, says in ((tmp_path / "none", "there is no"), (ROOT / "README.md", "is a file")):
+        done = run("check", path, code=1)
+        assert says in done.stderr
+        assert str(path) in done.stderr
+        assert "KERAPORT" not in done.stderr
+
+
+def test_check_tells_what_it_passes_over(tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").touch()
+    done = run("check", tmp_path, code=1)
+    assert f"warning: {tmp_path / 'x.onnx'} is not looked at" in done.stderr
+    shutil.copytree(ROOT / "models" / "mpg", tmp_path / "mpg")
+    (tmp_path / "mpg" / "model.yml").touch()
+    done = run("check", tmp_path / "mpg")
+    assert f"warning: {tmp_path / 'mpg' / 'model.yml'} is not looked at" in done.stderr
+    assert "ready" in done.stdout
 
 
 @pytest.fixture
@@ -136,6 +170,20 @@ def test_predict_rows_from_csv_and_json(tmp_path: Path) -> None:
     assert len(values) == 1
 
 
+def test_predict_says_which_line_of_a_csv_is_wrong_and_how(tmp_path: Path) -> None:
+    bad: dict[str, object] = ROW | {"weight": 50_000, "year": "x"}
+    lines = [",".join(map(str, row.values())) for row in (ROW, ROW, bad)]
+    text = "\n".join([",".join(ROW), "", *lines])
+    (tmp_path / "cars.csv").write_text(text)
+    told = run("predict", "mpg", tmp_path / "cars.csv", code=1).stderr
+    begin = f"{tmp_path / 'cars.csv'}: line 5: "
+    first, second = [line for line in told.splitlines() if line.strip()]
+    assert re.fullmatch(
+        re.escape(begin) + r"weight: out of range, found 50000, expected a number .*lb\)", first
+    )
+    assert second.startswith(f"{begin}year: wrong type, found x, expected ")
+
+
 def test_predict_of_an_unknown_model_names_those_there_are(tmp_path: Path) -> None:
     assert "cats-dogs" in run("predict", "nothing", tmp_path, code=1).stderr
 
@@ -149,9 +197,23 @@ def test_card_writes_a_card_that_serves(tmp_path: Path) -> None:
     assert card["task"] == "image-classification"
     assert card["input"]["size"] == [150, 150]
     assert len(card["labels"]) == 2
+    # What is a placeholder does not go live when it is forgotten.
+    assert "description" not in card
+    assert "# description:" in (folder / "model.yaml").read_text()
     assert "--force" in run("card", folder / "model.h5", code=1).stderr
     run("card", "--force", folder / "model.h5")
     assert "ready" in run("check", tmp_path / "models").stdout
+
+
+@pytest.mark.parametrize(("rescales", "scale"), [(False, "0..1"), (True, "none")])
+def test_card_of_a_picture_model_says_its_scale(rescales: bool, scale: str, tmp_path: Path) -> None:
+    """Also where it is the default: the file cannot tell, so it must be looked at."""
+    save_picture_model(tmp_path / "model.keras", rescales=rescales)
+    text = run("card", "--stdout", tmp_path / "model.keras").stdout
+    assert yaml.safe_load(text)["input"]["scale"] == scale
+    before = text.partition("scale:")[0]
+    assert "Check this" in before
+    assert "none, 0..1, -1..1, caffe, torch" in before
 
 
 def test_card_of_a_bare_file_asks_for_a_folder(tmp_path: Path) -> None:
@@ -167,6 +229,13 @@ def test_add_without_a_network_says_so_and_leaves_nothing(tmp_path: Path) -> Non
     done = run("add", "mobilenet", models=tmp_path, code=1, KERAS_HOME=str(tmp_path / "keras"))
     assert "cannot be downloaded" in done.stderr
     assert not (tmp_path / "mobilenet").exists()
+
+
+@pytest.mark.parametrize("name", ["a b", "ü", "models", "../x"])
+def test_add_refuses_a_name_before_it_downloads(name: str, tmp_path: Path) -> None:
+    done = run("add", "mobilenet", "--name", name, models=tmp_path, code=1)
+    assert f"--name {name!r}: " in done.stderr
+    assert "download" not in done.stderr
 
 
 def test_add_of_an_unknown_architecture_lists_those_there_are(tmp_path: Path) -> None:

@@ -259,12 +259,54 @@ def test_broken_forms_are_bad_requests(
     assert says in answer.json()["error"]["message"].lower()
 
 
-@pytest.mark.parametrize("name", ["note", "image"])
-def test_a_form_without_an_upload_has_no_picture(server: ServerProcess, name: str) -> None:
-    text = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\ncat'.encode()
-    answer = _post_form(server, text + _END)
+def _text_part(name: str) -> bytes:
+    return f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\ncat'.encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (_text_part("note"), "found the field 'note'"),
+        (_text_part("a") + b"\r\n" + _part("picture"), "found the field 'a', 'picture'"),
+        (_part(filename=""), "found nothing"),  # a browser's field left empty
+    ],
+)
+def test_a_form_without_an_upload_says_what_it_has(
+    server: ServerProcess, body: bytes, found: str
+) -> None:
+    answer = _post_form(server, body + _END)
     assert answer.status_code == 400
-    assert "no picture" in answer.json()["error"]["message"]
+    message = answer.json()["error"]["message"]
+    assert message == f"no picture: expected it as the field 'image', {found}"
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "example"),
+    [("cats-dogs", "image", "cat.jpg"), ("mpg", "file", "rows.csv")],
+)
+def test_a_forgotten_at_sign_is_told(
+    server: ServerProcess, model: str, name: str, example: str
+) -> None:
+    """`-F image=cat.jpg`: also beside an upload, whose answer would pass for that of both."""
+    for before in (b"", _part("file") + b"\r\n"):
+        answer = server.post(
+            f"/api/{model}",
+            content=before + _text_part(name) + _END,
+            headers={"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
+        )
+        assert answer.status_code == 400
+        assert answer.json()["error"]["message"] == (
+            f"the field '{name}' is text, not a file: with curl, -F {name}=@{example}"
+        )
+
+
+def test_a_csv_in_another_field_is_told(server: ServerProcess) -> None:
+    table = b"weight\n1\n"
+    for fields, found in ((["data"], "the field 'data'"), (["file", "file"], "2 files")):
+        answer = server.post("/api/mpg", files=[(f, ("ok.csv", table)) for f in fields])
+        assert answer.status_code == 400
+        message = answer.json()["error"]["message"]
+        assert message == f"expected one CSV as the field 'file', found {found}"
 
 
 def test_chunked_forms_at_the_limit(server: ServerProcess) -> None:

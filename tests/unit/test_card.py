@@ -201,6 +201,13 @@ def test_a_wrong_value_is_named_with_its_key(tmp_path: Path, text: str, message:
     assert "; " not in found
 
 
+def test_a_card_without_a_task_is_told_the_line_to_add(tmp_path: Path) -> None:
+    assert refusal(tmp_path, "trusted: true") == (
+        "model.yaml: the key 'task' is missing: add the line 'task: tensor', or "
+        "image-classification, tabular-regression, tabular-classification, text-generation"
+    )
+
+
 def test_all_problems_at_once(tmp_path: Path) -> None:
     text = "title: x\ntopp: 1\ntop: 0\ninput: {color: blue}\nruntime: {threads: x}\nlabels: [[]]"
     found = refusal(tmp_path, text).removeprefix("model.yaml: ").split("; ")

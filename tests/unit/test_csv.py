@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from app.errors import BadRequest, InvalidInput
 from app.serving.card import Card, FieldSpec
 from app.serving.tasks import Limits, Payload, Task, make_task
-from app.serving.tasks.csvtext import read_csv
+from app.serving.tasks.csvtext import read_csv, row_lines
+from tests.support import picture
 from tests.unit.signatures import fields_of, problems, signature, spec
 
 
@@ -121,20 +122,32 @@ def test_values_are_checked_as_in_json() -> None:
     [
         ("", r"no rows: expected a line of field names \(weight,year\)"),
         ("\n\n \n", "no rows"),
-        ("weight,year", "no rows"),
+        ("weight,year", "no rows: .* it is a single line .*--data-binary, not -d"),
+        ("weight,year1,702,71", "no rows: .* it is a single line .*--data-binary, not -d"),
+        (
+            "1,70",
+            r"names no field of this model: expected a line of .*\(weight,year\).*single line",
+        ),
         ("weight,year\n\n\n", "no rows"),
         ("1,70\n2,71\n", "names no field of this model: expected a line of field names"),
         ("weight,weight,year\n1,2,70", "names 'weight' twice"),
         ('weight,year\n1,"70\n2,71', "line 3 of the CSV cannot be read: unexpected end"),
         ('weight,year\n1,"7"0\n', "line 2 of the CSV cannot be read"),
         ("weight,year\n1," + "7" * 200_000, "line 2 of the CSV cannot be read: field larger"),
-        (b"weight,year\n1,\xff", "not UTF-8"),
+        (b"weight,year\n1,\xff", "no CSV text: byte 14 is not UTF-8"),
+        (picture(), "no CSV text: byte 0 is not UTF-8"),
         ("weight,year\n1,2".encode("utf-16"), "not UTF-8"),
     ],
 )
 def test_what_cannot_be_read_at_all(text: str | bytes, message: str) -> None:
     with pytest.raises(BadRequest, match=message):
         TWO.read(payload(text))
+
+
+def test_each_row_knows_the_line_that_it_begins_on() -> None:
+    text = '\ufeff\nweight,year\r\n1,70\n\n"2","7\n1"\n3,72'
+    assert row_lines(text.encode(), ["weight", "year"]) == [3, 5, 7]
+    assert len(read_csv(text.encode(), ["weight", "year"])) == 3
 
 
 def test_choices_from_cells() -> None:

@@ -38,12 +38,14 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*saving your model as an HDF5:UserWarning"),
 ]
 
+# The whole card, and where it goes.
+TRUSTED = r"a folder of its own with a model\.yaml of .* 'task: tensor' .* 'trusted: true'"
 # Refused, and what the reason must say. Everything else in the folder must be read.
 REFUSED = {
     "keras2_weights_only": "weights without an architecture",
     "weights_only": "weights without an architecture",
-    "keras3_custom": r"custom class 'HaloLayer'.*custom\.py.*trusted: true",
-    "keras3_lambda": "Lambda layer.*trusted: true",
+    "keras3_custom": rf"custom class 'HaloLayer'.*custom\.py.*{TRUSTED}",
+    "keras3_lambda": f"Lambda layer.*{TRUSTED}",
 }
 # With lookup tables, which cannot become constants.
 UNFROZEN = {"keras3_text", "keras3_lookup", "tf1_table_savedmodel", "tf213_zip_text"}
@@ -664,7 +666,7 @@ def test_python_and_files_in_a_graph(tmp_path: Path) -> None:
         with pytest.raises(LoadError, match=r"tf\.py_function"):
             convert(called, tmp_path, trusted=trusted)
     reading = _save(tmp_path / "file", serving_default=_function(file, X))
-    with pytest.raises(LoadError, match="uses files of this server"):
+    with pytest.raises(LoadError, match=f"uses files of this server.*{TRUSTED}"):
         convert(reading, tmp_path, trusted=False)
     _, got = convert_and_run(reading, tmp_path / "out", np.ones((1, 2)), trusted=True)
     assert got[1] == Path("/etc/hostname").read_bytes()

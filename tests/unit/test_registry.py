@@ -56,10 +56,15 @@ def test_two_models_of_one_name_fail(tmp_path: Path) -> None:
     assert "two models have this name" in str(entry.reason)
 
 
-@pytest.mark.parametrize("name", ["models", "with space", "ümlaut"])
-def test_names_that_no_address_can_hold_fail(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("models", "reserved"), ("with space", "letters, digits"), ("ümlaut", "letters, digits")],
+)
+def test_names_that_no_address_can_hold_fail(tmp_path: Path, name: str, says: str) -> None:
     _touch(tmp_path, f"{name}.h5")
-    assert _found(tmp_path)[name].state == "failed"
+    entry = _found(tmp_path)[name]
+    assert entry.state == "failed"
+    assert says in str(entry.reason)
 
 
 def test_a_missing_folder_names_the_setting(tmp_path: Path) -> None:
@@ -79,6 +84,15 @@ def test_what_is_not_ready_is_unavailable(tmp_path: Path) -> None:
     registry.close()
 
 
+def test_the_end_of_loading_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _touch(tmp_path, "models.h5", "with space.h5")
+    registry = Registry(tmp_path, Limits())
+    with caplog.at_level("INFO"):
+        registry.load()
+    assert "0 models ready, 2 failed" in caplog.messages
+    registry.close()
+
+
 def test_an_empty_folder_is_loaded_at_once(tmp_path: Path) -> None:
     registry = Registry(tmp_path, Limits())
     registry.load()
@@ -90,6 +104,7 @@ def test_stopping_while_loading_ends_the_loading(tmp_path: Path) -> None:
     for i in range(20):
         (tmp_path / f"m{i}.h5").write_text("no model")
     registry = Registry(tmp_path, Limits())
+    registry.find()
     registry.start()
     registry.stop()
     registry.close()

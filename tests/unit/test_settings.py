@@ -75,6 +75,12 @@ def test_values_at_the_edge_are_taken(
     assert Settings().port == int(value)
 
 
+@pytest.mark.parametrize("value", ["INFO", "Info", "info"])
+def test_the_log_level_may_be_in_capitals(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("KERAPORT_LOG_LEVEL", value)
+    assert Settings().log_level == "info"
+
+
 def test_proxies_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAPORT_FORWARDED_ALLOW_IPS", "172.16.239.5, ::1,")
     assert Settings().forwarded_allow_ips == {ip_address("172.16.239.5"), ip_address("::1")}

@@ -155,6 +155,11 @@ def test_what_is_no_json(text: bytes) -> None:
         CAR.read(body(text))
 
 
+def test_a_csv_without_its_content_type() -> None:
+    with pytest.raises(BadRequest, match=r"not JSON: .*; a CSV needs Content-Type: text/csv"):
+        CAR.read(body(b"weight,cylinders,year\n3504,8,70\n"))
+
+
 @pytest.mark.parametrize("value", [5, "x", None, True, 1.5])
 def test_what_is_no_row(value: object) -> None:
     found = problems(CAR, body(value))
@@ -162,6 +167,13 @@ def test_what_is_no_row(value: object) -> None:
     assert found[0].expected == "an object with weight, cylinders, year"
     assert fields_of(problems(CAR, body([GOOD, value]))) == {"[1]": "not an object"}
     assert fields_of(problems(CAR, body([[GOOD], GOOD]))) == {"[0]": "not an object"}
+
+
+@pytest.mark.parametrize("value", [[3504, 8, 70], [[3504, 8, 70]], [None]])
+def test_rows_without_names_are_one_problem(value: object) -> None:
+    (found,) = problems(CAR, body(value))
+    assert (found.field, found.problem) == ("body", "a list without objects")
+    assert found.expected == "an object with weight, cylinders, year, or a list of such objects"
 
 
 def test_an_empty_list_and_an_empty_object() -> None:

@@ -73,7 +73,9 @@ def test_nested_lists_become_an_array(shape: Shape, value: Any) -> None:
 )
 def test_a_wrong_shape_is_shown(shape: Shape, value: Any, found: list[int]) -> None:
     (detail,) = problems(one(shape=shape), body(value))
-    assert (detail.field, detail.problem, detail.value) == ("x", "wrong shape", found)
+    sent = f"a list of shape {found}" if found else "a single value, no list"
+    assert (detail.field, detail.problem) == ("x", f"wrong shape: sent {sent}")
+    assert detail.value == found
 
 
 def test_what_was_expected_names_type_and_shape() -> None:
@@ -205,7 +207,7 @@ def test_a_single_input_may_be_named() -> None:
 def test_no_rows() -> None:
     assert problem(one(), []) == ("x", "no rows")
     assert problem(one(), {"x": []}) == ("x", "no rows")
-    assert problem(one(shape=(0, 2)), []) == ("x", "wrong shape")
+    assert problem(one(shape=(0, 2)), []) == ("x", "wrong shape: sent a list of shape [0]")
 
 
 # --- several inputs
@@ -226,7 +228,7 @@ def test_all_inputs_are_checked_at_once() -> None:
         "d": "unexpected",
     }
     assert fields_of(problems(TWO, body({"a": [1], "b": [1]}))) == {
-        "a": "wrong shape",
+        "a": "wrong shape: sent a list of shape [1]",
         "b": "wrong type",
     }
     assert fields_of(problems(TWO, body({"a": [], "b": []}))) == {"a": "no rows", "b": "no rows"}
@@ -309,6 +311,44 @@ def test_the_schema_is_the_signature() -> None:
         {"name": "a", "dtype": "int32", "shape": [None, 3]},
         {"name": "b", "dtype": "float32", "shape": None},
     ]
+
+
+def test_the_schema_of_one_input_is_its_nested_lists() -> None:
+    numbers = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+    found = one(shape=(None, 2)).input_schema()
+    assert (found["type"], found["items"]) == ("array", numbers)
+    assert "minItems" not in found
+    kinds = {"uint8": "integer", "bool": "boolean", "string": "string"}
+    assert {d: one(d, (None,)).input_schema()["items"]["type"] for d in kinds} == kinds
+    assert one(shape=None).input_schema()["type"] == "array"
+    assert one(shape=()).input_schema()["type"] == "number"
+
+
+@pytest.mark.parametrize(
+    ("shape", "outputs", "hints"),
+    [
+        ((None, 8, 8, 3), (), True),
+        ((None, None, None, 1), (), True),
+        ((None, 8, 8, 4), (), False),
+        ((None, 8, 8, 3), (spec("y", shape=(None, 8, 8, 3)),), False),
+        ((None, 8), (), False),
+    ],
+)
+def test_what_looks_like_a_classifier_of_pictures_says_how_it_becomes_one(
+    shape: Shape, outputs: tuple[TensorSpec, ...], hints: bool
+) -> None:
+    """A SavedModel without a card, asked with a picture."""
+    made = task(spec(shape=shape), outputs=outputs)
+    assert ("'task: image-classification'" in made.hint) is hints
+
+
+def test_the_schema_of_several_inputs_is_an_object() -> None:
+    """A bare list is refused there."""
+    found = TWO.input_schema()
+    assert found["type"] == "object"
+    assert found["required"] == ["a", "b"]
+    assert found["properties"]["b"] == {"type": "array", "items": {"type": "string"}}
+    assert found["additionalProperties"] is False
 
 
 JSON = st.recursive(

@@ -46,6 +46,8 @@ class Task(ABC):
     accepts: ClassVar[frozenset[str]]
     # Set by tasks whose model is fed with pictures.
     picture: PictureFeed | None = None
+    # What to tell whoever sends a body that the model does not take.
+    hint: str = ""
 
     def __init__(self, card: Card, signature: Signature, limits: Limits) -> None:
         self.card = card
@@ -69,14 +71,14 @@ class Task(ABC):
         the picture's formats and limits."""
 
 
-def parse_json(data: bytes) -> Any:
-    """The value of a JSON text. Raises BadRequest saying where it breaks off."""
+def parse_json(data: bytes, hint: str = "") -> Any:
+    """The value of a JSON text. Raises BadRequest saying where it breaks off, and `hint`."""
     if not data.strip():
         raise BadRequest("the body is empty: expected JSON")
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise BadRequest(f"the body is not JSON: {error}") from None
+        raise BadRequest(f"the body is not JSON: {error}{hint}") from None
 
 
 def invalid(details: list[Detail], *, more: bool = False) -> InvalidInput:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from app.errors import BadRequest
 
 DELIMITERS = ",;\t"
+# curl's -d leaves out the line ends of a file.
+CURL_HINT = " (with curl, send the file with --data-binary, not -d)"
 
 
 def read_csv(data: bytes, names: Sequence[str]) -> list[dict[str, str]]:
@@ -20,29 +22,46 @@ def read_csv(data: bytes, names: Sequence[str]) -> list[dict[str, str]]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadRequest(f"the CSV is not UTF-8: {error}") from None
+        raise BadRequest(
+            f"this is no CSV text: byte {error.start} is not UTF-8. Expected a CSV, saved as UTF-8"
+        ) from None
+    table = [cells for _, cells in _table(text, names)]
+    expected = f"expected a line of field names ({','.join(names)}) and one line a row"
+    if len(table) == 1:
+        expected += f"; it is a single line{CURL_HINT}"
+    header = [name or f"(column {i + 1})" for i, name in enumerate(table[0] if table else [])]
+    if header and not set(header) & set(names):
+        raise BadRequest(f"the first line of the CSV names no field of this model: {expected}")
+    if len(table) < 2:
+        raise BadRequest(f"the CSV has no rows: {expected}")
+    twice = [name for name in header if header.count(name) > 1]
+    if twice:
+        raise BadRequest(f"the first line of the CSV names {twice[0]!r} twice")
+    return [_row(header, cells) for cells in table[1:]]
+
+
+def row_lines(data: bytes, names: Sequence[str]) -> list[int]:
+    """The line on which each row of `read_csv` begins, counted from 1. For a CSV that it reads."""
+    return [line for line, _ in _table(data.decode("utf-8-sig"), names)[1:]]
+
+
+def _table(text: str, names: Sequence[str]) -> list[tuple[int, list[str]]]:
+    """The lines that are not blank, header first, as cells; with each where it begins."""
     lines = io.StringIO(text, newline=None)
     reader = csv.reader(
         lines, delimiter=_delimiter(text, names), skipinitialspace=True, strict=True
     )
     table = []
+    begin = 1
     try:
         for line in reader:
             cells = [cell.strip() for cell in line]
             if cells not in ([], [""]):
-                table.append(cells)
+                table.append((begin, cells))
+            begin = reader.line_num + 1
     except csv.Error as error:
         raise BadRequest(f"line {reader.line_num} of the CSV cannot be read: {error}") from None
-    expected = f"expected a line of field names ({','.join(names)}) and one line a row"
-    if len(table) < 2:
-        raise BadRequest(f"the CSV has no rows: {expected}")
-    header = [name or f"(column {i + 1})" for i, name in enumerate(table[0])]
-    if not set(header) & set(names):
-        raise BadRequest(f"the first line of the CSV names no field of this model: {expected}")
-    twice = [name for name in header if header.count(name) > 1]
-    if twice:
-        raise BadRequest(f"the first line of the CSV names {twice[0]!r} twice")
-    return [_row(header, cells) for cells in table[1:]]
+    return table
 
 
 def _delimiter(text: str, names: Sequence[str]) -> str:

@@ -90,10 +90,14 @@ class _Tabular(Task):
         if payload.kind == "csv":
             rows = read_csv(payload.data, [f.name for f in self.fields])
             return self._tensors(self._check(rows, strict=False, many=True))
-        value = parse_json(payload.data)
+        value = parse_json(payload.data, hint="; a CSV needs Content-Type: text/csv")
         many = isinstance(value, list)
         if many and not value:
             raise BadRequest("the list is empty: expected at least one object")
+        if many and not any(isinstance(row, dict) for row in value):
+            # One mistake, not one a value: a row was sent without its names.
+            expected = f"an object with {_list(self._columns)}, or a list of such objects"
+            raise invalid([Detail("body", "a list without objects", expected=expected)])
         return self._tensors(self._check(value if many else [value], strict=True, many=many))
 
     def _check(self, values: list[Any], *, strict: bool, many: bool) -> list[Any]:

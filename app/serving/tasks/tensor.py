@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from app.errors import CardError, Detail
-from app.serving.card import Card
+from app.serving.card import CARD_FILE, Card, may_classify_pictures
 from app.serving.signature import Signature, TensorSpec
 from app.serving.tasks.base import Array, Limits, Payload, Task, invalid, parse_json, short
 
@@ -29,6 +29,7 @@ DTYPES = frozenset(
         "uint64",
     ]
 )
+_JSON_TYPES = {"f": "number", "i": "integer", "u": "integer", "b": "boolean", "s": "string"}
 _KINDS = {"f": "numbers", "i": "whole numbers", "u": "whole numbers", "b": "true or false"}
 # The types of JSON values that a dtype is made of. True is no 1.
 _TYPES: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
@@ -47,6 +48,11 @@ class TensorTask(Task):
         for spec in (*signature.inputs, *signature.outputs):
             if spec.dtype not in DTYPES:
                 raise CardError(f"{spec.name} is of type {spec.dtype}, which JSON cannot carry")
+        if may_classify_pictures(signature):
+            self.hint = (
+                f"; its input has the shape of a picture: a {CARD_FILE} with "
+                "'task: image-classification' makes it take pictures"
+            )
 
     def read(self, payload: Payload) -> list[Array]:
         """Checks shapes, types and ranges of every input."""
@@ -98,8 +104,17 @@ class TensorTask(Task):
         return [dict(zip(names, row, strict=True)) for row in zip(*readable, strict=True)]
 
     def input_schema(self) -> dict[str, Any]:
-        """The signature."""
-        return {"type": "array", **self.signature.describe()}
+        """JSON Schema of the body, and the signature."""
+        specs = self.signature.inputs
+        if len(specs) == 1:
+            return {**_schema(specs[0]), **self.signature.describe()}
+        return {
+            "type": "object",
+            "properties": {t.name: _schema(t) for t in specs},
+            "required": [t.name for t in specs],
+            "additionalProperties": False,
+            **self.signature.describe(),
+        }
 
 
 def _array(value: Any, spec: TensorSpec) -> Array | Detail:
@@ -117,7 +132,8 @@ def _array(value: Any, spec: TensorSpec) -> Array | Detail:
         wrong = next(item for item in flat if type(item) not in allowed)
         return Detail(spec.name, "wrong type", short(wrong), expected)
     if spec.shape is not None and not _fits(array.shape, spec.shape):
-        return Detail(spec.name, "wrong shape", list(array.shape), expected)
+        sent = f"a list of shape {list(array.shape)}" if array.shape else "a single value, no list"
+        return Detail(spec.name, f"wrong shape: sent {sent}", list(array.shape), expected)
     if spec.dtype == "string":
         texts = [text.encode() for text in flat]
         return np.array(texts, object).reshape(array.shape)
@@ -141,6 +157,18 @@ def _expected(spec: TensorSpec) -> str:
     shape = "any shape" if spec.shape is None else str([*spec.shape]).replace("None", "any")
     kind = "texts" if spec.dtype == "string" else _KINDS[np.dtype(spec.dtype).kind]
     return f"{kind} ({spec.dtype}) of shape {shape}"
+
+
+def _schema(spec: TensorSpec) -> dict[str, Any]:
+    """Nested lists of the input's shape, as JSON Schema."""
+    if spec.shape is None:
+        return {"type": "array"}
+    kind = "s" if spec.dtype == "string" else np.dtype(spec.dtype).kind
+    schema: dict[str, Any] = {"type": _JSON_TYPES[kind]}
+    for size in reversed(spec.shape):
+        limits = {} if size is None else {"minItems": size, "maxItems": size}
+        schema = {"type": "array", "items": schema, **limits}
+    return schema
 
 
 def _readable(out: Array) -> Any:
