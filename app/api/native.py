@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import gevent
 from flask import Blueprint, Response, request
@@ -12,17 +12,19 @@ from werkzeug.routing import BaseConverter
 
 from app.api.answers import json_response, request_id
 from app.api.errors import describe
+from app.api.events import event_stream, wants_events
 from app.api.requests import copies, read_payload, start_call, watching
 from app.errors import Draining, KeraportError, ModelNotFound, ModelUnavailable, RequestError
 from app.lifecycle import Lifecycle
 from app.serving.batching import Call
 from app.serving.card import RESERVED_NAMES
-from app.serving.registry import LOADING_RETRY_S, Registry
+from app.serving.registry import LOADING_RETRY_S, TEXT_TASK, Registry
 from app.serving.tasks.base import Payload
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.serving.model import Model
+    from app.serving.text_model import TextModel
 
 IMAGE_TASK = "image-classification"
 
@@ -66,6 +68,8 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
         model = registry.get(name)
         call = start_call(min(settings.request_timeout_s, model.card.runtime.timeout_s))
         payload = read_payload(request, model.task.accepts, call, model.task.hint)
+        if model.card.task == TEXT_TASK and wants_events(request):
+            return event_stream(cast("TextModel", model), payload, call, request)
         with closing(payload), watching(request.environ, [call]):
             return json_response(_answer(model, payload, call, request_id()))
 

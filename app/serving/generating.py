@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+import gevent
 import numpy as np
 from gevent import get_hub
 from gevent.hub import Waiter
@@ -26,8 +27,6 @@ Array = NDArray[Any]
 
 class StepSession(Protocol):
     """What runs a step: `app.serving.generation_session`."""
-
-    window: int | None
 
     def zero_states(self, rows: int) -> list[Array]:
         """The states of texts that have not begun."""
@@ -74,11 +73,9 @@ class Stream:
 
     # --- in the hub's thread -------------------------------------------------------------------
 
-    def tokens(self, call: Call) -> Iterator[int]:
-        """The tokens as they come. Leaving the loop early frees the stream's place.
-
-        Raises what ended the text before its time.
-        """
+    def tokens(self, call: Call, heartbeat_s: float | None = None) -> Iterator[int | None]:
+        """The tokens as they come, and None after each `heartbeat_s` seconds without one. Leaving
+        the loop early frees the stream's place. Raises what ended the text before its time."""
         timer = get_hub().loop.timer(call.remaining)
         timer.start(self._expire)
         call.on_cancel(self.end)
@@ -90,13 +87,22 @@ class Stream:
                     raise self._error
                 if self.over:
                     return
-                self._waiter = Waiter()
-                self._waiter.get()
+                if not self._wait(heartbeat_s):
+                    yield None
         finally:
             self.over = True
             call.on_cancel(None)
             timer.stop()
             timer.close()
+
+    def _wait(self, seconds: float | None) -> bool:
+        """Until there is news; False if there was none for so long."""
+        self._waiter = Waiter()
+        with gevent.Timeout(seconds, False):
+            self._waiter.get()
+            return True
+        self._waiter = None
+        return False
 
     def end(self, error: KeraportError | None) -> None:
         """No more tokens come: the text is done, or `error` has ended it."""
@@ -145,10 +151,14 @@ class Generator:
     """The streams and the thread of one model version.
 
     max_streams: texts that are written at once; further ones wait for a place.
+    window: how many tokens a step is shown, for a model that cannot carry its state along.
     """
 
-    def __init__(self, session: StepSession, *, name: str, max_streams: int) -> None:
+    def __init__(
+        self, session: StepSession, *, name: str, max_streams: int, window: int | None = None
+    ) -> None:
         self._session = session
+        self._window = window
         self._name = name
         self._max_streams = max_streams
         self._pending: deque[Stream] = deque()
@@ -217,7 +227,7 @@ class Generator:
             self._states = [np.concatenate(pair) for pair in zip(self._states, fresh, strict=True)]
             self._streams += new
             self._said += [None] * len(new)
-            self._windows += [deque(maxlen=self._session.window) for _ in new]
+            self._windows += [deque(maxlen=self._window) for _ in new]
         return True
 
     def _keep(self, places: list[int]) -> None:
@@ -257,7 +267,7 @@ class Generator:
 
     def _fed(self, tokens: list[int]) -> Array:
         """int32 (n,), or (n, window) padded with 0 on the left for models without a step."""
-        width = self._session.window
+        width = self._window
         if width is None:
             return np.array(tokens, np.int32)
         table = np.zeros((len(tokens), width), np.int32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,22 +15,66 @@ from app.serving.batching import Array, Batcher, Call
 from app.serving.card import Card
 from app.serving.runtime import ModelSession
 from app.serving.signature import Converted, Signature
-from app.serving.tasks import Limits, Payload, make_task
+from app.serving.tasks import Limits, Payload, Task, make_task
+from app.serving.tasks.base import Question
 
 
-class Model:
+class Model(ABC):
     """Answers requests with one version of one model.
 
     Raises CardError where card and model do not fit, LoadError where TensorFlow refuses the model.
     """
 
-    def __init__(
-        self, name: str, version: int, card: Card, converted: Converted, limits: Limits
-    ) -> None:
+    task: Question
+
+    def __init__(self, name: str, version: int, card: Card, signature: Signature) -> None:
         self.name = name
         self.version = version
         self.card = card
-        self.signature: Signature = converted.signature
+        self.signature = signature
+        self.loaded_at = time.time()
+        self._admitted = 0
+
+    @abstractmethod
+    def predict(self, payload: Payload, call: Call) -> list[Any]:
+        """One prediction a row. Blocks the greenlet.
+
+        Raises the errors of the task, Overloaded, DeadlineExceeded, NonFiniteOutput,
+        InferenceError, and whatever `call` was cancelled with.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish what waits, then free the session. Not from the hub while it serves."""
+
+    @property
+    def waiting(self) -> int:
+        """Requests between arrival and answer."""
+        return self._admitted
+
+    @contextmanager
+    def admission(self) -> Iterator[None]:
+        """Counts the requests between arrival and answer: beyond `max_queue` they are refused
+        before any work goes into them."""
+        limit = self.card.runtime.max_queue
+        if self._admitted >= limit:
+            raise Overloaded(f"the model {self.name!r} has {limit} requests waiting, its limit")
+        self._admitted += 1
+        try:
+            yield
+        finally:
+            self._admitted -= 1
+
+
+class TensorModel(Model):
+    """A model that is asked with rows of tensors, in batches."""
+
+    task: Task
+
+    def __init__(
+        self, name: str, version: int, card: Card, converted: Converted, limits: Limits
+    ) -> None:
+        super().__init__(name, version, card, converted.signature)
         self.task = make_task(card, converted.signature, limits)
         self._session = ModelSession(converted, card.runtime, self.task.picture)
         # A model whose batch dimension is fixed gets exactly so many rows, filled up if need be.
@@ -42,31 +87,12 @@ class Model:
             max_delay_s=card.runtime.max_delay_ms / 1000,
             batchable=self.signature.batchable,
         )
-        self._admitted = 0
-        self.loaded_at = time.time()
 
     def predict(self, payload: Payload, call: Call) -> list[Any]:
-        """One prediction a row. Blocks the greenlet.
-
-        Raises the errors of the task, Overloaded, DeadlineExceeded, NonFiniteOutput,
-        InferenceError, and whatever `call` was cancelled with.
-        """
-        with self._admission():
+        """One prediction a row."""
+        with self.admission():
             inputs = self.task.read(payload)
             return self.task.answer(self._run(inputs, call))
-
-    @contextmanager
-    def _admission(self) -> Iterator[None]:
-        """Counts the requests between arrival and answer: beyond `max_queue` they are refused
-        before any work goes into them."""
-        limit = self.card.runtime.max_queue
-        if self._admitted >= limit:
-            raise Overloaded(f"the model {self.name!r} has {limit} requests waiting, its limit")
-        self._admitted += 1
-        try:
-            yield
-        finally:
-            self._admitted -= 1
 
     def _run(self, inputs: list[Array], call: Call) -> list[Array]:
         """Rows beyond a batch go in part by part, so that a long list shares the model with the
@@ -88,11 +114,6 @@ class Model:
             outputs = self._batcher.submit(part, call).wait(call)
             parts.append([out[: most - short] for out in outputs])
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
-
-    @property
-    def waiting(self) -> int:
-        """Requests between arrival and answer."""
-        return self._admitted
 
     def close(self) -> None:
         """Finish what waits, then free the session. Not from the hub while it serves."""

@@ -21,13 +21,18 @@ from app.serving.card import (
 from app.serving.labels import imagenet_labels
 from app.serving.loader import Loader
 from app.serving.overlooked import overlooked
+from app.serving.signature import GenerationRequest
 from app.serving.tasks.base import Limits
+from app.serving.tasks.words import never_said
 
 if TYPE_CHECKING:
     from app.serving.model import Model
 
 log = logging.getLogger(__name__)
 State = Literal["loading", "ready", "failed"]
+TEXT_TASK = "text-generation"
+# Of the card, what concerns nobody outside, or is too long to show.
+HIDDEN = {"trusted": True, "file": True, "text": {"vocabulary", "starts"}}
 # When to ask again for what is still loading.
 LOADING_RETRY_S = 5
 
@@ -72,7 +77,7 @@ class Entry:
         """The entry as `GET /api/models/NAME` shows it: the summary, the card, inputs, outputs."""
         out = self.summary()
         if self.card is not None:
-            out["card"] = self.card.model_dump(mode="json", exclude={"trusted", "file"})
+            out["card"] = self.card.model_dump(mode="json", exclude=HIDDEN)
         if self.model is not None:
             out["input"] = self.model.task.input_schema()
             out["signature"] = self.model.signature.describe()
@@ -189,7 +194,8 @@ def load_entry(entry: Entry, loader: Loader, limits: Limits) -> Model:
     """Read the card, convert the model and open its session. Sets `entry.card` as soon as it is
     known. Raises CardError or LoadError."""
     # TensorFlow takes seconds to import: here, in the loading thread, while the server listens.
-    from app.serving.model import Model
+    from app.serving.model import TensorModel
+    from app.serving.text_model import TextModel
 
     if entry.path.is_dir():
         card = read_card(entry.path)
@@ -199,13 +205,26 @@ def load_entry(entry: Entry, loader: Loader, limits: Limits) -> Model:
     else:
         card, source = None, entry.path
     entry.card = card
-    with loader.convert(source, trusted=card is not None and card.trusted) as converted:
+    generation = generation_request(card)
+    trusted = card is not None and card.trusted
+    with loader.convert(source, trusted=trusted, generation=generation) as converted:
         if card is None:
             card = infer_card(converted.signature)
         if card.labels == "imagenet":
             card = card.model_copy(update={"labels": imagenet_labels()})
         entry.card = card
-        return Model(entry.name, entry.version, card, converted, limits)
+        if card.task == TEXT_TASK:
+            return TextModel(entry.name, entry.version, card, converted)
+        return TensorModel(entry.name, entry.version, card, converted, limits)
+
+
+def generation_request(card: Card | None) -> GenerationRequest | None:
+    """What the loader has to make besides, for a card of text."""
+    if card is None or card.task != TEXT_TASK:
+        return None
+    assert isinstance(card.text.vocabulary, list), "read with the card"
+    never = never_said(card.text, card.text.vocabulary)
+    return GenerationRequest(never=never, window=card.text.window)
 
 
 def discover(folder: Path) -> list[Entry]:

@@ -40,14 +40,26 @@ class Limits:
     max_pixels: int = 64_000_000
 
 
-class Task(ABC):
-    """One kind of question. Raises CardError from `__init__` where card and model do not fit."""
+class Question(ABC):
+    """What may be asked of a model. Raises CardError from `__init__` where card and model do not
+    fit."""
 
     accepts: ClassVar[frozenset[str]]
-    # Set by tasks whose model is fed with pictures.
-    picture: PictureFeed | None = None
     # What to tell whoever sends a body that the model does not take.
     hint: str = ""
+
+    @abstractmethod
+    def input_schema(self) -> dict[str, Any]:
+        """What a request must look like, for people and programs: a JSON schema of one row, or
+        the picture's formats and limits."""
+
+
+class Task(Question):
+    """A question that becomes rows of tensors, and an answer that is read from a model's
+    outputs."""
+
+    # Set by tasks whose model is fed with pictures.
+    picture: PictureFeed | None = None
 
     def __init__(self, card: Card, signature: Signature, limits: Limits) -> None:
         self.card = card
@@ -64,11 +76,6 @@ class Task(ABC):
     @abstractmethod
     def answer(self, outputs: Sequence[Array]) -> list[Any]:
         """The model's outputs, one array an output, as one prediction a row."""
-
-    @abstractmethod
-    def input_schema(self) -> dict[str, Any]:
-        """What a request must look like, for people and programs: a JSON schema of one row, or
-        the picture's formats and limits."""
 
 
 def parse_json(data: bytes, hint: str = "") -> Any:

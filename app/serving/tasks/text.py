@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from app.errors import BadRequest, CardError, Detail
 from app.serving.card import CARD_FILE, Card, Range
 from app.serving.signature import Signature
-from app.serving.tasks.base import Limits, Payload, invalid, parse_json, short
+from app.serving.tasks.base import Payload, Question, invalid, parse_json, short
 from app.serving.tasks.words import Joiner, Vocabulary
 
 # Far more than any window; a longer one is a mistake or worse.
@@ -43,13 +43,13 @@ class Order:
         return out
 
 
-class TextGeneration:
+class TextGeneration(Question):
     """`{"seed": …, "diversity": …, "words": …}` to an order. Raises CardError from `__init__`
     where card and model do not fit."""
 
     accepts: ClassVar[frozenset[str]] = frozenset({"json"})
 
-    def __init__(self, card: Card, signature: Signature, limits: Limits) -> None:
+    def __init__(self, card: Card, signature: Signature) -> None:
         self._text = card.text
         assert isinstance(card.text.vocabulary, list), "read with the card"
         self.vocabulary = Vocabulary(card.text, card.text.vocabulary)

@@ -1,0 +1,74 @@
+"""A model that writes text: its task, its session and the streams that run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from app.serving.batching import Call
+from app.serving.card import Card
+from app.serving.generating import Generator, Stream
+from app.serving.generation_session import GenerationSession
+from app.serving.model import Model
+from app.serving.signature import Converted
+from app.serving.tasks.base import Payload
+from app.serving.tasks.text import Order, TextGeneration
+
+
+class TextModel(Model):
+    """Answers requests for text, all at once and word by word."""
+
+    task: TextGeneration
+
+    def __init__(self, name: str, version: int, card: Card, converted: Converted) -> None:
+        super().__init__(name, version, card, converted.signature)
+        self.task = TextGeneration(card, converted.signature)
+        assert converted.generation is not None, "the loader was asked for it"
+        self._session = GenerationSession(converted.generation, card.runtime)
+        self._generator = Generator(
+            self._session,
+            name=name,
+            max_streams=card.runtime.max_batch_size,
+            window=converted.generation.window,
+        )
+
+    def predict(self, payload: Payload, call: Call) -> list[Any]:
+        """The finished text, as the only prediction."""
+        with self.writing(payload, call) as (order, pieces):
+            return [order.answer("".join(filter(None, pieces)).lstrip())]
+
+    @contextmanager
+    def writing(
+        self, payload: Payload, call: Call, heartbeat_s: float | None = None
+    ) -> Iterator[tuple[Order, Iterator[str | None]]]:
+        """The order, and its words as they come (None for a heartbeat); leaving the block frees the
+        place.
+
+        Raises as `predict` does, before the block or from within the words.
+        """
+        with self.admission():
+            order = self.task.read(payload)
+            call.check()
+            stream = Stream(
+                order.tokens,
+                order.words,
+                diversity=order.diversity,
+                top_k=order.top_k,
+                random_seed=order.random_seed,
+            )
+            self._generator.start(stream)
+            try:
+                yield order, self._pieces(order, stream.tokens(call, heartbeat_s))
+            finally:
+                stream.over = True
+
+    def _pieces(self, order: Order, tokens: Iterator[int | None]) -> Iterator[str | None]:
+        for index in tokens:
+            token = None if index is None else self.task.vocabulary.token(index)
+            yield None if token is None else order.joiner.piece(token)
+
+    def close(self) -> None:
+        """Finish the texts that run, then free the session."""
+        self._generator.close()
+        self._session.close()
