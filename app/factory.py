@@ -36,7 +36,7 @@ def create_app(settings: Settings, registry: Registry, lifecycle: Lifecycle | No
     errors.install(app, settings)
     app.register_blueprint(health.blueprint(registry, lifecycle))
     app.register_blueprint(native.blueprint(settings, registry, lifecycle))
-    app.register_blueprint(pages.blueprint(registry))
+    app.register_blueprint(pages.blueprint(settings, registry, lifecycle))
     if settings.forwarded_allow_ips:
         proxies = [str(address) for address in settings.forwarded_allow_ips]
         app.wsgi_app = TrustedProxy(app.wsgi_app, proxies)  # type: ignore[method-assign]

@@ -98,7 +98,7 @@ class Stream:
     def _wait(self, seconds: float | None) -> bool:
         """Until there is news; False if there was none for so long."""
         self._waiter = Waiter()
-        with gevent.Timeout(seconds, False):
+        with gevent.Timeout(seconds, False):  # type: ignore[arg-type]
             self._waiter.get()
             return True
         self._waiter = None
