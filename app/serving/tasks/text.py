@@ -142,7 +142,9 @@ class TextGeneration(Question):
         problems: list[Detail],
         whole: bool = False,
     ) -> float:
-        value = body.get(key, allowed.default)
+        if key not in body:
+            return allowed.default
+        value = body[key]
         kind = "a whole number" if whole else "a number"
         expected = f"{kind} from {allowed.min:g} to {allowed.max:g}"
         if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
