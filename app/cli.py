@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -126,17 +127,36 @@ def check(folder: Path | None) -> None:
 
 @main.command()
 @click.argument("name")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a file.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one line a prediction.")
-def predict(name: str, files: tuple[Path, ...], as_json: bool, as_csv: bool) -> None:
+@click.option("--seed", help="Text models: how the text begins. Default: a random start.")
+@click.option("--diversity", type=float, help="Text models: low likely, high surprising.")
+@click.option("--words", type=int, help="Text models: how many to write.")
+def predict(
+    name: str,
+    files: tuple[Path, ...],
+    as_json: bool,
+    as_csv: bool,
+    seed: str | None,
+    diversity: float | None,
+    words: int | None,
+) -> None:
     """Ask the model NAME about FILES, without a server.
 
     Pictures for image models, .csv or .json for tabular ones, .json for the rest. A file that
     cannot be answered is reported, the others are answered all the same; then it exits with 1.
+    Without FILES, a text model writes a text, word by word.
     """
     if as_json and as_csv:
         raise click.UsageError("choose one of --json and --csv")
+    order = {"seed": seed, "diversity": diversity, "words": words}
+    order = {key: value for key, value in order.items() if value is not None}
+    if not files:
+        _write(name, order)
+        return
+    if order:
+        raise click.UsageError("FILES, or --seed, --diversity and --words: not both")
     from app.offline import loaded
     from app.offline import predict as predict_files
     from app.serving.tasks.base import Limits
@@ -162,6 +182,22 @@ def predict(name: str, files: tuple[Path, ...], as_json: bool, as_csv: bool) -> 
         _print_table(rows)
     if failed:
         sys.exit(1)
+
+
+def _write(name: str, order: dict[str, Any]) -> None:
+    """Print a text while it is written."""
+    from app.offline import loaded, write
+    from app.serving.tasks.base import Limits
+
+    settings = _settings()
+    with ExitStack() as stack:
+        with Console(stderr=True).status("loading…"):
+            limits = Limits(settings.max_pixels)
+            model = stack.enter_context(loaded(settings.models_dir, name, limits))
+        for piece in write(model, order):
+            click.echo(piece, nl=False)
+            sys.stdout.flush()
+    click.echo()
 
 
 def _told(detail: Detail) -> str:

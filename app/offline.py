@@ -11,9 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from gevent.pool import Pool
 
-from app.errors import CardError, Detail, InvalidInput, KeraportError, ModelError, ModelNotFound
+from app.errors import (
+    BadRequest,
+    CardError,
+    Detail,
+    InvalidInput,
+    KeraportError,
+    ModelError,
+    ModelNotFound,
+)
 from app.serving.batching import Call
 from app.serving.card import CARD_FILE, Card, ImageInput, dump_card, infer_card
 from app.serving.loader import Loader
@@ -113,6 +122,19 @@ def predict(
 
     runtime = model.card.runtime
     yield from Pool(min(2 * runtime.max_batch_size, runtime.max_queue)).imap(one, files)
+
+
+def write(model: Model, order: dict[str, Any]) -> Iterator[str]:
+    """A text in pieces, as they come, its seed first. Raises BadRequest for other models, and what
+    the model says of the order."""
+    from app.serving.text_model import TextModel
+
+    if not isinstance(model, TextModel):
+        raise BadRequest(f"the model {model.name!r} answers files: name some")
+    call = Call(time.monotonic() + PATIENCE_S)
+    with model.writing(Payload("json", orjson.dumps(order)), call) as (text, pieces):
+        yield text.seed
+        yield from filter(None, pieces)
 
 
 def _payload(model: Model, path: Path) -> Payload:

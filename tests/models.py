@@ -52,3 +52,36 @@ def save_picture_model(file: Path, *, rescales: bool) -> None:
         ]
     )
     model.save(file)
+
+
+def save_text_model(folder: Path, *, kind: str = "lstm", units: int = 24, **runtime: Any) -> None:
+    """A word model with random weights and a vocabulary of its own, with a card: what it writes
+    means nothing, but differs with every word before."""
+    import keras
+
+    words = ["", "<unk>", *(f"w{i}" for i in range(200)), ".", ","]
+    keras.utils.set_random_seed(3)
+    layer = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}.get(kind)
+    if layer is None:
+        recurrent = keras.layers.Bidirectional(keras.layers.LSTM(units))
+    else:
+        recurrent = layer(units)
+    model = keras.Sequential(
+        [
+            keras.Input((None,), dtype="int32"),
+            keras.layers.Embedding(len(words), 16, mask_zero=True, embeddings_initializer="normal"),
+            recurrent,
+            keras.layers.Dense(len(words), activation="softmax"),
+        ]
+    )
+    for weight in model.weights:
+        weight.assign(weight * 4.0)
+    folder.mkdir(parents=True)
+    model.save(folder / "model.keras")
+    (folder / "vocabulary.txt").write_text("\n".join(words) + "\n")
+    (folder / "starts.txt").write_text("w1 w2 w3 w4 w5, w6 w7.\n\nw8 w9 w10 w11.\n")
+    settings = "".join(f", {key}: {value}" for key, value in runtime.items())
+    (folder / "model.yaml").write_text(
+        "task: text-generation\ntext: {starts: starts.txt, window: 20}\n"
+        f"runtime: {{max_batch_size: 16, max_queue: 300{settings}}}\n"
+    )

@@ -47,6 +47,10 @@ class Model(ABC):
     def close(self) -> None:
         """Finish what waits, then free the session. Not from the hub while it serves."""
 
+    def details(self) -> dict[str, Any]:
+        """What else there is to say of the model."""
+        return {}
+
     @property
     def waiting(self) -> int:
         """Requests between arrival and answer."""

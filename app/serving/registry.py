@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 State = Literal["loading", "ready", "failed"]
 TEXT_TASK = "text-generation"
 # Of the card, what concerns nobody outside, or is too long to show.
-HIDDEN = {"trusted": True, "file": True, "text": {"vocabulary", "starts"}}
+HIDDEN: Any = {"trusted": True, "file": True, "text": {"vocabulary", "starts"}}
 # When to ask again for what is still loading.
 LOADING_RETRY_S = 5
 
@@ -84,6 +84,7 @@ class Entry:
             out["parameters"] = self.model.signature.parameters
             out["loaded_at"] = self.loaded_at
             out["waiting"] = self.model.waiting
+            out |= self.model.details()
         return out
 
 

@@ -68,6 +68,11 @@ class TextModel(Model):
             token = None if index is None else self.task.vocabulary.token(index)
             yield None if token is None else order.joiner.piece(token)
 
+    def details(self) -> dict[str, Any]:
+        """How a word is made: by one step, or from the whole window and why."""
+        made = self._session.generation
+        return {"generation": {"kind": made.kind, "reason": made.reason}}
+
     def close(self) -> None:
         """Finish the texts that run, then free the session."""
         self._generator.close()
