@@ -1,287 +1,219 @@
-"""Many texts are written at once: each step adds a token to all of them.
+"""Graphs that write a text: the next token is drawn where its probabilities are, in TensorFlow.
 
-As in `app.serving.batching`, two worlds meet. Requests are greenlets of the hub; the model runs in
-a native thread of its own. A stream joins the running ones before any step and leaves after any:
-none waits for another to end. The hub is woken once a step. Nobody's reading holds a step up: what
-is not read yet waits with its stream, which is as long as the text at most.
+The vocabulary has thousands of words, and the draw looks at each of them: in NumPy it would cost
+more than a small model. Two kinds: a step graph, fed with one token and what the model remembers,
+and a window graph, fed with the last tokens, for models that `app.serving.stepping` cannot replay.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
 
-import gevent
 import numpy as np
-from gevent import get_hub
-from gevent.hub import Waiter
-from numpy.typing import NDArray
+import tensorflow as tf
 
-from app.errors import DeadlineExceeded, KeraportError, ModelUnavailable
-from app.serving.batching import Call
+from app.errors import LoadError
+from app.serving.signature import GenerationRequest
+from app.serving.stepping import Stepper, Unsteppable
 
-Array = NDArray[Any]
-
-
-class StepSession(Protocol):
-    """What runs a step: `app.serving.generation_session`."""
-
-    def zero_states(self, rows: int) -> list[Array]:
-        """The states of texts that have not begun."""
-
-    def step(
-        self,
-        tokens: Array,
-        states: Sequence[Array],
-        uniform: Array,
-        diversity: Array,
-        top_k: Array,
-    ) -> tuple[Array, list[Array]]:
-        """The next token of each row, and the states after it."""
+# The last activation, where the model ends with scores that are not probabilities yet.
+LOGITS = ("linear", "log_softmax")
+# The smallest normal float32: below it, processors that flush to zero and others differ.
+TINY = np.finfo(np.float32).tiny
+# In place of log(0): beyond what any diversity lifts, and still finite, so that something is drawn
+# from a model that gives nothing but zeros.
+LOG_ZERO = -1e9
+# The steps and the model agree up to rounding: to a part in a million in float32.
+CLOSE = 0.01
+# How many tokens the model is tried on where it does not say how many it reads.
+TRIED = 16
 
 
-class Stream:
-    """One text while it is written. Iterating yields its tokens as they come, in a greenlet.
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A concrete function that is not frozen yet.
 
-    seed: indices of what is there already, at least one. count: tokens to write. top_k: 0 for all.
-    random_seed: the same one writes the same text, whoever else is writing.
+    function: takes token or window, the states, uniform, diversity and top_k; gives next_token,
+    the probabilities and the new states. units: the width of each state.
     """
 
-    def __init__(
-        self,
-        seed: Sequence[int],
-        count: int,
-        *,
-        diversity: float,
-        top_k: int,
-        random_seed: int | None,
-    ) -> None:
-        self.diversity = diversity
-        self.top_k = top_k
-        # In the model's thread.
-        self._input = deque(seed)
-        self._left = count
-        self._random = np.random.default_rng(random_seed)
-        # In the hub's thread.
-        self._received: deque[int] = deque()
-        self._waiter: Waiter[None] | None = None
-        self._error: KeraportError | None = None
-        # Written by one thread, read by the other.
-        self.over = False
-
-    # --- in the hub's thread -------------------------------------------------------------------
-
-    def tokens(self, call: Call, heartbeat_s: float | None = None) -> Iterator[int | None]:
-        """The tokens as they come, and None after each `heartbeat_s` seconds without one. Leaving
-        the loop early frees the stream's place. Raises what ended the text before its time."""
-        timer = get_hub().loop.timer(call.remaining)
-        timer.start(self._expire)
-        call.on_cancel(self.end)
-        try:
-            while True:
-                while self._received:
-                    yield self._received.popleft()
-                if self._error is not None:
-                    raise self._error
-                if self.over:
-                    return
-                if not self._wait(heartbeat_s):
-                    yield None
-        finally:
-            self.over = True
-            call.on_cancel(None)
-            timer.stop()
-            timer.close()
-
-    def _wait(self, seconds: float | None) -> bool:
-        """Until there is news; False if there was none for so long."""
-        self._waiter = Waiter()
-        with gevent.Timeout(seconds, False):  # type: ignore[arg-type]
-            self._waiter.get()
-            return True
-        self._waiter = None
-        return False
-
-    def end(self, error: KeraportError | None) -> None:
-        """No more tokens come: the text is done, or `error` has ended it."""
-        if not self.over:
-            self.over = True
-            self._error = error
-        self._wake()
-
-    def receive(self, token: int) -> None:
-        """One more token."""
-        self._received.append(token)
-        self._wake()
-
-    def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None:
-            waiter.switch(None)
-
-    def _expire(self) -> None:
-        self.end(DeadlineExceeded("the text was not finished within the time allowed"))
-
-    # --- in the model's thread -----------------------------------------------------------------
-
-    def next_input(self, said: int | None) -> int:
-        """What goes into the next step: the seed first, then what was said last."""
-        return self._input.popleft() if self._input else int(said or 0)
-
-    @property
-    def speaks(self) -> bool:
-        """Whether the step that has just been run said something new."""
-        return not self._input
-
-    def uniform(self) -> np.float32:
-        """The number in [0, 1) that picks the next token. Drawn for new tokens only, so that the
-        length of the seed does not matter."""
-        drawn = 0.0 if len(self._input) > 1 else self._random.random(dtype=np.float32)
-        return np.float32(drawn)
-
-    def said_one(self) -> bool:
-        """Counts a token; whether it was the last."""
-        self._left -= 1
-        return self._left == 0
+    function: Any
+    kind: Literal["step", "window"]
+    units: list[int]
+    vocabulary: int
+    window: int | None
+    reason: str | None
 
 
-class Generator:
-    """The streams and the thread of one model version.
+def trace(model: Any, activation: str, request: GenerationRequest) -> Traced:
+    """The model as a graph that draws the next token.
 
-    max_streams: texts that are written at once; further ones wait for a place.
-    window: how many tokens a step is shown, for a model that cannot carry its state along.
+    model: the Keras model. activation: that of its last layer.
+    Raises LoadError when it is no model of texts.
     """
+    vocabulary = _vocabulary(model)
+    says = Drawing(activation in LOGITS, vocabulary, request.never)
+    try:
+        stepper = Stepper(model)
+        traced = _trace_step(stepper, says)
+        _check_steps(model, stepper, says, traced)
+    except Unsteppable as why:
+        window = model.inputs[0].shape[1] or request.window
+        function = _trace_window(model, window, says, pad=0 in request.never)
+        return Traced(function, "window", [], vocabulary, window, str(why))
+    return Traced(traced, "step", stepper.units, vocabulary, None, None)
 
-    def __init__(
-        self, session: StepSession, *, name: str, max_streams: int, window: int | None = None
-    ) -> None:
-        self._session = session
-        self._window = window
-        self._name = name
-        self._max_streams = max_streams
-        self._pending: deque[Stream] = deque()
-        self._ready = threading.Condition(threading.Lock())
-        self._news: deque[tuple[Stream, int | None, KeraportError | None]] = deque()
-        self._closed = False
-        self._wake: Any = None
-        # In the model's thread: the running streams, what each said last, and their states.
-        self._streams: list[Stream] = []
-        self._said: list[int | None] = []
-        self._windows: list[deque[int]] = []
-        self._states = session.zero_states(0)
-        self._thread = threading.Thread(target=self._work, name=f"model-{name}", daemon=True)
-        self._thread.start()
 
-    def start(self, stream: Stream) -> None:
-        """Let `stream` be written, from the hub's thread. Raises ModelUnavailable after `close`."""
-        if self._wake is None:
-            self._wake = get_hub().loop.async_()
-            self._wake.start(self._deliver)
-        with self._ready:
-            if self._closed:
-                raise ModelUnavailable(f"the model {self._name!r} is being unloaded")
-            self._pending.append(stream)
-            self._ready.notify()
-
-    @property
-    def running(self) -> int:
-        """Texts that are being written."""
-        return len(self._streams)
-
-    def close(self) -> None:
-        """Take no more streams, finish those that run, end the thread."""
-        with self._ready:
-            self._closed = True
-            self._ready.notify()
-        self._thread.join()
-
-    # --- in the model's thread -----------------------------------------------------------------
-
-    def _work(self) -> None:
-        while self._admit():
-            try:
-                self._step()
-            except KeraportError as error:
-                # Whose fault it is cannot be told apart: the weights, or TensorFlow.
-                self._news.extend((stream, None, error) for stream in self._streams)
-                self._keep([])
-            self._wake.send()
-
-    def _admit(self) -> bool:
-        """Waits for something to do. False when there will be nothing more."""
-        self._keep([i for i, stream in enumerate(self._streams) if not stream.over])
-        with self._ready:
-            while not (self._streams or self._pending):
-                if self._closed:
-                    return False
-                self._ready.wait()
-            new: list[Stream] = []
-            while self._pending and len(self._streams) + len(new) < self._max_streams:
-                stream = self._pending.popleft()
-                if not stream.over:
-                    new.append(stream)
-        if new:
-            fresh = self._session.zero_states(len(new))
-            self._states = [np.concatenate(pair) for pair in zip(self._states, fresh, strict=True)]
-            self._streams += new
-            self._said += [None] * len(new)
-            self._windows += [deque(maxlen=self._window) for _ in new]
-        return True
-
-    def _keep(self, places: list[int]) -> None:
-        """Only the streams at these places go on."""
-        if len(places) == len(self._streams):
-            return
-        self._streams = [self._streams[i] for i in places]
-        self._said = [self._said[i] for i in places]
-        self._windows = [self._windows[i] for i in places]
-        self._states = [state[places] for state in self._states]
-
-    def _step(self) -> None:
-        streams = self._streams
-        if not streams:
-            return
-        uniform = np.array([stream.uniform() for stream in streams], np.float32)
-        inputs = [s.next_input(said) for s, said in zip(streams, self._said, strict=True)]
-        said, self._states = self._session.step(
-            self._fed(inputs),
-            self._states,
-            uniform,
-            np.array([stream.diversity for stream in streams], np.float32),
-            np.array([stream.top_k for stream in streams], np.int32),
+def _vocabulary(model: Any) -> int:
+    """The number of tokens that the model tells apart."""
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise LoadError("text-generation needs a model with one input and one output")
+    source, shape = model.inputs[0], model.outputs[0].shape
+    if len(shape) not in (2, 3) or (shape[-1] or 0) < 2:
+        raise LoadError(
+            "text-generation needs a model that gives a probability for each token, (n, vocabulary)"
+            f" or (n, length, vocabulary); this one gives {tuple(shape)}"
         )
-        self._said = [int(token) for token in said]
-        going = []
-        for i, (stream, token) in enumerate(zip(streams, self._said, strict=True)):
-            last = False
-            if stream.speaks:
-                self._news.append((stream, token, None))
-                last = stream.said_one()
-                if last:
-                    self._news.append((stream, None, None))
-            if not last:
-                going.append(i)
-        self._keep(going)
+    one_hot = len(source.shape) == 3 and source.shape[2] == shape[-1]
+    if tf.as_dtype(source.dtype) == tf.string or not (len(source.shape) == 2 or one_hot):
+        raise LoadError(
+            "text-generation needs a model that reads indices of tokens, (n, length), or one-hot "
+            f"vectors of its {shape[-1]} tokens; this one reads {tuple(source.shape)} "
+            f"{tf.as_dtype(source.dtype).name}"
+        )
+    return int(shape[-1])
 
-    def _fed(self, tokens: list[int]) -> Array:
-        """int32 (n,), or (n, window) padded with 0 on the left for models without a step."""
-        width = self._window
-        if width is None:
-            return np.array(tokens, np.int32)
-        table = np.zeros((len(tokens), width), np.int32)
-        for row, window, token in zip(table, self._windows, tokens, strict=True):
-            window.append(token)
-            row[width - len(window) :] = window
-        return table
 
-    # --- in the hub's thread -------------------------------------------------------------------
+# --- the graphs -----------------------------------------------------------------------------------
 
-    def _deliver(self) -> None:
-        while self._news:
-            stream, token, error = self._news.popleft()
-            if token is None:
-                stream.end(error)
-            elif not stream.over:
-                stream.receive(token)
+
+def _spec(dtype: Any, *shape: int | None) -> Any:
+    return tf.TensorSpec((None, *shape), dtype)
+
+
+# uniform, diversity, top_k
+_DRAW = (_spec(tf.float32), _spec(tf.float32), _spec(tf.int32))
+
+
+def _trace_step(stepper: Stepper, says: Drawing) -> Any:
+    if stepper.known < says.vocabulary:
+        raise LoadError(
+            f"the model says {says.vocabulary} tokens, but can read {stepper.known} of them only"
+        )
+    count = len(stepper.units)
+
+    def step(token: Any, *rest: Any) -> list[Any]:
+        output, new = stepper(token, list(rest[:count]))
+        return [*says(output, *rest[count:]), *new]
+
+    states = [_spec(tf.float32, units) for units in stepper.units]
+    return _traced(step, _spec(tf.int32), *states, *_DRAW)
+
+
+def _trace_window(model: Any, window: int, says: Drawing, *, pad: bool) -> Any:
+    """pad: whether the token 0 is no token, but stands for nothing."""
+
+    def write(tokens: Any, uniform: Any, diversity: Any, top_k: Any) -> list[Any]:
+        output = model(_as_read(model, tokens, pad), training=False)
+        return list(says(_last(output), uniform, diversity, top_k))
+
+    return _traced(write, _spec(tf.int32, window), *_DRAW)
+
+
+def _traced(function: Callable[..., list[Any]], *specs: Any) -> Any:
+    return tf.function(function, input_signature=specs, autograph=False).get_concrete_function()
+
+
+def _last(output: Any) -> Any:
+    """What a model says after the last token: (n, vocabulary)."""
+    return output[:, -1] if output.shape.rank == 3 else output
+
+
+def _as_read(model: Any, tokens: Any, pad: bool) -> Any:
+    """Tokens int32 (n, length) as the model takes them."""
+    source = model.inputs[0]
+    if len(source.shape) == 2:
+        return tf.cast(tokens, source.dtype)
+    # Index -1 is none of them: a vector of zeros, as padding looks where there is no Embedding.
+    return tf.one_hot(tf.where(tokens == 0, -1, tokens) if pad else tokens, source.shape[2])
+
+
+def _check_steps(model: Any, stepper: Stepper, says: Drawing, step: Any) -> None:
+    """Replay a text of random tokens and compare with the model on the whole of it. Raises
+    Unsteppable if they differ: better slow than wrong."""
+    shape = model.inputs[0].shape
+    # A stateful model was built for so many rows at once.
+    rows, length = shape[0] or 1, shape[1] or TRIED
+    # Not 0, which a mask would take for padding.
+    text = np.random.default_rng(0).integers(1, stepper.known, (rows, length)).astype(np.int32)
+    states = [tf.zeros((rows, units)) for units in stepper.units]
+    draw = (tf.zeros(rows), tf.ones(rows), tf.zeros(rows, tf.int32))
+    for token in text.T:
+        _, said, *states = step(token, *states, *draw)
+    output = model(_as_read(model, tf.constant(text), pad=False), training=False)
+    expected = says.probabilities(_last(output)).numpy()
+    difference = np.abs(said.numpy() - expected).max()
+    if not difference <= CLOSE * np.abs(expected).max():
+        raise Unsteppable(
+            f"token by token the model says something else than on a whole text of {length}"
+        )
+
+
+# --- the draw -------------------------------------------------------------------------------------
+
+
+class Drawing:
+    """What follows the model in the graph.
+
+    logits: whether the model gives scores in place of probabilities. never: tokens that are not
+    drawn whatever the model says.
+    """
+
+    def __init__(self, logits: bool, vocabulary: int, never: tuple[int, ...]) -> None:
+        self.vocabulary = vocabulary
+        self._logits = logits
+        self._never = np.isin(np.arange(vocabulary), never)
+        if self._never.all():
+            raise LoadError(f"none of the model's {vocabulary} tokens may be said")
+
+    def probabilities(self, output: Any) -> Any:
+        """output: what the model says, (n, vocabulary). Returns float32 of that shape."""
+        output = tf.cast(output, tf.float32)
+        return tf.nn.softmax(output) if self._logits else output
+
+    def __call__(self, output: Any, uniform: Any, diversity: Any, top_k: Any) -> tuple[Any, Any]:
+        """Draw a token a row by the inverse of its cumulative distribution.
+
+        output: (n, vocabulary). uniform: float32 (n,) in [0, 1). diversity: float32 (n,), the
+        temperature. top_k: int32 (n,), 0 for all tokens. Returns next_token int32 (n,), and the
+        model's own probabilities float32 (n, vocabulary).
+        """
+        probabilities = self.probabilities(output)
+        if self._logits:
+            logs = tf.nn.log_softmax(tf.cast(output, tf.float32))
+        else:
+            logs = tf.where(probabilities >= TINY, tf.math.log(probabilities), LOG_ZERO)
+        scores = tf.where(self._never, -np.inf, logs / diversity[:, None])
+        scores = tf.cond(
+            tf.reduce_any(top_k > 0), lambda: _most_probable(scores, top_k), lambda: scores
+        )
+        weights = tf.exp(scores - tf.reduce_max(scores, axis=1, keepdims=True))
+        # In float32 the largest uniform would meet the sum itself, beyond the last token.
+        summed = tf.cumsum(tf.cast(weights, tf.float64), axis=1)
+        limit = tf.cast(uniform, tf.float64)[:, None] * summed[:, -1:]
+        # The first sum above the limit: a token of weight 0 only repeats the sum before it.
+        return tf.reduce_sum(tf.cast(summed <= limit, tf.int32), axis=1), probabilities
+
+
+def _most_probable(scores: Any, top_k: Any) -> Any:
+    """scores (n, vocabulary) with -inf for all but the `top_k` greatest of each row."""
+    vocabulary = scores.shape[1]
+    k = tf.where(top_k > 0, tf.minimum(top_k, vocabulary), vocabulary)
+    values, indices = tf.math.top_k(scores, tf.reduce_max(k))
+    least = tf.gather(values, k[:, None] - 1, batch_dims=1)
+    index = tf.gather(indices, k[:, None] - 1, batch_dims=1)
+    # Of equal ones `top_k` takes those that come first.
+    tied = (scores == least) & (tf.range(vocabulary) <= index)
+    return tf.where((scores > least) | tied, scores, -np.inf)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from app.errors import LoadError
 from app.serving.quiet import quiet, quiet_import
-from app.serving.signature import Converted
+from app.serving.signature import Converted, GenerationRequest
 
 # Far beyond what the largest model takes; a file or a custom.py that never ends must end here.
 TIMEOUT_S = 1800
@@ -63,7 +63,7 @@ def _serve(pipe: Connection, folder: Path) -> None:
 
     while True:
         try:
-            source, out, trusted = pipe.recv()
+            source, out, trusted, generation = pipe.recv()
         except EOFError:
             return
         workplace.folder = out
@@ -72,7 +72,7 @@ def _serve(pipe: Connection, folder: Path) -> None:
         answer: Converted | str
         with quiet(out / OUTPUT_FILE):
             try:
-                answer = convert(source, out, trusted=trusted)
+                answer = convert(source, out, trusted=trusted, generation=generation)
                 _rehearse(answer)
             except LoadError as error:
                 answer = error.message
@@ -87,8 +87,12 @@ def _rehearse(model: Converted) -> None:
     """Run the model once, so that what crashes in native code crashes here. Whatever TensorFlow
     merely refuses, the server finds out by itself, on the devices that it has."""
     from app.serving.card import Runtime
+    from app.serving.generation_session import GenerationSession
     from app.serving.runtime import ModelSession
 
+    if model.generation is not None:
+        with suppress(Exception):
+            GenerationSession(model.generation, Runtime(max_batch_size=1)).close()
     with suppress(Exception):
         ModelSession(model, Runtime(max_batch_size=1)).close()
 
@@ -106,21 +110,26 @@ class Loader:
         self._busy = threading.Lock()  # held as long as a conversion takes
 
     @contextmanager
-    def convert(self, source: Path, *, trusted: bool) -> Iterator[Converted]:
-        """The converted model; its files are gone when the block ends. Raises LoadError."""
+    def convert(
+        self, source: Path, *, trusted: bool, generation: GenerationRequest | None = None
+    ) -> Iterator[Converted]:
+        """The converted model; its files are gone when the block ends. generation: also make the
+        graph that writes texts. Raises LoadError."""
         # Not in the way of a child that is killed while it writes there.
         with tempfile.TemporaryDirectory(prefix="keraport-", ignore_cleanup_errors=True) as folder:
             out = Path(folder)
-            answer = self._ask(source, out, trusted)
+            answer = self._ask(source, out, trusted, generation)
             if isinstance(answer, str):
                 raise LoadError(answer)
             yield answer
 
-    def _ask(self, source: Path, out: Path, trusted: bool) -> Converted | str:
+    def _ask(
+        self, source: Path, out: Path, trusted: bool, generation: GenerationRequest | None
+    ) -> Converted | str:
         with self._busy:
             pipe = self._connect(out)
             try:
-                pipe.send((source.absolute(), out, trusted))
+                pipe.send((source.absolute(), out, trusted, generation))
                 if not pipe.poll(self._timeout_s):
                     self._end()
                     raise LoadError(f"reading the file took more than {self._timeout_s:g} s")

@@ -24,22 +24,39 @@ from tensorflow.python.framework.convert_to_constants import (
 )
 
 from app.errors import LoadError
-from app.serving import keras_config, keras_files, saved_model
-from app.serving.signature import Converted, Signature, TensorSpec
+from app.serving import generating, keras_config, keras_files, saved_model
+from app.serving.signature import (
+    Converted,
+    Generation,
+    GenerationRequest,
+    Signature,
+    TensorSpec,
+)
 
 
-def convert(source: Path, out: Path, *, trusted: bool) -> Converted:
+def convert(
+    source: Path, out: Path, *, trusted: bool, generation: GenerationRequest | None = None
+) -> Converted:
     """Turn the model at `source` into files under the empty folder `out`.
 
-    trusted: allow Lambda layers and run the `custom.py` beside the model.
+    trusted: allow Lambda layers and run the `custom.py` beside the model. generation: also make
+    the graph that writes texts.
     Raises LoadError, in words for the model's author.
     """
     if source.is_dir():
+        if generation is not None:
+            raise LoadError(
+                "text-generation needs the model as a Keras file (.keras, .h5 or .hdf5): the "
+                "layers of a SavedModel cannot be told apart"
+            )
         return _convert_saved_model(source, out, trusted)
     file = keras_files.inspect(source, out)
     model = keras_files.read(file, source.parent, trusted=trusted)
     try:
-        return _convert_keras(model, file, out, trusted)
+        converted = _convert_keras(model, file, out, trusted)
+        if generation is None:
+            return converted
+        return replace(converted, generation=_generation(model, generation, out, trusted))
     except LoadError:
         raise
     except Exception as error:  # whatever a layer does when it is called
@@ -56,8 +73,8 @@ def _convert_saved_model(source: Path, out: Path, trusted: bool) -> Converted:
     return Converted(_written(frozen, out), signature, frozen=True)
 
 
-def _written(graph: bytes, out: Path) -> Path:
-    path = out / "graph.pb"
+def _written(graph: bytes, out: Path, name: str = "graph.pb") -> Path:
+    path = out / name
     path.write_bytes(graph)
     return path
 
@@ -172,6 +189,34 @@ def _export(
     archive.track(model)
     archive.add_endpoint("serve", endpoint, input_signature=specs)
     archive.write_out(str(path))
+
+
+def _generation(model: Any, request: GenerationRequest, out: Path, trusted: bool) -> Generation:
+    """The graph that writes texts, beside the model's own. Raises LoadError."""
+    traced = generating.trace(model, _activation(model), request)
+    saved_model.check_reach(traced.function.graph.as_graph_def(), trusted=trusted)
+    count = len(traced.units)
+    frozen = _frozen(traced.function, count + 4)
+    if frozen is None:
+        raise LoadError(
+            "text-generation needs a model of less than 2 GB without lookup tables or other state"
+        )
+    graph, (token, *states, uniform, diversity, top_k), (drawn, probabilities, *new) = frozen
+    return Generation(
+        path=_written(graph, out, "generation.pb"),
+        kind=traced.kind,
+        token=token.name,
+        states=_specs(states, [f"state{i}" for i in range(count)]),
+        next_states=tuple(tensor.name for tensor in new),
+        uniform=uniform.name,
+        diversity=diversity.name,
+        top_k=top_k.name,
+        next_token=drawn.name,
+        probabilities=probabilities.name,
+        vocabulary=traced.vocabulary,
+        window=traced.window,
+        reason=traced.reason,
+    )
 
 
 # --- what the model says of itself ---------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""One `tf.Graph` and one `Session` per model version. The only file that runs TensorFlow.
+"""One `tf.Graph` and one `Session` per model version.
 
 TensorFlow has two thread pools. The one that divides the work inside an operation belongs to the
 whole process, and the first session sizes it: every session asks for the cores that are really
@@ -43,7 +43,7 @@ class ModelSession:
     ) -> None:
         self._inputs = model.signature.inputs
         graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph, config=_config(runtime))
+        self._session = tf.compat.v1.Session(graph=graph, config=session_config(runtime))
         try:
             with graph.as_default():
                 feeds, replaced = self._feeds(picture)
@@ -126,7 +126,8 @@ class ModelSession:
                     raise
 
 
-def _config(runtime: Runtime) -> Any:
+def session_config(runtime: Runtime) -> Any:
+    """How every session of this process is set up."""
     own = runtime.threads != "auto"
     cores = usable_cores()
     config = tf.compat.v1.ConfigProto(

@@ -79,11 +79,54 @@ class PictureFeed:
 
 
 @dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """What to convert a model of texts for.
+
+    never: tokens that must not be drawn, such as padding and the unknown word; a 0 among them
+    means that 0 is padding. window: how many tokens are fed to a model that can only read whole
+    texts and does not say how long.
+    """
+
+    never: tuple[int, ...] = ()
+    window: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A frozen GraphDef that draws the next token of texts, row by row.
+
+    kind: `step` reads one token a row and carries states, `window` reads the last `window` tokens
+    with 0 before the first. token: the node of int32 (n,), or (n, window). states: float32
+    (n, units) each, all zeros before the first token; next_states: the nodes of their new values.
+    uniform, diversity: nodes of float32 (n,); uniform in [0, 1). top_k: the node of int32 (n,),
+    0 for all tokens. next_token: the node of int32 (n,). probabilities: the node of float32
+    (n, vocabulary), what the model itself says. vocabulary: tokens are less than this.
+    reason: why it is no step graph, in words.
+    """
+
+    path: Path
+    kind: Literal["step", "window"]
+    token: str
+    states: tuple[TensorSpec, ...]
+    next_states: tuple[str, ...]
+    uniform: str
+    diversity: str
+    top_k: str
+    next_token: str
+    probabilities: str
+    vocabulary: int
+    window: int | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Converted:
     """A model as `app.serving.loading` leaves it: a frozen GraphDef in one file, or the directory
-    of a SavedModel with `tags`."""
+    of a SavedModel with `tags`. generation: the graph that writes texts, where one was asked for.
+    """
 
     path: Path
     signature: Signature
     frozen: bool
     tags: tuple[str, ...] = ("serve",)
+    generation: Generation | None = None

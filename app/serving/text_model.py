@@ -8,7 +8,7 @@ from typing import Any
 
 from app.serving.batching import Call
 from app.serving.card import Card
-from app.serving.generating import Generator, Stream
+from app.serving.streams import Generator, Stream
 from app.serving.generation_session import GenerationSession
 from app.serving.model import Model
 from app.serving.signature import Converted
