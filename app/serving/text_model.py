@@ -8,10 +8,10 @@ from typing import Any
 
 from app.serving.batching import Call
 from app.serving.card import Card
-from app.serving.streams import Generator, Stream
 from app.serving.generation_session import GenerationSession
 from app.serving.model import Model
 from app.serving.signature import Converted
+from app.serving.streams import Generator, Stream
 from app.serving.tasks.base import Payload
 from app.serving.tasks.text import Order, TextGeneration
 

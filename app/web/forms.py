@@ -16,7 +16,7 @@ from app.serving.tasks.text import MAX_SEED_CHARACTERS
 def text_form(settings: TextSettings, data: Any = None) -> Form:
     """The form of a text model; `data` is what was sent of it, if anything."""
 
-    class TextForm(Form):  # type: ignore[misc]
+    class TextForm(Form):
         seed = TextAreaField(
             "How the text begins",
             render_kw={"rows": 3, "maxlength": MAX_SEED_CHARACTERS},
