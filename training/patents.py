@@ -25,6 +25,7 @@ import click
 import keras
 import numpy as np
 import numpy.typing as npt
+import yaml
 from keras import layers, ops
 from rich.console import Console
 
@@ -42,6 +43,8 @@ BATCH = 64
 PEAK_RATE = 4e-3
 WEIGHT_DECAY = 0.02
 SEED = 5
+# Abstracts in the style of the data, to begin with where nobody gives a beginning.
+STARTS = Path(__file__).with_name("patents_starts.txt")
 
 Tokens = npt.NDArray[np.int32]
 console = Console()
@@ -201,6 +204,26 @@ def measure(model: Any, abstracts: list[Tokens]) -> Score:
     return Score(len(y), nats / int((y > 1).sum()), right / len(y))
 
 
+def card(score: Score) -> dict[str, Any]:
+    """`model.yaml`."""
+    return {
+        "title": "Patent writer",
+        "description": "Goes on writing an abstract of a patent about neural networks.",
+        "task": "text-generation",
+        "text": {
+            "vocabulary": "vocabulary.txt",
+            "starts": "starts.txt",
+            "window": WINDOW,
+            "diversity": {"min": 0.5, "max": 5, "default": 0.8},
+        },
+        "metrics": {
+            "accuracy": round(score.accuracy, 3),
+            "loss": round(score.loss, 2),
+            "measured_on": f"{score.words:,} words of abstracts held back",
+        },
+    }
+
+
 @click.command()
 @click.option("--data", required=True, type=click.Path(exists=True, path_type=Path))
 @click.option(
@@ -208,7 +231,8 @@ def measure(model: Any, abstracts: list[Tokens]) -> Score:
 )
 @click.option("--epochs", default=24, show_default=True)
 def main(data: Path, out: Path, epochs: int) -> None:
-    """Train on the CSV of abstracts and write the model and its vocabulary to --out."""
+    """Train on the CSV of abstracts and write the model, its vocabulary, its starts and its card to
+    --out."""
     training, aside = split(read_abstracts(data))
     words = vocabulary(training)
     x = encode(training, words)
@@ -220,7 +244,10 @@ def main(data: Path, out: Path, epochs: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     model.save(out / "model.keras")
     (out / "vocabulary.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+    (out / "starts.txt").write_text(STARTS.read_text(encoding="utf-8"), encoding="utf-8")
     score = measure(model, encode(aside, words))
+    text = yaml.safe_dump(card(score), sort_keys=False, allow_unicode=True)
+    (out / "model.yaml").write_text(text, encoding="utf-8")
     console.print(
         f"on {score.words:,} words set aside: loss {score.loss:.3f}, "
         f"accuracy {score.accuracy:.4f}; "

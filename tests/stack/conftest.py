@@ -20,8 +20,11 @@ def stack(
     engine: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     """`docker compose up -d --wait` in a fresh copy, nothing edited but the ports and the limit of
-    requests a second, which the load of the tests would meet."""
+    requests a second, which the load of the tests would meet; and a model that writes slowly."""
+    from tests.models import save_text_model
+
     folder = copy_of_the_repository(tmp_path_factory.mktemp("stack"))
+    save_text_model(folder / "models" / "writer", kind="bidirectional", units=256)
     stack = Stack(folder, "keraport-test", rate_limit=100000, connection_limit=1000)
     failed = request.session.testsfailed
     try:
