@@ -14,7 +14,8 @@ from app.errors import CardError
 from app.serving.card import Card, FieldSpec, find_model, read_card
 from benchmarks.picture import jpeg
 
-TABULAR, CNN = "mpg", "cats-dogs"
+TABULAR, CNN, TEXT = "mpg", "cats-dogs", "patents"
+TEXT_WORDS = 100
 BOUNDARY = "benchmark-5f2b1c"
 # The script's picture is resized from all pixels by picking some, as load_img does; ours is
 # averaged. So the probabilities are close, not equal.
@@ -26,6 +27,7 @@ class Case:
     """One request that every server gets, and how two answers to it are compared.
 
     agree: given our answer and the script's, both parsed, says whether they mean the same.
+    worth: how many of what is counted one request brings: the words of a text.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Case:
     content_type: str
     body: bytes
     agree: Callable[[Any, Any], bool]
+    worth: int = 1
 
 
 def find_card(models: Path, name: str) -> Card:
@@ -85,3 +88,14 @@ def cnn(models: Path) -> Case:
         return bool(mine["label"] == theirs["label"] and near)
 
     return Case("CNN", CNN, f"multipart/form-data; boundary={BOUNDARY}", body, agree)
+
+
+def text(models: Path) -> Case:
+    """A hundred words after three."""
+    find_card(models, TEXT)
+    body = {"seed": "a neural network", "words": TEXT_WORDS, "diversity": 0.8}
+
+    def agree(ours: Any, theirs: Any) -> bool:
+        return True  # chance writes: there is nothing to compare
+
+    return Case("text", TEXT, "application/json", orjson.dumps(body), agree, TEXT_WORDS)

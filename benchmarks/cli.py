@@ -22,6 +22,7 @@ from benchmarks.stack import composed, engine_missing
 
 OURS, PEER, CEILING = "keraport", "gunicorn", "ceiling"
 TWO, STACK = "2 processes", "nginx, TLS"
+LOOP, ONE_STREAM, STREAMS = "predict loop", "1 stream", "32 streams"
 WARM_UP_S = 2
 # Case, who, against whom, how many times as fast at least.
 TARGETS = [
@@ -29,6 +30,8 @@ TARGETS = [
     ("CNN", OURS, PEER, 1.0),
     ("CNN", STACK, TWO, 0.85),
     ("tabular", OURS, PEER, 2.0),
+    ("text", ONE_STREAM, LOOP, 50.0),
+    ("text", STREAMS, LOOP, 300.0),
 ]
 Measures = dict[tuple[str, str], contestants.Measure]
 
@@ -82,14 +85,17 @@ def _start(models: Path, folder: Path, stack: ExitStack) -> Measures:
     """Start all of them, and make sure that they give the same answers."""
     tabular, cnn = cases.tabular(models), cases.cnn(models)
     served = folder / "models"
-    for case in (tabular, cnn):
+    texts = cases.text(models)
+    for case in (tabular, cnn, texts):
         shutil.copytree(models / case.model, served / case.model)
     ours = stack.enter_context(contestants.ours(served, folder))
     peer = stack.enter_context(contestants.peer(served, folder))
     for case in (tabular, cnn):
         contestants.check_answers(case, ours, peer)
     measures = {
-        (cnn.name, CEILING): stack.enter_context(contestants.ceiling(served / cnn.model, folder)),
+        (cnn.name, CEILING): stack.enter_context(
+            contestants.alone("ceiling", served / cnn.model, folder)
+        ),
         (cnn.name, OURS): contestants.against(ours, cnn, folder),
         (cnn.name, PEER): contestants.against(peer, cnn, folder),
     }
@@ -103,6 +109,10 @@ def _start(models: Path, folder: Path, stack: ExitStack) -> Measures:
         measures[cnn.name, STACK] = contestants.against(https, cnn, folder)
     measures[tabular.name, OURS] = contestants.against(ours, tabular, folder)
     measures[tabular.name, PEER] = contestants.against(peer, tabular, folder)
+    loop = contestants.alone("predict_loop", served / texts.model, folder)
+    measures[texts.name, LOOP] = stack.enter_context(loop)
+    measures[texts.name, ONE_STREAM] = contestants.against(ours, texts, folder, 1)
+    measures[texts.name, STREAMS] = contestants.against(ours, texts, folder)
     return measures
 
 

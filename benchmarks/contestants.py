@@ -13,7 +13,7 @@ import click
 import httpx
 
 from benchmarks.cases import Case
-from benchmarks.load import Load, Sample
+from benchmarks.load import CONNECTIONS, Load, Sample
 from benchmarks.processes import (
     START_TIMEOUT_S,
     failed,
@@ -27,10 +27,11 @@ Measure = Callable[[int], Sample]
 
 
 @contextmanager
-def ceiling(model: Path, folder: Path) -> Iterator[Measure]:
-    """Our decoder and session without HTTP, for the image model in the folder `model`."""
-    log = folder / "ceiling.log"
-    with running(["-m", "benchmarks.ceiling", str(model)], log) as process:
+def alone(module: str, model: Path, folder: Path) -> Iterator[Measure]:
+    """A script of ours that measures itself on the model in the folder `model`: `ceiling`, our
+    decoder and session without HTTP, or `predict_loop`, the ordinary way to write text."""
+    log = folder / f"{module}.log"
+    with running(["-m", f"benchmarks.{module}", str(model)], log) as process:
         questions, answers = process.stdin, process.stdout
         assert questions is not None
         assert answers is not None
@@ -39,7 +40,7 @@ def ceiling(model: Path, folder: Path) -> Iterator[Measure]:
             readable, _, _ = select.select([answers], [], [], timeout)
             answer = answers.readline() if readable else ""
             if not answer:
-                raise failed("the ceiling", log)
+                raise failed(module, log)
             return answer
 
         def measure(seconds: int) -> Sample:
@@ -109,9 +110,9 @@ def peer(models: Path, folder: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/"
 
 
-def against(url: str, case: Case, folder: Path) -> Measure:
+def against(url: str, case: Case, folder: Path, connections: int = CONNECTIONS) -> Measure:
     """The measurement of one case against one server."""
-    return Load(case, url + case.model, folder).run
+    return Load(case, url + case.model, folder, connections).run
 
 
 def check_answers(case: Case, our_url: str, peer_url: str) -> None:

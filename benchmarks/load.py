@@ -54,8 +54,10 @@ def require_wrk() -> None:
 class Load:
     """One case against one URL, its script and body in `folder`."""
 
-    def __init__(self, case: Case, url: str, folder: Path) -> None:
+    def __init__(self, case: Case, url: str, folder: Path, connections: int = CONNECTIONS) -> None:
         self._url = url
+        self._connections = connections
+        self._worth = case.worth
         body = folder / f"{case.name}.body"
         body.write_bytes(case.body)
         self._script = folder / f"{case.name}.lua"
@@ -63,7 +65,7 @@ class Load:
 
     def run(self, seconds: int) -> Sample:
         """Raises ClickException for any answer that is not a success."""
-        arguments = ["--threads", "1", "--connections", str(CONNECTIONS), "--timeout", "10s"]
+        arguments = ["--threads", "1", "--connections", str(self._connections), "--timeout", "10s"]
         done = subprocess.run(
             ["wrk", *arguments, "--duration", f"{seconds}s", "--script", self._script, self._url],
             capture_output=True,
@@ -79,4 +81,4 @@ class Load:
                 f"{self._url}: of {got['requests']} requests {got['refused']} were refused and "
                 f"{got['broken']} broke off: nothing is measured by that"
             )
-        return Sample(got["requests"] / got["seconds"], got["p50_ms"], got["p99_ms"])
+        return Sample(self._worth * got["requests"] / got["seconds"], got["p50_ms"], got["p99_ms"])
