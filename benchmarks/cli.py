@@ -85,8 +85,8 @@ def _start(models: Path, folder: Path, stack: ExitStack) -> Measures:
     """Start all of them, and make sure that they give the same answers."""
     tabular, cnn = cases.tabular(models), cases.cnn(models)
     served = folder / "models"
-    texts = cases.text(models)
-    for case in (tabular, cnn, texts):
+    texts = cases.text(models) if (models / cases.TEXT).is_dir() else None
+    for case in filter(None, (tabular, cnn, texts)):
         shutil.copytree(models / case.model, served / case.model)
     ours = stack.enter_context(contestants.ours(served, folder))
     peer = stack.enter_context(contestants.peer(served, folder))
@@ -109,10 +109,13 @@ def _start(models: Path, folder: Path, stack: ExitStack) -> Measures:
         measures[cnn.name, STACK] = contestants.against(https, cnn, folder)
     measures[tabular.name, OURS] = contestants.against(ours, tabular, folder)
     measures[tabular.name, PEER] = contestants.against(peer, tabular, folder)
-    loop = contestants.alone("predict_loop", served / texts.model, folder)
-    measures[texts.name, LOOP] = stack.enter_context(loop)
-    measures[texts.name, ONE_STREAM] = contestants.against(ours, texts, folder, 1)
-    measures[texts.name, STREAMS] = contestants.against(ours, texts, folder)
+    if texts is None:
+        click.echo(f"there is no model {cases.TEXT}: words per second are not measured")
+    else:
+        loop = contestants.alone("predict_loop", served / texts.model, folder)
+        measures[texts.name, LOOP] = stack.enter_context(loop)
+        measures[texts.name, ONE_STREAM] = contestants.against(ours, texts, folder, 1)
+        measures[texts.name, STREAMS] = contestants.against(ours, texts, folder)
     return measures
 
 

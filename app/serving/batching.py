@@ -258,7 +258,7 @@ class Batcher:
     def _run_together(self, batch: list[Job]) -> list[list[Array] | Exception]:
         if len(batch) == 1:
             outputs = self._run(batch[0].inputs)
-            return [outputs if _finite(outputs) else _non_finite()]
+            return [outputs if _finite(outputs) else non_finite()]
         columns = zip(*(job.inputs for job in batch), strict=True)
         outputs = self._run([np.concatenate(column) for column in columns])
         total = sum(job.rows for job in batch)
@@ -270,7 +270,7 @@ class Batcher:
         start = 0
         for job in batch:
             part = [out[start : start + job.rows] for out in outputs]
-            results.append(part if all_finite or _finite(part) else _non_finite())
+            results.append(part if all_finite or _finite(part) else non_finite())
             start += job.rows
         return results
 
@@ -287,7 +287,8 @@ def _finite(outputs: list[Array]) -> bool:
     return all(out.dtype.kind != "f" or bool(np.isfinite(out).all()) for out in outputs)
 
 
-def _non_finite() -> NonFiniteOutput:
+def non_finite() -> NonFiniteOutput:
+    """The error for an answer of NaN or Infinity."""
     return NonFiniteOutput(
         "the model answered NaN or Infinity for this input; check its range, or the model's weights"
     )

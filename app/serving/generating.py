@@ -192,8 +192,8 @@ class Drawing:
         """Draw a token a row by the inverse of its cumulative distribution.
 
         output: (n, vocabulary). uniform: float32 (n,) in [0, 1). diversity: float32 (n,), the
-        temperature. top_k: int32 (n,), 0 for all tokens. Returns next_token int32 (n,), and the
-        model's own probabilities float32 (n, vocabulary).
+        temperature. top_k: int32 (n,), 0 for all tokens. Returns next_token int32 (n,), which is -1
+        where the model says NaN, and the model's own probabilities float32 (n, vocabulary).
         """
         probabilities = self.probabilities(output)
         if self._logits:
@@ -205,7 +205,9 @@ class Drawing:
             tf.reduce_any(top_k > 0), lambda: _most_probable(scores, top_k), lambda: scores
         )
         weights = tf.exp(scores - tf.reduce_max(scores, axis=1, keepdims=True))
-        return _first_above(weights, tf.cast(uniform, tf.float64)), probabilities
+        drawn = _first_above(weights, tf.cast(uniform, tf.float64))
+        finite = tf.math.is_finite(tf.reduce_sum(probabilities, axis=1))
+        return tf.where(finite, drawn, -1), probabilities
 
 
 def _first_above(weights: Any, uniform: Any) -> Any:

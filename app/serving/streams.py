@@ -19,8 +19,8 @@ from gevent import get_hub
 from gevent.hub import Waiter
 from numpy.typing import NDArray
 
-from app.errors import DeadlineExceeded, KeraportError, ModelUnavailable
-from app.serving.batching import Call
+from app.errors import DeadlineExceeded, InferenceError, KeraportError, ModelUnavailable
+from app.serving.batching import Call, non_finite
 
 Array = NDArray[Any]
 
@@ -203,9 +203,10 @@ class Generator:
         while self._admit():
             try:
                 self._step()
-            except KeraportError as error:
+            except Exception as error:
                 # Whose fault it is cannot be told apart: the weights, or TensorFlow.
-                self._news.extend((stream, None, error) for stream in self._streams)
+                shown = error if isinstance(error, KeraportError) else InferenceError(str(error))
+                self._news.extend((stream, None, shown) for stream in self._streams)
                 self._keep([])
             self._wake.send()
 
@@ -252,11 +253,15 @@ class Generator:
             np.array([stream.diversity for stream in streams], np.float32),
             np.array([stream.top_k for stream in streams], np.int32),
         )
-        self._said = [int(token) for token in said]
+        drawn = [int(token) for token in said]
+        self._said = [*drawn]
         going = []
-        for i, (stream, token) in enumerate(zip(streams, self._said, strict=True)):
+        for i, (stream, token) in enumerate(zip(streams, drawn, strict=True)):
             last = False
-            if stream.speaks:
+            if token < 0:
+                self._news.append((stream, None, non_finite()))
+                last = True
+            elif stream.speaks:
                 self._news.append((stream, token, None))
                 last = stream.said_one()
                 if last:
