@@ -23,7 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("text-models")
     save_text_model(folder / "models" / "writer")
     save_text_model(folder / "models" / "two-way", kind="bidirectional")
-    save_text_model(folder / "models" / "hasty", timeout_s=0.001)
+    save_text_model(folder / "models" / "hasty", kind="bidirectional", units=512, timeout_s=0.5)
     with serving(folder / "models", folder) as server:
         yield server
 
@@ -121,11 +121,12 @@ def test_bad_input(server: ServerProcess, body: bytes, status: int, says: str) -
 
 
 def test_a_deadline_ends_a_text(server: ServerProcess) -> None:
-    answer = server.post("/api/hasty", json=order())
+    long = order(words=100)
+    answer = server.post("/api/hasty", json=long)
     assert answer.status_code == 504
     assert answer.json()["error"]["code"] == "deadline_exceeded"
     # Begun, it can only be told in an event.
-    told = streamed(server, order(), "hasty")
+    told = streamed(server, long, "hasty")
     assert told[-1][0] == "error"
     assert told[-1][1]["error"]["code"] == "deadline_exceeded"
 
