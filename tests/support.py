@@ -23,6 +23,16 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "tests" / "data"
 START_TIMEOUT_S = 120
+# A Chevrolet Chevelle Malibu of 1970, for the model `mpg`.
+CAR = {
+    "cylinders": 8,
+    "displacement": 307,
+    "horsepower": 130,
+    "weight": 3504,
+    "acceleration": 12,
+    "year": 70,
+    "origin": 1,
+}
 
 
 class ServerProcess:
@@ -119,3 +129,15 @@ def picture(
     out = io.BytesIO()
     Image.fromarray(small, mode).resize(size, Image.Resampling.BICUBIC).save(out, format)
     return out.getvalue()
+
+
+def padded_picture(size: int) -> bytes:
+    """A readable JPEG of exactly `size` bytes: readers stop at its end marker."""
+    data = picture()
+    return data + bytes(size - len(data))
+
+
+def in_chunks(data: bytes) -> Iterator[bytes]:
+    """For a request of chunked transfer."""
+    for start in range(0, len(data), 65536):
+        yield data[start : start + 65536]

@@ -14,17 +14,7 @@ import keras
 import pytest
 
 from tests.models import save_picture_model
-from tests.support import ROOT, ServerProcess, picture, serving
-
-CAR = {
-    "cylinders": 8,
-    "displacement": 307,
-    "horsepower": 130,
-    "weight": 3504,
-    "acceleration": 12,
-    "year": 70,
-    "origin": 1,
-}
+from tests.support import CAR, ROOT, ServerProcess, picture, serving
 
 
 def error_of(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:

@@ -15,17 +15,7 @@ import pytest
 import yaml
 
 from tests.models import save_picture_model
-from tests.support import ROOT, picture
-
-ROW = {
-    "cylinders": 8,
-    "displacement": 307,
-    "horsepower": 130,
-    "weight": 3504,
-    "acceleration": 12,
-    "year": 70,
-    "origin": 1,
-}
+from tests.support import CAR, ROOT, picture
 
 
 def run(
@@ -161,9 +151,9 @@ def test_a_bad_file_does_not_stop_the_others(pictures: list[Path], tmp_path: Pat
 
 def test_predict_rows_from_csv_and_json(tmp_path: Path) -> None:
     (tmp_path / "cars.csv").write_text(
-        ",".join(ROW) + "\n" + 50 * (",".join(map(str, ROW.values())) + "\n")
+        ",".join(CAR) + "\n" + 50 * (",".join(map(str, CAR.values())) + "\n")
     )
-    (tmp_path / "car.json").write_text(json.dumps(ROW))
+    (tmp_path / "car.json").write_text(json.dumps(CAR))
     rows = run("predict", "mpg", "--csv", tmp_path / "cars.csv", tmp_path / "car.json").stdout
     values = {line.rpartition(",")[2] for line in rows.splitlines()[1:]}
     assert len(rows.splitlines()) == 52
@@ -171,9 +161,9 @@ def test_predict_rows_from_csv_and_json(tmp_path: Path) -> None:
 
 
 def test_predict_says_which_line_of_a_csv_is_wrong_and_how(tmp_path: Path) -> None:
-    bad: dict[str, object] = ROW | {"weight": 50_000, "year": "x"}
-    lines = [",".join(map(str, row.values())) for row in (ROW, ROW, bad)]
-    text = "\n".join([",".join(ROW), "", *lines])
+    bad: dict[str, object] = CAR | {"weight": 50_000, "year": "x"}
+    lines = [",".join(map(str, row.values())) for row in (CAR, CAR, bad)]
+    text = "\n".join([",".join(CAR), "", *lines])
     (tmp_path / "cars.csv").write_text(text)
     told = run("predict", "mpg", tmp_path / "cars.csv", code=1).stderr
     begin = f"{tmp_path / 'cars.csv'}: line 5: "

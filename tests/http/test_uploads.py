@@ -14,7 +14,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from tests.support import ROOT, ServerProcess, picture, serving
+from tests.support import ROOT, ServerProcess, in_chunks, padded_picture, picture, serving
 
 LIMIT = 2_000_000
 
@@ -30,24 +30,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         yield server
 
 
-def _padded(size: int) -> bytes:
-    """A readable JPEG of exactly `size` bytes: readers stop at its end marker."""
-    data = picture()
-    return data + bytes(size - len(data))
-
-
-def _chunks(data: bytes) -> Iterator[bytes]:
-    for start in range(0, len(data), 65536):
-        yield data[start : start + 65536]
-
-
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize(("size", "status"), [(LIMIT, 200), (LIMIT + 1, 413), (3 * LIMIT, 413)])
 def test_raw_bodies_at_the_limit(
     server: ServerProcess, size: int, status: int, chunked: bool
 ) -> None:
-    body = _padded(size)
-    answer = server.post("/api/cats-dogs", content=_chunks(body) if chunked else body)
+    body = padded_picture(size)
+    answer = server.post("/api/cats-dogs", content=in_chunks(body) if chunked else body)
     assert answer.status_code == status
     if status == 413:
         assert answer.json()["error"]["code"] == "too_large"
@@ -63,7 +52,7 @@ def test_json_bodies_at_the_limit(
     assert len(body) == size
     answer = server.post(
         "/api/mpg",
-        content=_chunks(body) if chunked else body,
+        content=in_chunks(body) if chunked else body,
         headers={"Content-Type": "application/json"},
     )
     assert answer.status_code == status
@@ -76,7 +65,7 @@ def test_multipart_bodies_at_the_limit(server: ServerProcess, over: int, status:
         f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
     ).encode()
     tail = f"\r\n--{boundary}--\r\n".encode()
-    body = head + _padded(LIMIT + over - len(head) - len(tail)) + tail
+    body = head + padded_picture(LIMIT + over - len(head) - len(tail)) + tail
     assert len(body) == LIMIT + over
     answer = server.post(
         "/api/cats-dogs",
@@ -185,9 +174,9 @@ def test_what_is_not_http_gets_400_in_json(
 
 def test_a_refused_body_does_not_break_the_connection(server: ServerProcess) -> None:
     with httpx.Client(base_url=server.url, timeout=20) as client:
-        assert client.post("/api/cats-dogs", content=_padded(LIMIT + 1)).status_code == 413
-        assert client.post("/api/nothing", content=_padded(LIMIT)).status_code == 404
-        assert client.post("/api/cats-dogs", content=_padded(100_000)).status_code == 200
+        assert client.post("/api/cats-dogs", content=padded_picture(LIMIT + 1)).status_code == 413
+        assert client.post("/api/nothing", content=padded_picture(LIMIT)).status_code == 404
+        assert client.post("/api/cats-dogs", content=padded_picture(100_000)).status_code == 200
 
 
 def test_expect_100_continue_is_refused_before_the_body_is_sent(server: ServerProcess) -> None:
@@ -201,7 +190,7 @@ def test_expect_100_continue_is_refused_before_the_body_is_sent(server: ServerPr
 
 
 def test_many_refused_uploads_cost_no_memory(server: ServerProcess) -> None:
-    server.post("/api/cats-dogs", content=_padded(LIMIT))
+    server.post("/api/cats-dogs", content=padded_picture(LIMIT))
     before = psutil.Process(server.process.pid).memory_info().rss
     for _ in range(20):
         assert server.post("/api/cats-dogs", content=bytes(3 * LIMIT)).status_code == 413
@@ -315,7 +304,7 @@ def test_chunked_forms_at_the_limit(server: ServerProcess) -> None:
         body = _part() + bytes(size - rest) + _END
         answer = server.post(
             "/api/cats-dogs",
-            content=_chunks(body),
+            content=in_chunks(body),
             headers={"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
         )
         assert answer.status_code == status

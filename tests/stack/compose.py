@@ -20,15 +20,6 @@ from tests.support import ROOT
 NGINX, APP_1, APP_2 = "172.16.239.5", "172.16.239.10", "172.16.239.11"
 START_TIMEOUT_S = 600
 SELF_SIGNED = "/var/lib/keraport/self-signed/fullchain.pem"
-ROW = {
-    "cylinders": 8,
-    "displacement": 307,
-    "horsepower": 130,
-    "weight": 3504,
-    "acceleration": 12,
-    "year": 70,
-    "origin": 1,
-}
 
 
 def run(*command: str | Path, timeout: float = 120, **kwargs: Any) -> str:

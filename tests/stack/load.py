@@ -10,8 +10,8 @@ from collections import Counter
 from types import TracebackType
 
 from tests.stack.certificates import AUTHORITY_PEM
-from tests.stack.compose import ROW, Stack
-from tests.support import picture
+from tests.stack.compose import Stack
+from tests.support import CAR, picture
 
 CONNECTIONS = 32
 # Seconds between two requests of one connection.
@@ -32,9 +32,9 @@ class SteadyLoad:
         self.answered: Counter[int] = Counter()
         self.lost: list[str] = []
         self._requests = [
-            ("/api/mpg", json.dumps(ROW).encode(), "application/json"),
+            ("/api/mpg", json.dumps(CAR).encode(), "application/json"),
             ("/api/cats-dogs", picture(), "image/jpeg"),
-            ("/api/mpg", json.dumps(ROW).encode(), "application/json"),
+            ("/api/mpg", json.dumps(CAR).encode(), "application/json"),
         ]
         self._bursts: list[threading.Thread] = []
         self._threads = [

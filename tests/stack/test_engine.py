@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.stack.compose import ROW, Stack, eventually
+from tests.stack.compose import Stack, eventually
+from tests.support import CAR
 
 # Restarting the engine ends every container on the machine, so only who says how gets it. CI does.
 COMMAND = "TEST_RESTART_ENGINE"
@@ -24,4 +25,4 @@ def test_the_stack_comes_back_by_itself(stack: Stack) -> None:
     eventually(lambda: all(stack.health(s) == "healthy" for s in services), 120)
     assert all(stack.inspect(s)["State"]["StartedAt"] != before[s] for s in services)
     with stack.client() as client:
-        assert client.post("/api/mpg", json=ROW).status_code == 200
+        assert client.post("/api/mpg", json=CAR).status_code == 200

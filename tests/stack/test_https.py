@@ -9,8 +9,8 @@ import ssl
 import httpx
 import pytest
 
-from tests.stack.compose import ROW, Stack
-from tests.support import picture
+from tests.stack.compose import Stack
+from tests.support import CAR, picture
 
 HEADERS = {
     "content-security-policy": "default-src 'self'",
@@ -36,7 +36,7 @@ def test_the_page_and_what_it_links_come_over_http2(stack: Stack) -> None:
 @pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
 def test_predictions(stack: Stack, http2: bool) -> None:
     with stack.client(http2=http2) as client:
-        row = client.post("/api/mpg", json=ROW)
+        row = client.post("/api/mpg", json=CAR)
         assert row.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
         assert 10 < row.json()["predictions"][0]["mpg"] < 20
         for answer in (
@@ -58,7 +58,7 @@ def test_http_is_sent_to_the_same_place_on_https(stack: Stack) -> None:
 def test_a_redirected_post_is_still_a_post(stack: Stack) -> None:
     with stack.client() as client:
         answer = client.post(
-            f"http://localhost:{stack.http_port}/api/mpg", json=ROW, follow_redirects=True
+            f"http://localhost:{stack.http_port}/api/mpg", json=CAR, follow_redirects=True
         )
     assert answer.status_code == 200
     assert answer.request.method == "POST"

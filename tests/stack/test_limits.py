@@ -6,12 +6,11 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from tests.stack.compose import Stack, eventually
-from tests.support import picture
+from tests.support import in_chunks, padded_picture
 
 APP_LIMIT, NGINX_LIMIT = 16_000_000, 17_000_000
 # Seconds within which a client that dawdles is cut: the timeouts are 10 s.
@@ -19,17 +18,6 @@ PATIENCE_S = 25
 
 both = pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
 chunks = pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
-
-
-def _padded(size: int) -> bytes:
-    """A readable JPEG of exactly `size` bytes: readers stop at its end marker."""
-    data = picture()
-    return data + bytes(size - len(data))
-
-
-def _chunks(data: bytes) -> Iterator[bytes]:
-    for start in range(0, len(data), 65536):
-        yield data[start : start + 65536]
 
 
 def _no_leftovers(stack: Stack) -> bool:
@@ -46,9 +34,9 @@ def _no_leftovers(stack: Stack) -> bool:
 def test_bodies_up_to_the_limit_of_the_application(
     stack: Stack, size: int, status: int, chunked: bool, http2: bool
 ) -> None:
-    body = _padded(size)
+    body = padded_picture(size)
     with stack.client(http2=http2) as client:
-        answer = client.post("/api/cats-dogs", content=_chunks(body) if chunked else body)
+        answer = client.post("/api/cats-dogs", content=in_chunks(body) if chunked else body)
     assert answer.status_code == status, answer.text
     if status == 413:
         error = answer.json()["error"]

@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.stack.compose import ROW, SELF_SIGNED, Stack, eventually, run, trusting
+from tests.stack.compose import SELF_SIGNED, Stack, eventually, run, trusting
+from tests.support import CAR
 
 Start = Callable[..., "Nginx"]
 
@@ -123,7 +124,7 @@ def test_the_limit_of_bodies_follows_the_setting(start: Start, size: int, ours: 
 
 def test_without_an_application_it_says_so(start: Start) -> None:
     nginx = start(alone=True)
-    for answer in (nginx.get("/"), nginx.post("/api/mpg", json=ROW)):
+    for answer in (nginx.get("/"), nginx.post("/api/mpg", json=CAR)):
         assert answer.status_code == 503
         assert answer.json()["error"]["code"] == "model_unavailable"
         assert answer.headers["retry-after"] == "5"

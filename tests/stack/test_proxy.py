@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.stack.compose import NGINX, ROW, Stack, eventually
+from tests.stack.compose import NGINX, Stack, eventually
+from tests.support import CAR
 
 
 def _app_lines(stack: Stack, request_id: str) -> list[str]:
@@ -12,7 +13,7 @@ def _app_lines(stack: Stack, request_id: str) -> list[str]:
 
 def test_one_id_in_the_answer_and_both_logs(stack: Stack) -> None:
     with stack.client() as client:
-        answer = client.post("/api/mpg", json=ROW, headers={"X-Request-ID": "mine"})
+        answer = client.post("/api/mpg", json=CAR, headers={"X-Request-ID": "mine"})
     request_id = answer.headers["x-request-id"]
     assert answer.headers.get_list("x-request-id") == [request_id]
     assert answer.json()["id"] == request_id
