@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.models import save_picture_model
+from tests.models import save_picture_model, save_text_model
 from tests.support import CAR, ROOT, picture
 
 
@@ -230,3 +230,18 @@ def test_add_refuses_a_name_before_it_downloads(name: str, tmp_path: Path) -> No
 
 def test_add_of_an_unknown_architecture_lists_those_there_are(tmp_path: Path) -> None:
     assert "ResNet50" in run("add", "lenet", models=tmp_path, code=1).stderr
+
+
+def test_predict_writes_a_text(tmp_path: Path) -> None:
+    save_text_model(tmp_path / "writer")
+    shutil.copytree(ROOT / "models" / "mpg", tmp_path / "mpg")
+    done = run("predict", "writer", "--seed", "w1 w2", "--words", "10", models=tmp_path)
+    assert done.stdout.startswith("w1 w2")
+    assert len(done.stdout.replace(".", " .").replace(",", " ,").split()) == 12
+    start = run("predict", "writer", models=tmp_path).stdout
+    assert start.startswith(("w1 w2 w3 w4", "w8 w9"))
+    wrong = run("predict", "writer", "--diversity", "9", models=tmp_path, code=1)
+    assert "diversity: out of range" in wrong.stderr
+    other = run("predict", "mpg", models=tmp_path, code=1)
+    assert "answers files" in other.stderr
+    run("predict", "writer", tmp_path / "x.json", "--seed", "w1", models=tmp_path, code=2)
