@@ -254,7 +254,7 @@ class Generator:
             np.array([stream.top_k for stream in streams], np.int32),
         )
         drawn = [int(token) for token in said]
-        self._said = [*drawn]
+        self._said = list(drawn)
         going = []
         for i, (stream, token) in enumerate(zip(streams, drawn, strict=True)):
             last = False
