@@ -89,7 +89,8 @@ class Job:
         """Block the greenlet until the rows are computed. Raises what went wrong."""
         call.on_cancel(self.settle)
         timer = get_hub().loop.timer(call.remaining)
-        timer.start(self._expire)
+        # From now, not from when the hub last looked at the clock.
+        timer.start(self._expire, update=True)
         try:
             result = self._waiter.get()
         except BaseException:  # the greenlet itself was killed

@@ -77,7 +77,8 @@ class Stream:
         """The tokens as they come, and None after each `heartbeat_s` seconds without one. Leaving
         the loop early frees the stream's place. Raises what ended the text before its time."""
         timer = get_hub().loop.timer(call.remaining)
-        timer.start(self._expire)
+        # From now, not from when the hub last looked at the clock.
+        timer.start(self._expire, update=True)
         call.on_cancel(self.end)
         try:
             while True:

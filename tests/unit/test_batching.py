@@ -224,6 +224,16 @@ def test_the_deadline_takes_a_job_out_of_the_queue(make: Make, model: Model) -> 
     assert model.batches == [1, 1]
 
 
+def test_the_deadline_counts_from_the_call(make: Make, model: Model) -> None:
+    """However long the hub was kept from running, as by a model that was loading."""
+    batcher = make()
+    gevent.sleep(0.01)
+    time.sleep(3)
+    model.gate.clear()
+    threading.Timer(0.1, model.gate.set).start()
+    assert ask(batcher, rows(1), call(2)) == [2]
+
+
 def test_a_deadline_in_the_past_is_refused(make: Make, model: Model) -> None:
     assert isinstance(ask(make(), rows(1), call(-1)), DeadlineExceeded)
     assert model.batches == []

@@ -60,10 +60,14 @@ def call(seconds: float = 30) -> Call:
     return Call(time.monotonic() + seconds)
 
 
-def text(generator: Generator, *args: Any, **kwargs: Any) -> list[int | None]:
+def _started(generator: Generator, *args: Any, **kwargs: Any) -> Stream:
     started = stream(*args, **kwargs)
     generator.start(started)
-    return list(started.tokens(call()))
+    return started
+
+
+def text(generator: Generator, *args: Any, **kwargs: Any) -> list[int | None]:
+    return list(_started(generator, *args, **kwargs).tokens(call()))
 
 
 def _idle(generator: Generator) -> None:
@@ -116,6 +120,13 @@ def test_a_cancelled_call_ends_its_stream_only(generator: Generator) -> None:
         list(reader)
     assert len(other.get(timeout=20)) == 200
     _idle(generator)
+
+
+def test_a_deadline_counts_from_the_call(generator: Generator) -> None:
+    """However long the hub was kept from running, as by a model that was loading."""
+    gevent.sleep(0.01)
+    time.sleep(6)
+    assert len(list(_started(generator, count=1).tokens(call(5)))) == 1
 
 
 def test_a_deadline_ends_a_stream(generator: Generator) -> None:
