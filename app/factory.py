@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flask import Flask
+from flask_bootstrap import Bootstrap5
 
 from app.api import errors, health, native
 from app.api.answers import add_request_id
@@ -26,7 +27,9 @@ def create_app(settings: Settings, registry: Registry, lifecycle: Lifecycle | No
         template_folder=FRONTEND / "templates",
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes + 1  # see _check_size
+    app.config["BOOTSTRAP_SERVE_LOCAL"] = True  # nothing from another origin
     app.url_map.strict_slashes = False
+    Bootstrap5(app)
     app.url_map.converters["model"] = native.ModelName
     lifecycle = lifecycle or Lifecycle()
     app.request_class = type(

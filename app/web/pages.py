@@ -2,69 +2,104 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import closing
+from typing import Any
 
 import orjson
 from flask import Blueprint, Response, make_response, render_template, request
+from wtforms import Form
 
 from app.api.requests import start_call, watching
-from app.errors import Draining, InvalidInput, ModelNotFound
+from app.errors import BadRequest, Draining, InvalidInput
 from app.lifecycle import Lifecycle
 from app.serving.registry import TEXT_TASK, Registry
-from app.serving.tasks.base import Payload
 from app.settings import Settings
-from app.web.forms import add_problems, text_form
+from app.web.image import ImagePage
+from app.web.model_page import ModelPage, add_problems
+from app.web.tabular import TabularPage
+from app.web.tensor import TensorPage
+from app.web.text import TextPage
 
-if TYPE_CHECKING:
-    from wtforms import Form
-
-    from app.serving.text_model import TextModel
+PAGES: dict[str, type[ModelPage]] = {
+    "image-classification": ImagePage,
+    "tabular-regression": TabularPage,
+    "tabular-classification": TabularPage,
+    TEXT_TASK: TextPage,
+    "tensor": TensorPage,
+}
 
 
 def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> Blueprint:
-    """`/`, the list of models, and `/models/NAME` for those that write text."""
+    """`/`, the list of models; `/models/NAME`; `/compare` and `/status`."""
     routes = Blueprint("pages", __name__)
+    routes.add_app_template_filter(_json, "json")
+
+    @routes.before_request
+    def _refuse() -> None:
+        if lifecycle.refusing:
+            raise Draining("this server is shutting down: send the request again")
 
     @routes.get("/")
     def home() -> str:
-        return render_template(
-            "home.html", models=[e.summary() for e in registry.entries()], text_task=TEXT_TASK
-        )
+        return render_template("home.html", models=[e.summary() for e in registry.entries()])
 
     @routes.get("/models/<name>")
     def model(name: str) -> str:
-        found = _text_model(registry, name)
-        return _page(found, text_form(found.card.text))
+        page = _page(registry, name)
+        return _render(page, page.form())
 
     @routes.post("/models/<name>")
-    def write(name: str) -> Response:
-        if lifecycle.refusing:
-            raise Draining("this server is shutting down: send the request again")
-        found = _text_model(registry, name)
-        form = text_form(found.card.text, request.form)
-        answer = None
-        if form.validate():
-            seed = None if form.data.get("random") else form.data["seed"]
-            order = {**form.data, "seed": seed}
-            order.pop("random", None)
-            call = start_call(min(settings.request_timeout_s, found.card.runtime.timeout_s))
-            try:
-                with watching(request.environ, [call]):
-                    payload = Payload("json", orjson.dumps(order))
-                    (answer,) = found.predict(payload, call)
-            except InvalidInput as error:
-                add_problems(form, error.details)
-        return make_response(_page(found, form, answer), 200 if answer else 422)
+    def answer(name: str) -> Response:
+        page = _page(registry, name)
+        call = start_call(min(settings.request_timeout_s, page.model.card.runtime.timeout_s))
+        form, predictions = page.form(), None
+        error: BadRequest | InvalidInput | None = None
+        try:
+            form, payload = page.read(request, call)
+            if payload is not None:
+                with closing(payload), watching(request.environ, [call]):
+                    predictions = page.model.predict(payload, call)
+        except InvalidInput as invalid:
+            if details := add_problems(page, form, invalid.details):
+                error = InvalidInput(invalid.message, details)
+        except BadRequest as bad:
+            error = bad
+        status = 200 if predictions is not None else 422
+        return make_response(_render(page, form, predictions, error), status)
+
+    @routes.get("/compare")
+    def compare() -> str:
+        return render_template("compare.html")
+
+    @routes.get("/status")
+    def status() -> str:
+        return render_template("status.html")
+
+    def _render(
+        page: ModelPage,
+        form: Form,
+        predictions: list[Any] | None = None,
+        error: BadRequest | InvalidInput | None = None,
+    ) -> str:
+        return render_template(
+            page.template,
+            model=page.model,
+            about=registry.entry(page.model.name).describe(),
+            form=form,
+            predictions=predictions,
+            error=error,
+            **page.context(),
+        )
 
     return routes
 
 
-def _text_model(registry: Registry, name: str) -> TextModel:
+def _page(registry: Registry, name: str) -> ModelPage:
+    """Raises ModelNotFound, or ModelUnavailable unless the model is ready."""
     model = registry.get(name)
-    if model.card.task != TEXT_TASK:
-        raise ModelNotFound(f"there is no page for the model {name!r} yet: ask it at /api/{name}")
-    return cast("TextModel", model)
+    return PAGES[model.card.task](model)
 
 
-def _page(model: TextModel, form: Form, answer: dict[str, Any] | None = None) -> str:
-    return render_template("text.html", model=model, form=form, answer=answer)
+def _json(value: Any) -> str:
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+    return orjson.dumps(value, default=lambda array: array.tolist(), option=options).decode()

@@ -174,7 +174,7 @@ def test_the_page_lists_the_models(shipped: ServerProcess) -> None:
     page = shipped.get("/")
     assert page.status_code == 200
     assert page.headers["Content-Type"].startswith("text/html")
-    assert "/api/cats-dogs" in page.text
+    assert "/models/cats-dogs" in page.text
     assert shipped.get("/static/keraport.css").status_code == 200
 
 

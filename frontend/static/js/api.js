@@ -1,0 +1,73 @@
+/** What the API answers, and errors that say what to do, for all pages. */
+
+export class ApiError extends Error {
+  /**
+   * status: of HTTP, 0 where no answer came. details: as the API lists problems
+   * (`{field, problem, expected?}`). id: by which the server's log knows the request.
+   */
+  constructor(message, { status = 0, code = "", details = [], id = null } = {}) {
+    super(message);
+    Object.assign(this, { status, code, details, id });
+  }
+}
+
+const UNREACHABLE = "The server cannot be reached. Check the connection, then try again.";
+
+function problemOf(status, body) {
+  let answer = null;
+  try {
+    answer = JSON.parse(body);
+  } catch {
+    // A proxy's page in the place of our answer.
+  }
+  if (!answer?.error) return new ApiError(`The server answered with status ${status}. Try again.`, { status });
+  const { code, message, details } = answer.error;
+  return new ApiError(message, { status, code, details, id: answer.id });
+}
+
+/** The JSON that the server answers. Throws ApiError, or AbortError once `signal` says so. */
+export async function ask(url, { json, signal, ...options } = {}) {
+  const init = { signal, ...options };
+  if (json !== undefined) {
+    init.method = "POST";
+    init.body = JSON.stringify(json);
+    init.headers = { "Content-Type": "application/json" };
+  }
+  const response = await open(url, init);
+  return response.json();
+}
+
+/** The response, once its headers are there and say success. Throws as `ask` does. */
+export async function open(url, init) {
+  let response;
+  try {
+    response = await fetch(url, init);
+    if (response.ok) return response;
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(UNREACHABLE);
+  }
+  throw problemOf(response.status, await response.text());
+}
+
+/**
+ * As `ask` for a body that takes long to send (fetch does not tell how much is sent).
+ * onProgress: called with the part that is sent, 0 to 1.
+ */
+export function upload(url, body, { signal, onProgress } = {}) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    const aborted = () => reject(new DOMException("cancelled", "AbortError"));
+    if (signal?.aborted) return aborted();
+    signal?.addEventListener("abort", () => request.abort(), { once: true });
+    request.upload.onprogress = (e) => e.lengthComputable && onProgress?.(e.loaded / e.total);
+    request.onabort = aborted;
+    request.onerror = () => reject(new ApiError(UNREACHABLE));
+    request.onload = () => {
+      if (request.status >= 300) return reject(problemOf(request.status, request.responseText));
+      resolve(JSON.parse(request.responseText));
+    };
+    request.open("POST", url);
+    request.send(body);
+  });
+}
