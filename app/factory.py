@@ -15,6 +15,7 @@ from app.lifecycle import Lifecycle
 from app.serving.registry import Registry
 from app.settings import Settings
 from app.web import pages
+from app.web.errors import error_page
 
 FRONTEND = Path(__file__).resolve().parent.parent / "frontend"
 
@@ -36,7 +37,7 @@ def create_app(settings: Settings, registry: Registry, lifecycle: Lifecycle | No
         "Request", (KeraportRequest,), {"open_spool": staticmethod(spool_for(settings.uploads_dir))}
     )
     app.after_request(add_request_id)
-    errors.install(app, settings)
+    errors.install(app, settings, error_page)
     app.register_blueprint(health.blueprint(registry, lifecycle))
     app.register_blueprint(native.blueprint(settings, registry, lifecycle))
     app.register_blueprint(pages.blueprint(settings, registry, lifecycle))

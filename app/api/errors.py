@@ -1,8 +1,10 @@
-"""One exception, one response: every error leaves in the same JSON shape."""
+"""One exception, one response: every error leaves in the same JSON shape, or as a page where a
+browser asked for one."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Response, request
@@ -52,15 +54,34 @@ def describe(error: KeraportError) -> dict[str, Any]:
     return error_body(error.code, error.message, [d.as_dict() for d in error.details])
 
 
-def install(app: Flask, settings: Settings) -> None:
-    """Answer every exception of `app` as JSON."""
+# What programs ask: its errors are JSON whatever the client accepts.
+_API = ("/api/", "/predict", "/livez", "/readyz", "/static/")
+
+
+def wants_page() -> bool:
+    """Whether a browser asked for a page, by its address and by what the client accepts."""
+    if f"{request.path}/".startswith(_API):
+        return False
+    best = request.accept_mimetypes.best_match(["application/json", "text/html"])
+    return best == "text/html"
+
+
+def install(
+    app: Flask, settings: Settings, page: Callable[[int, dict[str, Any]], Response]
+) -> None:
+    """Answer every exception of `app`. page: makes one of a status and the body of an error."""
+
+    def respond(status: int, body: dict[str, Any]) -> Response:
+        if wants_page():
+            return page(status, body)
+        return json_response({"id": request_id(), "error": body}, status)
 
     @app.errorhandler(KeraportError)
     def domain(error: KeraportError) -> Response:
         status = STATUS[error.code]
         if status == 500:
             log.error("request %s: %s", request_id(), error.message)
-        response = json_response({"id": request_id(), "error": describe(error)}, status)
+        response = respond(status, describe(error))
         if isinstance(error, Unavailable):
             response.headers["Retry-After"] = str(error.retry_after)
         return response
@@ -77,7 +98,7 @@ def install(app: Flask, settings: Settings) -> None:
         status = error.code or 500
         code = _CODE_OF_STATUS.get(status, "bad_request" if status < 500 else "internal")
         body = error_body(code, _message(error, status), [])
-        response = json_response({"id": request_id(), "error": body}, status)
+        response = respond(status, body)
         for name, value in error.get_headers():
             if name in ("Allow", "Location"):
                 response.headers[name] = value
@@ -89,7 +110,7 @@ def install(app: Flask, settings: Settings) -> None:
         body = error_body(
             "internal", "the server failed on this request; its log says why, under this id", []
         )
-        return json_response({"id": request_id(), "error": body}, 500)
+        return respond(500, body)
 
 
 def _message(error: HTTPException, status: int) -> str:

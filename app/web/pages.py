@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from flask import Blueprint, Response, make_response, render_template, request
@@ -12,13 +12,16 @@ from wtforms import Form
 from app.api.requests import start_call, watching
 from app.errors import BadRequest, Draining, InvalidInput
 from app.lifecycle import Lifecycle
-from app.serving.registry import TEXT_TASK, Registry
+from app.serving.registry import LOADING_RETRY_S, TEXT_TASK, Registry
 from app.settings import Settings
 from app.web.image import ImagePage
 from app.web.model_page import ModelPage, add_problems
 from app.web.tabular import TabularPage
 from app.web.tensor import TensorPage
 from app.web.text import TextPage
+
+if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
+    from app.serving.model import Model
 
 PAGES: dict[str, type[ModelPage]] = {
     "image-classification": ImagePage,
@@ -27,6 +30,9 @@ PAGES: dict[str, type[ModelPage]] = {
     TEXT_TASK: TextPage,
     "tensor": TensorPage,
 }
+
+# More models than fit on a screen.
+SEARCHABLE_ABOVE = 8
 
 
 def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> Blueprint:
@@ -41,16 +47,30 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
 
     @routes.get("/")
     def home() -> str:
-        return render_template("home.html", models=[e.summary() for e in registry.entries()])
+        query = request.args.get("q", "")
+        models = [entry.summary() for entry in registry.entries()]
+        return render_template(
+            "home.html",
+            models=[model for model in models if _matches(model, query)],
+            total=len(models),
+            query=query,
+            searchable_above=SEARCHABLE_ABOVE,
+        )
 
     @routes.get("/models/<name>")
-    def model(name: str) -> str:
-        page = _page(registry, name)
+    def model(name: str) -> str | Response:
+        entry = registry.entry(name)
+        if entry.model is None:
+            text = render_template("models/unavailable.html", about=entry.describe())
+            response = make_response(text, 503)
+            response.headers["Retry-After"] = str(LOADING_RETRY_S)
+            return response
+        page = _page(entry.model)
         return _render(page, page.form())
 
     @routes.post("/models/<name>")
     def answer(name: str) -> Response:
-        page = _page(registry, name)
+        page = _page(registry.get(name))
         call = start_call(min(settings.request_timeout_s, page.model.card.runtime.timeout_s))
         form, predictions = page.form(), None
         error: BadRequest | InvalidInput | None = None
@@ -94,10 +114,14 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
     return routes
 
 
-def _page(registry: Registry, name: str) -> ModelPage:
-    """Raises ModelNotFound, or ModelUnavailable unless the model is ready."""
-    model = registry.get(name)
+def _page(model: Model) -> ModelPage:
     return PAGES[model.card.task](model)
+
+
+def _matches(model: dict[str, Any], query: str) -> bool:
+    """Whether all words of the query are in what the list says of the model."""
+    text = " ".join(str(model[key]) for key in ("name", "title", "description", "task", "state"))
+    return all(word in text.lower() for word in query.lower().split())
 
 
 def _json(value: Any) -> str:
