@@ -229,7 +229,7 @@ def card(score: Score) -> dict[str, Any]:
 @click.option(
     "--out", default=Path("models/patents"), type=click.Path(path_type=Path), show_default=True
 )
-@click.option("--epochs", default=24, show_default=True)
+@click.option("--epochs", default=16, show_default=True)
 def main(data: Path, out: Path, epochs: int) -> None:
     """Train on the CSV of abstracts and write the model, its vocabulary, its starts and its card to
     --out."""

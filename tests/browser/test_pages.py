@@ -12,7 +12,8 @@ from playwright.sync_api import BrowserContext, Page, Response, Route, ViewportS
 
 from tests.support import ROOT
 
-PATHS = ["/", "/models/cats-dogs", "/models/mpg", "/compare", "/status", "/nothing"]
+MODELS = ["/models/cats-dogs", "/models/mpg", "/models/patents"]
+PATHS = ["/", *MODELS, "/compare", "/status", "/nothing"]
 MAX_BYTES = 250_000
 PHONE: ViewportSize = {"width": 375, "height": 667}
 each_page = pytest.mark.parametrize("path", PATHS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -212,3 +213,15 @@ def test_the_page_works_without_a_script(server: ServerProcess) -> None:
     assert empty.status_code == 422
     assert "no known word" in empty.text
     assert server.get("/models/none").status_code == 404
+
+
+def test_the_shipped_model_writes_english(shipped: ServerProcess) -> None:
+    order = {"seed": "a neural network for", "diversity": 0.8, "words": 50, "random_seed": 1}
+    (answer,) = shipped.post("/api/patents", json=order).json()["predictions"]
+    words = re.findall(r"\w+", answer["generated"])
+    assert len(words) > 35, "the rest are signs"
+    # Of all known words a hundredth part; of English ones, a third.
+    small = {"a", "the", "of", "to", "and", "is", "in", "for", "by", "with", "each", "one", "an"}
+    assert len([w for w in words if w in small]) > len(words) / 6
+    begin = shipped.post("/api/patents", json={"seed": None}).json()["predictions"][0]
+    assert begin["actual"]

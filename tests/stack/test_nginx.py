@@ -17,6 +17,7 @@ from tests.stack.compose import SELF_SIGNED, Stack, eventually, run, trusting
 from tests.support import CAR
 
 Start = Callable[..., "Nginx"]
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
 class Nginx:
@@ -44,8 +45,9 @@ class Nginx:
     def _port(self, inside: int) -> int:
         return int(run("docker", "port", self.id, f"{inside}/tcp").splitlines()[0].split(":")[-1])
 
-    def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"https://localhost:{self.port}{path}", verify=self.context, timeout=30)
+    def get(self, path: str, **kwargs: Any) -> httpx.Response:
+        url = f"https://localhost:{self.port}{path}"
+        return httpx.get(url, verify=self.context, timeout=30, **kwargs)
 
     def post(self, path: str, **kwargs: Any) -> httpx.Response:
         url = f"https://localhost:{self.port}{path}"
@@ -129,6 +131,44 @@ def test_without_an_application_it_says_so(start: Start) -> None:
         assert answer.json()["error"]["code"] == "model_unavailable"
         assert answer.headers["retry-after"] == "5"
         assert "default-src 'self'" in answer.headers["content-security-policy"]
+
+
+def test_browsers_get_pages_of_what_nginx_refuses(start: Start) -> None:
+    nginx = start(max_body_mb=1, rate_limit=20)
+    large = nginx.post("/models/mpg", content=bytes(2_000_001), headers=BROWSER)
+    assert large.status_code == 413
+    assert "at most 1 MB" in page(large)
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda _: nginx.get("/", headers=BROWSER), range(80)))
+    refused = [a for a in answers if a.status_code == 429]
+    assert refused
+    assert "from your address" in page(refused[0])
+
+
+def test_without_an_application_browsers_get_a_page(start: Start) -> None:
+    nginx = start(alone=True)
+    for answer in (
+        nginx.get("/models/mpg", headers=BROWSER),
+        nginx.post("/models/mpg", data={"weight": "1"}, headers=BROWSER),
+    ):
+        # 504 where the address of the application leads nowhere, 503 where it refuses.
+        assert answer.status_code in (503, 504)
+        assert "try again" in page(answer)
+    for path in ("/api/mpg", "/predict", "/readyz"):
+        assert nginx.get(path, headers=BROWSER).json()["error"]["code"] == "model_unavailable"
+    style = nginx.get("/errors/errors.css")
+    assert style.headers["content-type"] == "text/css"
+    assert "light-dark" in style.text
+    assert nginx.get("/errors/503.html").status_code == 503
+
+
+def page(answer: httpx.Response) -> str:
+    """The text of an error page, after what all of them must have."""
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-request-id"] in answer.text
+    assert "<!--#" not in answer.text
+    return answer.text
 
 
 def test_names_and_addresses_of_the_server_are_in_the_certificate(start: Start) -> None:
