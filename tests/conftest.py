@@ -17,6 +17,17 @@ for name in [name for name in os.environ if name.startswith("KERAPORT_")]:
     del os.environ[name]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For several workers (`pytest -n 2 --dist loadgroup`): the tests of a file stay together, as
+    they share servers, and so do all of the stack, which there is one of and which takes longest.
+    """
+    for item in items:
+        group = "stack" if item.path.parent.name == "stack" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.path.parent.name != "stack")
+
+
 @pytest.fixture(scope="session")
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server over the models that the repository ships."""
