@@ -7,10 +7,10 @@ LOCK := $(if $(GPU),requirements-gpu.lock,requirements.lock)
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down restart logs ps test lint format bench lock clean
+.PHONY: help run up down restart logs ps test lint format bench screenshots lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.runtime ## Serve the models on http://127.0.0.1:5000
 	@exec $(BIN)/python -m app serve
@@ -50,6 +50,9 @@ format: $(VENV)/.dev ## Lay out the code, mend what can be mended
 
 bench: $(VENV)/.dev ## Measure against the ceiling and against gunicorn (needs wrk)
 	@$(BIN)/python -m benchmarks
+
+screenshots: $(VENV)/.dev ## Take the pictures of the documentation (needs Chromium)
+	@$(BIN)/python -m tests.browser.screenshots
 
 # tf-keras asks for `tensorflow` by name, which tensorflow-cpu provides under another: the CPU locks
 # leave it out, and pip installs exactly what they list.

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
+from tests.browser.chromium import CHROMIUM, LAUNCH
 from tests.support import ServerProcess
-
-CHROMIUM = shutil.which("chromium")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,8 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args() -> dict[str, Any]:
-    # No sandbox: it needs user namespaces, which containers and CI do not give to root.
-    return {"executable_path": CHROMIUM, "args": ["--no-sandbox"]}
+    return LAUNCH
 
 
 @pytest.fixture(scope="session")

@@ -151,15 +151,33 @@ def test_without_an_application_browsers_get_a_page(start: Start) -> None:
         nginx.get("/models/mpg", headers=BROWSER),
         nginx.post("/models/mpg", data={"weight": "1"}, headers=BROWSER),
     ):
-        # 504 where the address of the application leads nowhere, 503 where it refuses.
-        assert answer.status_code in (503, 504)
-        assert "try again" in page(answer)
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "5"
+        assert "then try again" in page(answer)
     for path in ("/api/mpg", "/predict", "/readyz"):
         assert nginx.get(path, headers=BROWSER).json()["error"]["code"] == "model_unavailable"
     style = nginx.get("/errors/errors.css")
     assert style.headers["content-type"] == "text/css"
     assert "light-dark" in style.text
     assert nginx.get("/errors/503.html").status_code == 503
+
+
+def test_an_application_that_hangs_is_told_from_one_that_is_gone(
+    stack: Stack, start: Start
+) -> None:
+    nginx = start(request_timeout_s=1)  # and 15 more
+    containers = [stack.container("app-1"), stack.container("app-2")]
+    run("docker", "pause", *containers)
+    try:
+        with ThreadPoolExecutor() as pool:
+            program = pool.submit(nginx.post, "/api/mpg", json=CAR)
+            browser = pool.submit(nginx.get, "/", headers=BROWSER)
+            assert program.result().status_code == 504
+            assert program.result().json()["error"]["code"] == "deadline_exceeded"
+            assert browser.result().status_code == 504
+            assert "took too long" in page(browser.result())
+    finally:
+        run("docker", "unpause", *containers)
 
 
 def page(answer: httpx.Response) -> str:
