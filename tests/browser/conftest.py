@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
-from tests.browser.chromium import CHROMIUM, LAUNCH
+from tests.browser.chromium import LAUNCH, NO_CHROMIUM
 from tests.support import ServerProcess
+
+FOLDER = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if CHROMIUM is None:
-        skip = pytest.mark.skip(reason="no chromium here (Debian: apt-get install chromium)")
-        for item in items:
-            if item.path.is_relative_to(__file__.rpartition("/")[0]):
-                item.add_marker(skip)
+    for item in items:
+        if item.path.is_relative_to(FOLDER):
+            item.add_marker(NO_CHROMIUM)
 
 
 @pytest.fixture(scope="session")

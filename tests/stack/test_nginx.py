@@ -159,7 +159,7 @@ def test_without_an_application_browsers_get_a_page(start: Start) -> None:
     style = nginx.get("/errors/errors.css")
     assert style.headers["content-type"] == "text/css"
     assert "light-dark" in style.text
-    assert nginx.get("/errors/503.html").status_code == 503
+    assert nginx.get("/errors/503.html").status_code == 404
 
 
 def test_an_application_that_hangs_is_told_from_one_that_is_gone(
