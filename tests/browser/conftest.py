@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
-from tests.browser.chromium import LAUNCH, NO_CHROMIUM
+from tests.browser.chromium import LAUNCH, chromium
 from tests.support import ServerProcess
 
-FOLDER = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.is_relative_to(FOLDER):
-            item.add_marker(NO_CHROMIUM)
+__all__ = ["chromium"]
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.chromium import LAUNCH, NO_CHROMIUM
+from tests.browser.chromium import LAUNCH, chromium
 from tests.stack.compose import Stack, eventually, run
 from tests.support import picture
 
-pytestmark = NO_CHROMIUM
+__all__ = ["chromium"]
 
 
 @pytest.fixture(scope="session")
