@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser.chromium import no_chromium
+from tests.stack.compose import no_engine
 from tests.support import ROOT, ServerProcess, serving
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
@@ -15,6 +17,33 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 # Settings of the person who runs the tests are none of the tests' business.
 for name in [name for name in os.environ if name.startswith("KERAPORT_")]:
     del os.environ[name]
+
+
+# What this machine lacks for some of the tests: those folders and files are left out, and why is
+# said in one line each.
+LACKING = {
+    Path(__file__).parent / path: reason
+    for reason, paths in (
+        (no_engine(), ["stack"]),
+        (no_chromium(), ["browser", "stack/test_browser.py"]),
+    )
+    if reason
+    for path in paths
+}
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    lacks = any(path in LACKING for path in (collection_path, *collection_path.parents))
+    return True if lacks else None
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    asked = [Path(argument.partition("::")[0]).absolute() for argument in config.args]
+    for path, reason in LACKING.items():
+        if path.is_dir() and any(a in (path, *path.parents) or path in a.parents for a in asked):
+            terminalreporter.line(f"SKIPPED tests/{path.name}: {reason}", yellow=True)
 
 
 @pytest.hookimpl(tryfirst=True)

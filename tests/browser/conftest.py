@@ -1,4 +1,4 @@
-"""Real Chromium against a real server. Without Chromium these tests are skipped, in one line."""
+"""Real Chromium against a real server."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
-from tests.browser.chromium import LAUNCH, chromium
+from tests.browser.chromium import LAUNCH
 from tests.support import ServerProcess
-
-__all__ = ["chromium"]
 
 
 @pytest.fixture(scope="session")

@@ -6,18 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.stack.compose import Stack, copy_of_the_repository, no_engine
-
-
-@pytest.fixture(scope="session")
-def engine() -> None:
-    if reason := no_engine():
-        pytest.skip(f"tests/stack: {reason}")
+from tests.stack.compose import Stack, copy_of_the_repository
 
 
 @pytest.fixture(scope="session")
 def stack(
-    engine: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     """`docker compose up -d --wait` in a fresh copy, nothing edited but the ports and the limit of
     requests a second, which the load of the tests would meet; and a model that writes slowly."""

@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.chromium import LAUNCH, chromium
+from tests.browser.chromium import LAUNCH
 from tests.stack.compose import Stack, eventually, run
 from tests.support import picture
-
-__all__ = ["chromium"]
 
 
 @pytest.fixture(scope="session")
