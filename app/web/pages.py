@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any
 
-import orjson
 from flask import Blueprint, Response, make_response, render_template, request
 from wtforms import Form
 
@@ -14,8 +13,11 @@ from app.errors import BadRequest, Draining, InvalidInput
 from app.lifecycle import Lifecycle
 from app.serving.registry import TEXT_TASK, Registry
 from app.settings import Settings
+from app.web.about import facts, moment
 from app.web.image import ImagePage
+from app.web.layout import readable_json
 from app.web.model_page import ModelPage, add_problems
+from app.web.snippets import languages
 from app.web.tabular import TabularPage
 from app.web.tensor import TensorPage
 from app.web.text import TextPage
@@ -32,7 +34,8 @@ PAGES: dict[str, type[ModelPage]] = {
 def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> Blueprint:
     """`/`, the list of models; `/models/NAME`; `/compare` and `/status`."""
     routes = Blueprint("pages", __name__)
-    routes.add_app_template_filter(_json, "json")
+    routes.add_app_template_filter(readable_json, "json")
+    routes.add_app_template_filter(moment)
 
     @routes.before_request
     def _refuse() -> None:
@@ -81,10 +84,13 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
         predictions: list[Any] | None = None,
         error: BadRequest | InvalidInput | None = None,
     ) -> str:
+        about = registry.entry(page.model.name).describe()
         return render_template(
             page.template,
             model=page.model,
-            about=registry.entry(page.model.name).describe(),
+            about=about,
+            facts=facts(about),
+            languages=languages(about, request.url_root),
             form=form,
             predictions=predictions,
             error=error,
@@ -98,8 +104,3 @@ def _page(registry: Registry, name: str) -> ModelPage:
     """Raises ModelNotFound, or ModelUnavailable unless the model is ready."""
     model = registry.get(name)
     return PAGES[model.card.task](model)
-
-
-def _json(value: Any) -> str:
-    options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-    return orjson.dumps(value, default=lambda array: array.tolist(), option=options).decode()
