@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from flask import Blueprint, Response, make_response, render_template, request
 from wtforms import Form
 
@@ -14,8 +13,11 @@ from app.errors import BadRequest, Draining, InvalidInput
 from app.lifecycle import Lifecycle
 from app.serving.registry import LOADING_RETRY_S, TEXT_TASK, Registry
 from app.settings import Settings
+from app.web.about import facts, moment
 from app.web.image import ImagePage
+from app.web.layout import readable_json
 from app.web.model_page import ModelPage, add_problems
+from app.web.snippets import languages
 from app.web.tabular import TabularPage
 from app.web.tensor import TensorPage
 from app.web.text import TextPage
@@ -38,7 +40,8 @@ SEARCHABLE_ABOVE = 8
 def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> Blueprint:
     """`/`, the list of models; `/models/NAME`; `/compare` and `/status`."""
     routes = Blueprint("pages", __name__)
-    routes.add_app_template_filter(_json, "json")
+    routes.add_app_template_filter(readable_json, "json")
+    routes.add_app_template_filter(moment)
 
     @routes.before_request
     def _refuse() -> None:
@@ -101,10 +104,13 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
         predictions: list[Any] | None = None,
         error: BadRequest | InvalidInput | None = None,
     ) -> str:
+        about = registry.entry(page.model.name).describe()
         return render_template(
             page.template,
             model=page.model,
-            about=registry.entry(page.model.name).describe(),
+            about=about,
+            facts=facts(about),
+            languages=languages(about, request.url_root),
             form=form,
             predictions=predictions,
             error=error,
@@ -122,8 +128,3 @@ def _matches(model: dict[str, Any], query: str) -> bool:
     """Whether all words of the query are in what the list says of the model."""
     text = " ".join(str(model[key]) for key in ("name", "title", "description", "task", "state"))
     return all(word in text.lower() for word in query.lower().split())
-
-
-def _json(value: Any) -> str:
-    options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-    return orjson.dumps(value, default=lambda array: array.tolist(), option=options).decode()

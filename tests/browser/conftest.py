@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.chromium import LAUNCH
-from tests.support import ServerProcess
+from tests.support import ServerProcess, serving
+
+# A machine that runs other tests meanwhile needs more than the usual 5 s.
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +24,17 @@ def browser_type_launch_args() -> dict[str, Any]:
 def base_url(shipped: ServerProcess) -> str:
     """Pages are named by their path: `page.goto("/")`."""
     return shipped.url
+
+
+@pytest.fixture(scope="session")
+def assorted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server over small models of all tasks but pictures. It believes a proxy on this machine."""
+    from tests.browser.assorted import save_assorted  # Keras takes seconds to import
+
+    folder = tmp_path_factory.mktemp("assorted")
+    save_assorted(folder / "models")
+    with serving(folder / "models", folder, forwarded_allow_ips="127.0.0.1") as server:
+        yield server
 
 
 @pytest.fixture

@@ -198,17 +198,18 @@ def test_the_model_tells_how_it_is_asked(server: ServerProcess) -> None:
 
 def test_the_page_works_without_a_script(server: ServerProcess) -> None:
     page = server.get("/models/writer").text
-    for name in ("seed", "random", "diversity", "words"):
+    for name in ("start", "seed", "diversity", "words"):
         assert f'name="{name}"' in page
     done = server.post("/models/writer", data={"seed": "w1 w2", "diversity": "1", "words": "10"})
     assert done.status_code == 200
-    assert "<mark>" in done.text
-    start = server.post("/models/writer", data={"random": "y", "diversity": "1", "words": "10"})
-    assert "How it really goes on" in start.text
+    assert "<mark>w" in done.text
+    assert '<article class="actual" hidden>' in done.text
+    start = server.post("/models/writer", data={"start": "random", "diversity": "1", "words": "10"})
+    assert '<article class="actual">' in start.text
     wrong = server.post("/models/writer", data={"seed": "", "diversity": "9", "words": "ten"})
     assert wrong.status_code == 422
     assert "expected a number from 0.5 to 5" in wrong.text
-    assert "<mark>" not in wrong.text
+    assert "<mark></mark>" in wrong.text
     empty = server.post("/models/writer", data={"seed": "zebra", "diversity": "1", "words": "10"})
     assert empty.status_code == 422
     assert "no known word" in empty.text

@@ -120,3 +120,22 @@ def test_what_is_not_json_is_a_bad_request(data: bytes) -> None:
 def test_the_vocabulary_must_fit_the_model() -> None:
     with pytest.raises(CardError, match="8 entries do not match the model's output of 7 tokens"):
         task(vocabulary=[*TOKENS, "more"])
+
+
+@pytest.mark.parametrize(
+    ("text", "seed"),
+    [
+        (
+            {"starts": ["Zebra quagga", "The network is trained well, is it"]},
+            "the network is trained",
+        ),
+        ({"starts": ["zebra"]}, "the"),
+        ({}, "the"),
+        ({"level": "character"}, "."),
+    ],
+    ids=["start", "unknown start", "none", "characters"],
+)
+def test_the_example_of_a_seed_is_known(text: dict[str, Any], seed: str) -> None:
+    schema = task(**text).input_schema()
+    assert schema["properties"]["seed"]["examples"] == [seed]
+    assert read({"seed": seed}, **text).seed == seed

@@ -16,6 +16,8 @@ from app.serving.tasks.words import Joiner, Vocabulary
 MAX_SEED_CHARACTERS = 10_000
 MAX_RANDOM_SEED = 2**63 - 1
 _KEYS = ("seed", "diversity", "words", "random_seed", "top_k")
+# Tokens of a seed that is shown as an example.
+_EXAMPLE = {"word": 4, "character": 20}
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class TextGeneration(Question):
                 f"{CARD_FILE}: text.vocabulary: {lines} entries do not match the model's output of "
                 f"{known} tokens: expected one line a token"
             )
+        self._example = self._find_example()
 
     def read(self, payload: Payload) -> Order:
         """The order in a JSON object. Raises BadRequest or InvalidInput with all problems."""
@@ -130,6 +133,19 @@ class TextGeneration(Question):
             self._joined(rest, seed).lstrip(),
         )
 
+    def _find_example(self) -> str:
+        """A seed that the model knows something of: how a random start begins, else a word, else
+        whatever there is."""
+        length = _EXAMPLE[self._text.level]
+        texts = [self._joined(start[:length]).strip() for start in self._starts]
+        tokens: list[str] = list(self._text.vocabulary)
+        for text in [*texts, *filter(str.isalpha, tokens), *tokens]:
+            split = self.vocabulary.split(text)
+            unknown = self.vocabulary.encode(split)[1]
+            if any(token not in unknown for token in split):
+                return text
+        return ""
+
     def _joined(self, tokens: list[str], before: list[str] | None = None) -> str:
         joiner = Joiner(self._text, before or ())
         return "".join(joiner.piece(token) for token in tokens)
@@ -176,7 +192,11 @@ class TextGeneration(Question):
         return {
             "type": "object",
             "properties": {
-                "seed": {"type": ["string", "null"], "maxLength": MAX_SEED_CHARACTERS},
+                "seed": {
+                    "type": ["string", "null"],
+                    "maxLength": MAX_SEED_CHARACTERS,
+                    "examples": [self._example],
+                },
                 "diversity": {"type": "number", **_schema(text.diversity)},
                 "words": {"type": "integer", **_schema(text.words)},
                 "random_seed": {"type": ["integer", "null"], "minimum": 0},

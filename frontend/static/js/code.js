@@ -1,0 +1,13 @@
+/** The programs of a model's page get a button each, and times are told as the reader's clock has
+ * them. */
+
+import { copyButton } from "./copy.js";
+
+for (const code of document.querySelectorAll("#code pre > code")) {
+  code.parentElement.before(copyButton(() => code.textContent, code.dataset.what));
+}
+
+const format = new Intl.DateTimeFormat("en-GB", { dateStyle: "long", timeStyle: "short" });
+for (const time of document.querySelectorAll("#about time")) {
+  time.textContent = format.format(new Date(time.dateTime));
+}
