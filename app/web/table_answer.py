@@ -68,7 +68,7 @@ class Answer:
         ]
 
 
-def answer_columns(prediction: Any, output: Output, taken: Iterable[str]) -> list[str]:
+def answer_columns(prediction: Any, taken: Iterable[str]) -> list[str]:
     """What the columns are called that a table gets for its answers.
     taken: names of columns that it has."""
     if "top" in prediction:

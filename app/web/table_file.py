@@ -53,7 +53,7 @@ def answer_table(model: Model, payload: Payload, call: Call, names: Sequence[str
     columns = list(table.rows[0])
     return AnsweredTable(
         columns,
-        answer_columns(predictions[0], output, columns),
+        answer_columns(predictions[0], columns),
         [
             [row.get(name, "") for name in columns] + answer_cells(prediction, output)
             for row, prediction in zip(table.rows, predictions, strict=True)

@@ -109,20 +109,20 @@ class TabularPage(ModelPage):
 
 def help_of(field: FieldSpec) -> str:
     """What the card says of a field, with the range that it allows."""
-    kind = ""
+    limits = ""
     if field.choices is None and field.type != "text":
-        kind = "whole numbers" if field.type == "integer" else ""
+        unit = f" {field.unit}" if field.unit else ""
         if field.min is not None and field.max is not None:
-            kind = f"{plain(field.min)} to {plain(field.max)}"
+            limits = f"{plain(field.min)} to {plain(field.max)}{unit}"
         elif field.min is not None:
-            kind = f"{plain(field.min)} or more"
+            limits = f"{plain(field.min)}{unit} or more"
         elif field.max is not None:
-            kind = f"{plain(field.max)} or less"
-        if field.unit and kind and kind != "whole numbers":
-            kind += f" {field.unit}"
-    if field.help and kind:
-        return f"{field.help} ({kind})"
-    return field.help or kind[:1].upper() + kind[1:]
+            limits = f"{plain(field.max)}{unit} or less"
+        elif field.type == "integer":
+            limits = "whole numbers"
+    if field.help and limits:
+        return f"{field.help} ({limits})"
+    return field.help or limits[:1].upper() + limits[1:]
 
 
 def example_of(field: FieldSpec) -> str | None:
