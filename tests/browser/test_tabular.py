@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Browser, JSHandle, Locator, Page, Route, expect
 
 from tests.support import CAR, ServerProcess
 from tests.tables import NAMES
@@ -169,9 +169,14 @@ def test_problems_are_told_once_a_field_is_left(page: Page) -> None:
     told = "out of range: expected a number from 1755 to 4997 (lb)"
     expect(problem(page, "weight")).to_have_text(told)
     expect(weight).to_have_accessible_description(re.compile(re.escape(told)))
+    # What is told already changes at once.
     weight.fill("3500")
     expect(problem(page, "weight")).to_be_empty()
     expect(answer(page)).to_contain_text("miles per gallon")
+    weight.blur()
+    weight.fill("3")
+    expect(answer(page)).to_contain_text("No answer yet")
+    expect(problem(page, "weight")).to_be_empty()
 
 
 def test_the_button_shows_all_problems_and_leads_to_the_first(page: Page) -> None:
@@ -342,15 +347,21 @@ def test_the_template_is_a_csv_that_can_be_sent(page: Page) -> None:
 
 def test_a_dropped_file_is_sent_at_once(page: Page) -> None:
     page.goto("/models/mpg")
-    transfer = page.evaluate_handle(
-        """text => {
-          const transfer = new DataTransfer();
-          transfer.items.add(new File([text], "a.csv"));
-          return transfer;
-        }""",
-        f"{HEADER}\n{ROW}\n",
-    )
+
+    def dragged(files: int) -> JSHandle:
+        return page.evaluate_handle(
+            """([text, files]) => {
+              const transfer = new DataTransfer();
+              for (let i = 0; i < files; i += 1) transfer.items.add(new File([text], `${i}.csv`));
+              return transfer;
+            }""",
+            [f"{HEADER}\n{ROW}\n", files],
+        )
+
     box = page.locator(".csv-drop")
+    box.dispatch_event("drop", {"dataTransfer": dragged(2)})
+    expect(page.get_by_role("alert")).to_have_text("Drop one CSV file at a time.")
+    transfer = dragged(1)
     box.dispatch_event("dragover", {"dataTransfer": transfer})
     expect(box).to_have_class(re.compile("over"))
     box.dispatch_event("drop", {"dataTransfer": transfer})

@@ -1,5 +1,6 @@
 /** Sending a CSV: progress, cancel, a preview of the answers and a download. */
 
+import { ApiError } from "./api.js";
 import { CsvRows, MAX_MB } from "./csv_rows.js";
 import { make, problemBox } from "./dom.js";
 
@@ -49,10 +50,10 @@ export function watchCsv(form, place, { api, output, names }) {
   form.querySelector("[data-plain]").remove();
   form.after(status);
 
-  function finish(rows, predictions) {
+  function finish(file, rows, predictions) {
     if (address) URL.revokeObjectURL(address);
     address = URL.createObjectURL(new Blob([rows.answered(predictions, output)], { type: "text/csv;charset=utf-8" }));
-    const name = input.files[0].name.replace(/\.[^.]*$/, "");
+    const name = file.name.replace(/\.[^.]*$/, "");
     const shown = Math.min(PREVIEW_ROWS, predictions.length);
     const title = make("h3", { tabIndex: -1 }, `${rowsOf(predictions.length)} answered`);
     place.replaceChildren(
@@ -69,13 +70,14 @@ export function watchCsv(form, place, { api, output, names }) {
     running?.abort();
     const mine = new AbortController();
     running = mine;
+    const [file] = input.files;
     place.replaceChildren();
     status.textContent = "";
     let progress = null;
     // Whoever is on the Cancel button goes on to what takes its place.
     const leave = (element) => document.activeElement === progress?.button && element.focus();
     try {
-      const rows = await CsvRows.read(input.files[0], names);
+      const rows = await CsvRows.read(file, names);
       mine.signal.throwIfAborted();
       progress = progressBox(rows.rows.length, () => mine.abort());
       if (rows.rows.length) {
@@ -84,7 +86,7 @@ export function watchCsv(form, place, { api, output, names }) {
       }
       const predictions = await rows.predict(api, { signal: mine.signal, onProgress: progress.set });
       const held = document.activeElement === progress.button;
-      const title = finish(rows, predictions);
+      const title = finish(file, rows, predictions);
       if (held) title.focus();
     } catch (error) {
       if (running !== mine) return;
@@ -118,7 +120,12 @@ export function watchCsv(form, place, { api, output, names }) {
   drop.addEventListener("drop", (e) => {
     e.preventDefault();
     drop.classList.remove("over");
-    if (e.dataTransfer.files.length !== 1) return;
+    if (e.dataTransfer.files.length !== 1) {
+      running?.abort();
+      running = null;
+      place.replaceChildren(problemBox(new ApiError("Drop one CSV file at a time.")));
+      return;
+    }
     input.files = e.dataTransfer.files;
     run();
   });
