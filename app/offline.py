@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
-import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,6 @@ from gevent.pool import Pool
 from app.errors import (
     BadRequest,
     CardError,
-    Detail,
     InvalidInput,
     KeraportError,
     ModelError,
@@ -30,7 +27,7 @@ from app.serving.overlooked import overlooked, overlooked_of_model
 from app.serving.registry import Entry, discover, entry_of_folder, load_entry
 from app.serving.signature import Signature
 from app.serving.tasks.base import Limits, Payload
-from app.serving.tasks.csvtext import row_lines
+from app.serving.tasks.csvtext import on_lines, read_table
 
 if TYPE_CHECKING:
     from app.serving.model import Model
@@ -115,7 +112,8 @@ def predict(
             except InvalidInput as error:
                 if payload.kind == "csv":
                     names = model.task.input_schema()["required"]
-                    error.details = _on_lines(error.details, row_lines(payload.data, names))
+                    lines = read_table(payload.data, names).lines
+                    error.details = on_lines(error.details, lines)
                 raise
         except KeraportError as error:
             return path, error
@@ -147,15 +145,6 @@ def _payload(model: Model, path: Path) -> Payload:
     if "csv" in model.task.accepts and path.suffix.lower() in (".csv", ".tsv"):
         return Payload("csv", data)
     return Payload("json", data)
-
-
-def _on_lines(details: list[Detail], lines: list[int]) -> list[Detail]:
-    """Problems of a CSV with the line instead of the row: `line 2: weight` for `[0].weight`."""
-
-    def on_line(found: re.Match[str]) -> str:
-        return f"line {lines[int(found[1])]}: "
-
-    return [replace(d, field=re.sub(r"^\[(\d+)\]\.?", on_line, d.field)) for d in details]
 
 
 def starter_card(source: Path) -> str:

@@ -65,6 +65,16 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
 
 
 @pytest.fixture(scope="session")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server over tabular models that are awkward in many ways."""
+    from tests.tables import save_tables
+
+    folder = save_tables(tmp_path_factory.mktemp("tables"))
+    with serving(folder, tmp_path_factory.mktemp("tables-uploads")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def slow_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the model `slow`: as many rounds of matrix products as its input says, and a
     small queue. The answer is the number of rounds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from flask import Request
+from flask import Request, Response
 from wtforms import Form
 
 from app.errors import Detail
@@ -38,6 +38,14 @@ class ModelPage(ABC):
 
         Raises RequestError for a body that is no form.
         """
+
+    def predict(self, payload: Payload, call: Call) -> list[Any]:
+        """Ask the model. Raises what the model raises."""
+        return self.model.predict(payload, call)
+
+    def download(self, request: Request) -> Response | None:
+        """What was predicted as a file, where `request` asks for one."""
+        return None
 
     def context(self) -> dict[str, Any]:
         """What else the template shows."""

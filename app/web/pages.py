@@ -81,7 +81,9 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
             form, payload = page.read(request, call)
             if payload is not None:
                 with closing(payload), watching(request.environ, [call]):
-                    predictions = page.model.predict(payload, call)
+                    predictions = page.predict(payload, call)
+                if file := page.download(request):
+                    return file
         except InvalidInput as invalid:
             if details := add_problems(page, form, invalid.details):
                 error = InvalidInput(invalid.message, details)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from app.errors import BadRequest, InvalidInput
 from app.serving.card import Card, FieldSpec
 from app.serving.tasks import Limits, Payload, Task, make_task
-from app.serving.tasks.csvtext import read_csv, row_lines
+from app.serving.tasks.csvtext import read_csv, read_table
 from tests.support import picture
 from tests.unit.signatures import fields_of, problems, signature, spec
 
@@ -146,8 +146,9 @@ def test_what_cannot_be_read_at_all(text: str | bytes, message: str) -> None:
 
 def test_each_row_knows_the_line_that_it_begins_on() -> None:
     text = '\ufeff\nweight,year\r\n1,70\n\n"2","7\n1"\n3,72'
-    assert row_lines(text.encode(), ["weight", "year"]) == [3, 5, 7]
-    assert len(read_csv(text.encode(), ["weight", "year"])) == 3
+    table = read_table(text.encode(), ["weight", "year"])
+    assert table.lines == [3, 5, 7]
+    assert (table.header, len(table.rows), table.delimiter) == (["weight", "year"], 3, ",")
 
 
 def test_choices_from_cells() -> None:

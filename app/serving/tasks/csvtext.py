@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from app.errors import BadRequest
+from app.errors import BadRequest, Detail
 
 DELIMITERS = ",;\t"
 # curl's -d leaves out the line ends of a file.
 CURL_HINT = " (with curl, send the file with --data-binary, not -d)"
 
 
-def read_csv(data: bytes, names: Sequence[str]) -> list[dict[str, str]]:
-    """The rows under a header that names at least one of `names`; empty cells are left out.
+@dataclass(frozen=True, slots=True)
+class CsvTable:
+    """What a CSV holds. header: the names of all columns, `(column 3)` for one without.
+    rows: the cells that are not empty, by name. lines: on which each row begins, counted from 1.
+    """
+
+    header: list[str]
+    rows: list[dict[str, str]]
+    lines: list[int]
+    delimiter: str
+
+
+def read_table(data: bytes, names: Sequence[str]) -> CsvTable:
+    """The rows under a header that names at least one of `names`.
 
     UTF-8, with or without a BOM; comma, semicolon or tab; any line ends; blank lines do not count.
     Raises BadRequest.
@@ -25,11 +39,13 @@ def read_csv(data: bytes, names: Sequence[str]) -> list[dict[str, str]]:
         raise BadRequest(
             f"this is no CSV text: byte {error.start} is not UTF-8. Expected a CSV, saved as UTF-8"
         ) from None
-    table = [cells for _, cells in _table(text, names)]
+    delimiter = _delimiter(text, names)
+    table = _table(text, delimiter)
     expected = f"expected a line of field names ({','.join(names)}) and one line a row"
     if len(table) == 1:
         expected += f"; it is a single line{CURL_HINT}"
-    header = [name or f"(column {i + 1})" for i, name in enumerate(table[0] if table else [])]
+    cells = table[0][1] if table else []
+    header = [name or f"(column {i + 1})" for i, name in enumerate(cells)]
     if header and not set(header) & set(names):
         raise BadRequest(f"the first line of the CSV names no field of this model: {expected}")
     if len(table) < 2:
@@ -37,20 +53,29 @@ def read_csv(data: bytes, names: Sequence[str]) -> list[dict[str, str]]:
     twice = [name for name in header if header.count(name) > 1]
     if twice:
         raise BadRequest(f"the first line of the CSV names {twice[0]!r} twice")
-    return [_row(header, cells) for cells in table[1:]]
+    rows = [_row(header, cells) for _, cells in table[1:]]
+    return CsvTable(header, rows, [line for line, _ in table[1:]], delimiter)
 
 
-def row_lines(data: bytes, names: Sequence[str]) -> list[int]:
-    """The line on which each row of `read_csv` begins, counted from 1. For a CSV that it reads."""
-    return [line for line, _ in _table(data.decode("utf-8-sig"), names)[1:]]
+def read_csv(data: bytes, names: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of `read_table`."""
+    return read_table(data, names).rows
 
 
-def _table(text: str, names: Sequence[str]) -> list[tuple[int, list[str]]]:
+def on_lines(details: list[Detail], lines: Sequence[int]) -> list[Detail]:
+    """Problems of a CSV with the line instead of the row: `line 2: weight` for `[0].weight`.
+    lines: of the table."""
+
+    def on_line(found: re.Match[str]) -> str:
+        return f"line {lines[int(found[1])]}: "
+
+    return [replace(d, field=re.sub(r"^\[(\d+)\]\.?", on_line, d.field)) for d in details]
+
+
+def _table(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
     """The lines that are not blank, header first, as cells; with each where it begins."""
     lines = io.StringIO(text, newline=None)
-    reader = csv.reader(
-        lines, delimiter=_delimiter(text, names), skipinitialspace=True, strict=True
-    )
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     table = []
     begin = 1
     try:

@@ -1,0 +1,84 @@
+"""What the page of a tabular model says of fields and answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.serving.card import FieldSpec, Output
+from app.web.table_answer import answer_cells, answer_columns, plain, written
+from app.web.tabular import example_of, help_of
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "text"),
+    [
+        (0.0, None, "0"),
+        (23.10234, None, "23.1023"),
+        (-0.5, None, "-0.5"),
+        (1234567.891, None, "1,234,568"),
+        (100.0, None, "100"),
+        (0.000123456, None, "0.000123456"),
+        (1e-7, None, "1.000e-7"),
+        (2e15, None, "2.000e15"),
+        (18.0, 1, "18.0"),
+        (1234.5, 2, "1,234.50"),
+    ],
+)
+def test_numbers_for_people(value: float, decimals: int | None, text: str) -> None:
+    assert written(value, decimals) == text
+
+
+def test_plain_numbers() -> None:
+    assert [plain(v) for v in (8, 8.0, 23.7, 2**60, 1e-7)] == [
+        "8",
+        "8",
+        "23.7",
+        str(2**60),
+        "1e-07",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        (
+            {"help": "Curb weight", "min": 1755, "max": 4997, "unit": "lb"},
+            "Curb weight (1755 to 4997 lb)",
+        ),
+        ({"min": 0.5}, "0.5 or more"),
+        ({"max": 3, "unit": "m"}, "3 m or less"),
+        ({"type": "integer"}, "Whole numbers"),
+        ({"type": "integer", "unit": "days"}, "Whole numbers"),
+        ({"choices": ["a"]}, ""),
+        ({"type": "text", "help": "A sentence"}, "A sentence"),
+        ({}, ""),
+    ],
+)
+def test_what_is_said_of_a_field(field: dict[str, Any], text: str) -> None:
+    assert help_of(FieldSpec(name="x", **field)) == text
+
+
+@pytest.mark.parametrize(
+    ("field", "example"),
+    [
+        ({"example": 3504}, "3504"),
+        ({"example": 12.0}, "12"),
+        ({}, None),
+        ({"choices": {1: "USA", 2: "Europe"}, "example": 2}, "2"),
+        ({"choices": {1: "USA", 2: "Europe"}, "example": "Europe"}, "2"),
+        ({"choices": ["a", "b"], "example": "b"}, "b"),
+        ({"choices": ["a", "b"], "example": "c"}, None),
+    ],
+)
+def test_the_example_is_what_the_field_can_hold(field: dict[str, Any], example: str | None) -> None:
+    assert example_of(FieldSpec(name="x", **field)) == example
+
+
+def test_columns_of_answers_never_hide_those_of_the_file() -> None:
+    assert answer_columns({"weight": 1.0}, ["weight"]) == ["weight (answer)"]
+    prediction = {"label": "a", "probability": 1.0, "labels": ["a", "b"], "top": []}
+    assert answer_columns(prediction, ["label"]) == ["label (answer)", "probability", "labels"]
+    assert answer_cells(prediction, Output()) == ["a", "1", "a; b"]
+    assert answer_cells({"x": [1.25, -2.0]}, Output(decimals=1)) == ["1.2", "-2.0"]
