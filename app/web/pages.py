@@ -14,8 +14,10 @@ from app.errors import BadRequest, Draining, InvalidInput
 from app.lifecycle import Lifecycle
 from app.serving.registry import TEXT_TASK, Registry
 from app.settings import Settings
+from app.status.board import StatusBoard
 from app.web.image import ImagePage
 from app.web.model_page import ModelPage, add_problems
+from app.web.status import status_context
 from app.web.tabular import TabularPage
 from app.web.tensor import TensorPage
 from app.web.text import TextPage
@@ -29,7 +31,9 @@ PAGES: dict[str, type[ModelPage]] = {
 }
 
 
-def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> Blueprint:
+def blueprint(
+    settings: Settings, registry: Registry, lifecycle: Lifecycle, board: StatusBoard
+) -> Blueprint:
     """`/`, the list of models; `/models/NAME`; `/compare` and `/status`."""
     routes = Blueprint("pages", __name__)
     routes.add_app_template_filter(_json, "json")
@@ -73,7 +77,7 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
 
     @routes.get("/status")
     def status() -> str:
-        return render_template("status.html")
+        return render_template("status.html", **status_context(board.whole()))
 
     def _render(
         page: ModelPage,

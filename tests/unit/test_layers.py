@@ -16,6 +16,15 @@ FORBIDDEN = {
     "errors.py": ("app", "flask", "werkzeug"),
     "settings.py": ("app", "flask", "werkzeug"),
     "api": ("app.web", "app.factory", "app.server", "tensorflow"),
+    "status": (
+        "app.api",
+        "app.web",
+        "app.factory",
+        "app.server",
+        "flask",
+        "werkzeug",
+        "tensorflow",
+    ),
     "web": ("app.factory", "app.server", "tensorflow"),
 }
 # The files that may know TensorFlow, each in a process or thread of its own.
