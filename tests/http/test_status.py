@@ -176,8 +176,9 @@ def test_words_are_counted_and_readers_that_leave(first: ServerProcess) -> None:
     assert (writer["requests_total"], writer["rows_total"]) == (2, 2)
     assert (writer["words_total"], writer["errors_total"]) == (50, {})
     assert writer["mean_batch"] == 1
-    long = {"seed": "w1", "words": 200}
+    long = {"seed": "w1", "words": 100}
     with httpx.stream("POST", url, json=long, headers=streamed, timeout=60) as response:
+        assert response.status_code == 200
         next(response.iter_lines())
     _await(lambda: _model(first, "writer")["errors_total"] == {"client_disconnected": 1})
     assert _model(first, "writer")["requests_total"] == 3

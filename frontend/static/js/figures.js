@@ -30,14 +30,18 @@ export function memory({ rss, used, limit }) {
   return `${megabytes(used)} of ${megabytes(limit)} MB of memory`;
 }
 
-const LOCAL = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const DAY = new Intl.DateTimeFormat(undefined, { weekday: "short", hour: "numeric", minute: "2-digit", second: "2-digit" });
 
-/** Write a time, in seconds since 1970, into a <time> as the reader's clock shows it. */
-export function when(element, seconds) {
+/**
+ * Write a time, in seconds since 1970, into a <time> as the reader's clock shows it; of a recent
+ * one the day of the week will do.
+ */
+export function when(element, seconds, { recent = false } = {}) {
   const at = new Date(Math.floor(seconds) * 1000);
   const machine = at.toISOString().replace(".000", "");
   if (element.dateTime === machine && element.dataset.local) return;
   element.dateTime = machine;
   element.dataset.local = "yes";
-  element.textContent = LOCAL.format(at);
+  element.textContent = (recent ? DAY : DATE).format(at);
 }

@@ -106,7 +106,7 @@ function showEvents(events) {
   page["no-events"].hidden = events.length > 0;
   const names = events.map(({ time, replica, text }) => `${time} ${replica} ${text}`);
   sync(page.events.querySelector("tbody"), names, "new-event").forEach((row, i) => {
-    when(row.querySelector("time"), events[i].time);
+    when(row.querySelector("time"), events[i].time, { recent: true });
     fill(row, "replica", events[i].replica);
     fill(row, "text", events[i].text);
   });
@@ -169,5 +169,8 @@ document.addEventListener("visibilitychange", () => {
   }
 });
 
-for (const time of document.querySelectorAll("time")) when(time, Date.parse(time.dateTime) / 1000);
+write(page.live, "Updated every two seconds.");
+for (const time of document.querySelectorAll("time")) {
+  when(time, Date.parse(time.dateTime) / 1000, { recent: page.events.contains(time) });
+}
 if (!document.hidden) timer = setTimeout(refresh, EVERY_MS);
