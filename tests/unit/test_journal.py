@@ -182,8 +182,12 @@ def test_a_lock_that_nobody_frees_is_done_without(
     assert _kinds(Journal(file, "b", Clock())) == ["a started", "a stopped"]
 
 
-def _start_often(file: Path, replica: str) -> None:
-    for _ in range(20):
+OFTEN = 100
+
+
+def _start_often(file: Path, replica: str, together: Any) -> None:
+    together.wait()
+    for _ in range(OFTEN):
         journal = Journal(file, replica)
         journal.start()
         journal.note("stopped", reason="x")
@@ -193,7 +197,8 @@ def test_replicas_that_start_at_once_lose_no_event(file: Path) -> None:
     """Each start writes the file anew, under the others' hands."""
     context = multiprocessing.get_context("spawn")
     names = ["a", "b", "c"]
-    processes = [context.Process(target=_start_often, args=(file, name)) for name in names]
+    together = context.Barrier(len(names))
+    processes = [context.Process(target=_start_often, args=(file, n, together)) for n in names]
     for process in processes:
         process.start()
     for process in processes:
@@ -201,4 +206,24 @@ def test_replicas_that_start_at_once_lose_no_event(file: Path) -> None:
     found = [(line["replica"], line["kind"]) for line in _lines(file)]
     for name in names:
         own = [kind for replica, kind in found if replica == name]
-        assert own == ["started", "stopped"] * 20
+        assert own == ["started", "stopped"] * OFTEN
+
+
+def test_a_file_that_is_replaced_between_opening_and_locking_is_opened_again(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(file, "a", Clock())
+    journal.start()
+    lock, calls = module._lock, []
+
+    def replaced_first(fd: int) -> bool:
+        if not calls:
+            calls.append(fd)
+            new = file.with_name("new")
+            new.write_bytes(file.read_bytes())
+            new.replace(file)
+        return lock(fd)
+
+    monkeypatch.setattr(module, "_lock", replaced_first)
+    journal.note("stopped", reason="x")
+    assert [line["kind"] for line in _lines(file)] == ["started", "stopped"]
