@@ -27,6 +27,8 @@ MAX_EVENTS = 1000
 # Of a file that somebody else has filled, only the end is read.
 MAX_BYTES = 2_000_000
 LOCK_PATIENCE_S = 0.5
+# In which things happen that happen in one millisecond.
+_ORDER = ("died", "started", "failed", "loaded", "stopped")
 
 
 class Journal:
@@ -119,7 +121,8 @@ class Journal:
 def newest(events: Iterable[Event], now: float) -> list[Event]:
     """Those of the last day, the newest first."""
     recent = {event for event in events if event.time >= now - DAY_S}
-    return sorted(recent, key=lambda e: (e.time, e.replica), reverse=True)[:MAX_EVENTS]
+    order = sorted(recent, key=lambda e: (e.time, e.replica, _ORDER.index(e.kind)), reverse=True)
+    return order[:MAX_EVENTS]
 
 
 def _of_server(event: Event) -> bool:

@@ -76,6 +76,14 @@ def test_an_end_without_a_stop_is_found_at_the_next_start(file: Path) -> None:
     assert _kinds(again).count("a died") == 1
 
 
+def test_what_happens_in_one_moment_is_told_in_its_order(file: Path) -> None:
+    for _ in range(2):
+        Journal(file, "a", lambda: NOW).start()
+    journal = Journal(file, "a", lambda: NOW)
+    journal.note("stopped", reason="x")
+    assert _kinds(journal) == ["a died", "a started", "a stopped"]
+
+
 def test_what_is_older_than_a_day_goes_at_the_next_start(file: Path) -> None:
     clock = Clock()
     old = Journal(file, "a", clock)
@@ -214,7 +222,8 @@ def test_a_file_that_is_replaced_between_opening_and_locking_is_opened_again(
 ) -> None:
     journal = Journal(file, "a", Clock())
     journal.start()
-    lock, calls = module._lock, []
+    lock = module._lock
+    calls: list[int] = []
 
     def replaced_first(fd: int) -> bool:
         if not calls:
