@@ -18,15 +18,16 @@ LABEL org.opencontainers.image.title="Keraport" \
       org.opencontainers.image.description="Turns a folder of Keras models into an HTTPS web app and API" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="Apache-2.0"
-# A tmpfs mounted on uploads/ takes over its mode.
+# A tmpfs mounted on uploads/ takes over its mode, a new volume on events/ its owner.
 RUN rm -rf /usr/local/include/python3* /usr/include/python3* \
-    && mkdir -p /srv/keraport/models /srv/keraport/uploads \
-    && chmod 1777 /srv/keraport/uploads
+    && mkdir -p /srv/keraport/models /srv/keraport/uploads /srv/keraport/events \
+    && chmod 1777 /srv/keraport/uploads \
+    && chown 10001:10001 /srv/keraport/events
 COPY --from=packages /opt/keraport /opt/keraport
 WORKDIR /srv/keraport
 COPY app app
 COPY frontend frontend
-# What is written while running goes to /tmp and uploads/, both tmpfs in the stack.
+# What is written while running goes to /tmp and uploads/, both tmpfs in the stack, and to events/.
 ENV PATH=/opt/keraport/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

@@ -7,20 +7,27 @@ from pathlib import Path
 from flask import Flask
 from flask_bootstrap import Bootstrap5
 
-from app.api import errors, health, native
+from app.api import errors, health, native, status
 from app.api.answers import add_request_id
 from app.api.proxy import TrustedProxy
 from app.api.requests import KeraportRequest, spool_for
 from app.lifecycle import Lifecycle
 from app.serving.registry import Registry
 from app.settings import Settings
+from app.status.board import StatusBoard
+from app.status.journal import Journal
 from app.web import pages
 from app.web.errors import error_page
 
 FRONTEND = Path(__file__).resolve().parent.parent / "frontend"
 
 
-def create_app(settings: Settings, registry: Registry, lifecycle: Lifecycle | None = None) -> Flask:
+def create_app(
+    settings: Settings,
+    registry: Registry,
+    lifecycle: Lifecycle | None = None,
+    journal: Journal | None = None,
+) -> Flask:
     """The application over `registry`, whose models may still be loading."""
     app = Flask(
         "keraport",
@@ -33,6 +40,8 @@ def create_app(settings: Settings, registry: Registry, lifecycle: Lifecycle | No
     Bootstrap5(app)
     app.url_map.converters["model"] = native.ModelName
     lifecycle = lifecycle or Lifecycle()
+    journal = journal or Journal(None, settings.replica_name)
+    board = StatusBoard(settings, registry, lifecycle, journal)
     app.request_class = type(
         "Request", (KeraportRequest,), {"open_spool": staticmethod(spool_for(settings.uploads_dir))}
     )
@@ -40,7 +49,8 @@ def create_app(settings: Settings, registry: Registry, lifecycle: Lifecycle | No
     errors.install(app, settings, error_page)
     app.register_blueprint(health.blueprint(registry, lifecycle))
     app.register_blueprint(native.blueprint(settings, registry, lifecycle))
-    app.register_blueprint(pages.blueprint(settings, registry, lifecycle))
+    app.register_blueprint(status.blueprint(board))
+    app.register_blueprint(pages.blueprint(settings, registry, lifecycle, board))
     if settings.forwarded_allow_ips:
         proxies = [str(address) for address in settings.forwarded_allow_ips]
         app.wsgi_app = TrustedProxy(app.wsgi_app, proxies)  # type: ignore[method-assign]

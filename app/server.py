@@ -24,15 +24,17 @@ from app.api.answers import REQUEST_ID_HEADER
 from app.api.requests import SOCKET_KEY
 from app.factory import create_app
 from app.lifecycle import Lifecycle
-from app.serving.registry import Registry
+from app.serving.registry import Entry, Registry
 from app.serving.tasks.base import Limits
 from app.settings import Settings
+from app.status.journal import Journal
 
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("app.access")
 
 BACKLOG = 1024
-HEALTH_PATHS = frozenset({"/livez", "/readyz"})
+# /status and the other replicas ask for the last one every two seconds.
+HEALTH_PATHS = frozenset({"/livez", "/readyz", "/api/status"})
 # Seconds that a kept connection may idle, and that a request's headers may take.
 IDLE_TIMEOUT_S = 75
 HEADER_TIMEOUT_S = 15
@@ -207,9 +209,12 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lifecycle = Lifecycle()
-        self._registry = Registry(settings.models_dir, Limits(settings.max_pixels))
+        self._journal = Journal(settings.events_file, settings.replica_name)
+        self._registry = Registry(
+            settings.models_dir, Limits(settings.max_pixels), self._note_loaded
+        )
         self._registry.find()
-        self._app = create_app(settings, self._registry, self._lifecycle)
+        self._app = create_app(settings, self._registry, self._lifecycle, self._journal)
         self._server = _Server(listen(settings), self._app, self._lifecycle)
         self._told = Event()
 
@@ -223,25 +228,35 @@ class Server:
         """Serve until SIGTERM or SIGINT, finish what is in flight, and end the process with 0."""
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self._on_signal, number)
+        self._journal.start()
         self._registry.start()
         self._server.start()
         log.info("listening on %s", self.address)
         self._told.wait()
-        self._drain()
+        left = self._drain()
         self._registry.stop()
+        how = f"{left} requests were cut off" if left else "every request was answered"
+        self._journal.note("stopped", reason=how)
         _exit(0)
+
+    def _note_loaded(self, entry: Entry, seconds: float) -> None:
+        if entry.state == "ready":
+            self._journal.note("loaded", model=entry.name, seconds=seconds)
+        else:
+            self._journal.note("failed", model=entry.name, reason=entry.reason)
 
     def _on_signal(self, number: int) -> None:
         if self._told.is_set():
             log.warning("second signal: ending at once")
+            self._journal.note("stopped", reason="at once, on a second signal")
             _exit(128 + number)
         log.info("%s: draining", signal.Signals(number).name)
         self._lifecycle.draining = True
         self._told.set()
 
-    def _drain(self) -> None:
+    def _drain(self) -> int:
         """Stay open until load balancers have noticed, then close the port and let requests in
-        flight finish."""
+        flight finish. Returns how many did not."""
         if self._registry.loaded:
             gevent.sleep(self._settings.drain_delay_s)
         self._server.close()
@@ -254,9 +269,10 @@ class Server:
                 quiet_since = time.monotonic()
             elif time.monotonic() - quiet_since >= QUIET_S:
                 log.info("drained")
-                return
+                return 0
             gevent.sleep(QUIET_S / 5)
         log.warning("%d requests did not finish within the drain", self._server.in_flight)
+        return self._server.in_flight
 
 
 def _exit(code: int) -> None:

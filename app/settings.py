@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, IPvAnyAddress, field_validator
+from pydantic import Field, HttpUrl, IPvAnyAddress, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -44,11 +45,29 @@ class Settings(BaseSettings):
     drain_timeout_s: float = Field(
         25, ge=0, description="Seconds that requests in flight get to finish after SIGTERM."
     )
+    replica: str = Field(
+        "",
+        max_length=100,
+        description="Name of this server process among its replicas; default: the host name.",
+    )
+    peers: Annotated[tuple[HttpUrl, ...], NoDecode] = Field(
+        (), description="Addresses (http://…) of the other replicas, comma-separated."
+    )
+    events_file: Path | None = Field(
+        None,
+        description="Where starts, stops and loads are noted; replicas may share it. Empty: "
+        "in memory only.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="How much is written to the log (stderr)."
     )
 
-    @field_validator("forwarded_allow_ips", mode="before")
+    @field_validator("events_file", mode="before")
+    @classmethod
+    def _none(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @field_validator("forwarded_allow_ips", "peers", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -59,6 +78,11 @@ class Settings(BaseSettings):
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
+
+    @property
+    def replica_name(self) -> str:
+        """`replica`, or the host name."""
+        return self.replica or socket.gethostname()
 
     @property
     def max_body_bytes(self) -> int:

@@ -30,8 +30,8 @@ CARD_FILE = "model.yaml"
 LABELS_FILE = "labels.txt"
 MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-# `/api/models` is the list of models.
-RESERVED_NAMES = frozenset({"models"})
+# What /api/NAME is for these names.
+RESERVED_NAMES = {"models": "the list of models", "status": "the state of the server"}
 # What a model needs whose code is to run, said whole: a file right in the models folder cannot
 # have a card, and a card without a task is none.
 TRUSTING_CARD = (
@@ -57,7 +57,7 @@ Side = Annotated[int, Field(gt=0, le=4096)]
 def name_problem(name: str) -> str | None:
     """Why no model can be called `name`; None where one can."""
     if name in RESERVED_NAMES:
-        return f"the name is reserved: /api/{name} is the list of models"
+        return f"the name is reserved: /api/{name} is {RESERVED_NAMES[name]}"
     if not NAME_PATTERN.fullmatch(name):
         return (
             "this name cannot be part of an address: use letters, digits, - _ and ., and begin "

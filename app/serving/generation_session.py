@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from app.errors import InferenceError, InvalidInput, LoadError
 from app.serving.card import Runtime
 from app.serving.quiet import quiet_import
-from app.serving.runtime import first_line, session_config
+from app.serving.runtime import constant_bytes, first_line, session_config
 from app.serving.signature import Generation
 
 with quiet_import():
@@ -21,7 +21,8 @@ Array = NDArray[Any]
 
 
 class GenerationSession:
-    """A graph that draws tokens, in a session of its own, warmed up.
+    """A graph that draws tokens, in a session of its own, warmed up. weight_bytes: what its
+    constants take.
 
     Raises LoadError when TensorFlow refuses the graph.
     """
@@ -34,6 +35,7 @@ class GenerationSession:
             with graph.as_default():
                 definition = tf.compat.v1.GraphDef.FromString(generation.path.read_bytes())
                 tf.import_graph_def(definition, name="")
+            self.weight_bytes = constant_bytes(definition)
             self._call: Callable[..., list[Array]] = self._session.make_callable(
                 [generation.next_token, *generation.next_states],
                 feed_list=[

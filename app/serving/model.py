@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from app.serving.batching import Array, Batcher, Call
 from app.serving.card import Card
 from app.serving.runtime import ModelSession
 from app.serving.signature import Converted, Signature
+from app.serving.statistics import Asked, Statistics
 from app.serving.tasks import Limits, Payload, Task, make_task
 from app.serving.tasks.base import Question
 
@@ -33,6 +34,7 @@ class Model(ABC):
         self.card = card
         self.signature = signature
         self.loaded_at = time.time()
+        self.statistics = Statistics()
         self._admitted = 0
 
     @abstractmethod
@@ -52,22 +54,29 @@ class Model(ABC):
         return {}
 
     @property
+    @abstractmethod
+    def weight_bytes(self) -> int:
+        """What the weights take in memory."""
+
+    @property
     def waiting(self) -> int:
         """Requests between arrival and answer."""
         return self._admitted
 
     @contextmanager
-    def admission(self) -> Iterator[None]:
+    def admission(self) -> Iterator[Asked]:
         """Counts the requests between arrival and answer: beyond `max_queue` they are refused
-        before any work goes into them."""
-        limit = self.card.runtime.max_queue
-        if self._admitted >= limit:
-            raise Overloaded(f"the model {self.name!r} has {limit} requests waiting, its limit")
-        self._admitted += 1
-        try:
-            yield
-        finally:
-            self._admitted -= 1
+        before any work goes into them. All protocols pass here, so that the statistics are kept
+        here as well."""
+        with self.statistics.asked() as asked:
+            limit = self.card.runtime.max_queue
+            if self._admitted >= limit:
+                raise Overloaded(f"the model {self.name!r} has {limit} requests waiting, its limit")
+            self._admitted += 1
+            try:
+                yield asked
+            finally:
+                self._admitted -= 1
 
 
 class TensorModel(Model):
@@ -85,7 +94,7 @@ class TensorModel(Model):
         shape = converted.signature.inputs[0].shape if converted.signature.inputs else None
         self._fixed_rows = shape[0] if self.task.picture and shape else None
         self._batcher = Batcher(
-            self._session.run,
+            self._run_batch,
             name=name,
             max_batch_size=card.runtime.max_batch_size,
             max_delay_s=card.runtime.max_delay_ms / 1000,
@@ -94,9 +103,11 @@ class TensorModel(Model):
 
     def predict(self, payload: Payload, call: Call) -> list[Any]:
         """One prediction a row."""
-        with self.admission():
+        with self.admission() as asked:
             inputs = self.task.read(payload)
-            return self.task.answer(self._run(inputs, call))
+            predictions = self.task.answer(self._run(inputs, call))
+            asked.rows = len(predictions)
+            return predictions
 
     def _run(self, inputs: list[Array], call: Call) -> list[Array]:
         """Rows beyond a batch go in part by part, so that a long list shares the model with the
@@ -118,6 +129,16 @@ class TensorModel(Model):
             outputs = self._batcher.submit(part, call).wait(call)
             parts.append([out[: most - short] for out in outputs])
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+    def _run_batch(self, inputs: Sequence[Array]) -> list[Array]:
+        """In the model's thread."""
+        self.statistics.count_run(len(inputs[0]) if inputs and inputs[0].ndim else 1)
+        return self._session.run(inputs)
+
+    @property
+    def weight_bytes(self) -> int:
+        """What the weights take in memory."""
+        return self._session.weight_bytes
 
     def close(self) -> None:
         """Finish what waits, then free the session. Not from the hub while it serves."""

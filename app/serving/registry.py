@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -90,11 +91,21 @@ class Entry:
 
 class Registry:
     """The models of one folder. Loading happens in a native thread of its own, so that the server
-    answers from its first moment; entries change from `loading` to `ready` or `failed`."""
+    answers from its first moment; entries change from `loading` to `ready` or `failed`.
 
-    def __init__(self, folder: Path, limits: Limits) -> None:
+    on_loaded: told in that thread of each entry that is ready or failed, and after how many
+    seconds.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        limits: Limits,
+        on_loaded: Callable[[Entry, float], None] = lambda entry, seconds: None,
+    ) -> None:
         self._folder = folder
         self._limits = limits
+        self._on_loaded = on_loaded
         self._entries: dict[str, Entry] = {}
         self._done = Event()
         self._stopping = False
@@ -165,8 +176,11 @@ class Registry:
         for entry in self._entries.values():
             if self._stopping:
                 break
+            started = time.monotonic()
             if entry.state == "loading":
                 self._load(entry)
+            if not self._stopping:
+                self._on_loaded(entry, time.monotonic() - started)
         self._loader.close()
         if not self._stopping:
             states = [entry.state for entry in self._entries.values()]

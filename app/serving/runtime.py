@@ -9,6 +9,7 @@ models that leave it alone have no more threads than one.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -33,7 +34,8 @@ TORCH_STD_RGB = (0.229, 0.224, 0.225)
 
 
 class ModelSession:
-    """A converted model in its own graph and session, warmed up.
+    """A converted model in its own graph and session, warmed up. weight_bytes: what its constants
+    and variables take.
 
     Raises LoadError when TensorFlow refuses the model, or fails on a batch of zeros.
     """
@@ -94,9 +96,14 @@ class ModelSession:
         if model.frozen:
             definition = tf.compat.v1.GraphDef.FromString(model.path.read_bytes())
             tf.import_graph_def(definition, input_map=replaced or None, name="")
+            self.weight_bytes = constant_bytes(definition)
         else:
-            tf.compat.v1.saved_model.load(
+            loaded = tf.compat.v1.saved_model.load(
                 self._session, list(model.tags), str(model.path), input_map=replaced or None
+            )
+            variables = graph.get_collection(tf.compat.v1.GraphKeys.GLOBAL_VARIABLES)
+            self.weight_bytes = constant_bytes(loaded.graph_def) + sum(
+                (v.shape.num_elements() or 0) * v.dtype.size for v in variables
             )
         outputs = [graph.get_tensor_by_name(t.node) for t in model.signature.outputs]
         # NumPy has no bfloat16, and nobody wants half precision in JSON.
@@ -124,6 +131,20 @@ class ModelSession:
                 # Nobody knows which sizes an open dimension really takes; 1 is only a try.
                 if not open_shape:
                     raise
+
+
+def constant_bytes(graph: Any) -> int:
+    """What the constants of a GraphDef take once it runs, those of its functions included. Texts,
+    whose size is none of their shape, are left out."""
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    total = 0
+    for node in nodes:
+        if node.op == "Const":
+            tensor = node.attr["value"].tensor
+            elements = math.prod(d.size for d in tensor.tensor_shape.dim)
+            dtype = tf.dtypes.as_dtype(tensor.dtype)
+            total += elements * (0 if dtype == tf.string else dtype.size)
+    return total
 
 
 def session_config(runtime: Runtime) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import gevent
@@ -153,15 +153,23 @@ class Generator:
 
     max_streams: texts that are written at once; further ones wait for a place.
     window: how many tokens a step is shown, for a model that cannot carry its state along.
+    on_step: told in the model's thread how many texts the next step is about.
     """
 
     def __init__(
-        self, session: StepSession, *, name: str, max_streams: int, window: int | None = None
+        self,
+        session: StepSession,
+        *,
+        name: str,
+        max_streams: int,
+        window: int | None = None,
+        on_step: Callable[[int], None] = lambda texts: None,
     ) -> None:
         self._session = session
         self._window = window
         self._name = name
         self._max_streams = max_streams
+        self._on_step = on_step
         self._pending: deque[Stream] = deque()
         self._ready = threading.Condition(threading.Lock())
         self._news: deque[tuple[Stream, int | None, KeraportError | None]] = deque()
@@ -245,6 +253,7 @@ class Generator:
         streams = self._streams
         if not streams:
             return
+        self._on_step(len(streams))
         uniform = np.array([stream.uniform() for stream in streams], np.float32)
         inputs = [s.next_input(said) for s, said in zip(streams, self._said, strict=True)]
         said, self._states = self._session.step(

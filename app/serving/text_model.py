@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from app.errors import ClientDisconnected
 from app.serving.batching import Call
 from app.serving.card import Card
 from app.serving.generation_session import GenerationSession
 from app.serving.model import Model
 from app.serving.signature import Converted
+from app.serving.statistics import Asked
 from app.serving.streams import Generator, Stream
 from app.serving.tasks.base import Payload
 from app.serving.tasks.text import Order, TextGeneration
@@ -31,6 +33,7 @@ class TextModel(Model):
             name=name,
             max_streams=card.runtime.max_batch_size,
             window=converted.generation.window,
+            on_step=self.statistics.count_run,
         )
 
     def predict(self, payload: Payload, call: Call) -> list[Any]:
@@ -47,7 +50,7 @@ class TextModel(Model):
 
         Raises as `predict` does, before the block or from within the words.
         """
-        with self.admission():
+        with self.admission() as asked:
             order = self.task.read(payload)
             call.check()
             stream = Stream(
@@ -58,15 +61,33 @@ class TextModel(Model):
                 random_seed=order.random_seed,
             )
             self._generator.start(stream)
+            # Whoever stops reading before the end is gone.
+            asked.error = ClientDisconnected.code
             try:
-                yield order, self._pieces(order, stream.tokens(call, heartbeat_s))
+                yield order, self._pieces(order, stream.tokens(call, heartbeat_s), asked)
             finally:
                 stream.over = True
 
-    def _pieces(self, order: Order, tokens: Iterator[int | None]) -> Iterator[str | None]:
-        for index in tokens:
-            token = None if index is None else self.task.vocabulary.token(index)
-            yield None if token is None else order.joiner.piece(token)
+    def _pieces(
+        self, order: Order, tokens: Iterator[int | None], asked: Asked
+    ) -> Iterator[str | None]:
+        try:
+            for index in tokens:
+                if index is None:
+                    yield None
+                    continue
+                self.statistics.count_word()
+                yield order.joiner.piece(self.task.vocabulary.token(index))
+        except Exception as error:
+            # Events tell it to the client; it never leaves the block of `writing`.
+            asked.fail(error)
+            raise
+        asked.rows, asked.error = 1, None
+
+    @property
+    def weight_bytes(self) -> int:
+        """What the weights take in memory."""
+        return self._session.weight_bytes
 
     def details(self) -> dict[str, Any]:
         """How a word is made: by one step, or from the whole window and why."""

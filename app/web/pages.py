@@ -13,11 +13,13 @@ from app.errors import BadRequest, Draining, InvalidInput
 from app.lifecycle import Lifecycle
 from app.serving.registry import LOADING_RETRY_S, TEXT_TASK, Registry
 from app.settings import Settings
+from app.status.board import StatusBoard
 from app.web.about import facts, moment
 from app.web.image import ImagePage
 from app.web.layout import readable_json
 from app.web.model_page import ModelPage, add_problems
 from app.web.snippets import languages
+from app.web.status import status_context
 from app.web.tabular import TabularPage
 from app.web.tensor import TensorPage
 from app.web.text import TextPage
@@ -37,7 +39,9 @@ PAGES: dict[str, type[ModelPage]] = {
 SEARCHABLE_ABOVE = 8
 
 
-def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> Blueprint:
+def blueprint(
+    settings: Settings, registry: Registry, lifecycle: Lifecycle, board: StatusBoard
+) -> Blueprint:
     """`/`, the list of models; `/models/NAME`; `/compare` and `/status`."""
     routes = Blueprint("pages", __name__)
     routes.add_app_template_filter(readable_json, "json")
@@ -98,7 +102,7 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
 
     @routes.get("/status")
     def status() -> str:
-        return render_template("status.html")
+        return render_template("status.html", **status_context(board.whole()))
 
     def _render(
         page: ModelPage,

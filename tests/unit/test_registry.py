@@ -58,7 +58,12 @@ def test_two_models_of_one_name_fail(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("models", "reserved"), ("with space", "letters, digits"), ("ümlaut", "letters, digits")],
+    [
+        ("models", "reserved: /api/models is the list of models"),
+        ("status", "reserved: /api/status is"),
+        ("with space", "letters, digits"),
+        ("ümlaut", "letters, digits"),
+    ],
 )
 def test_names_that_no_address_can_hold_fail(tmp_path: Path, name: str, says: str) -> None:
     _touch(tmp_path, f"{name}.h5")

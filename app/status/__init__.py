@@ -1,0 +1,1 @@
+"""The state of the whole: every replica, its models, and what has happened."""

@@ -1,0 +1,91 @@
+"""Puts together what there is to say of this replica, and of all."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+
+from gevent import get_hub
+
+from app.lifecycle import Lifecycle
+from app.serving.registry import Entry, Registry
+from app.settings import Settings
+from app.status.journal import Journal, newest
+from app.status.memory import memory
+from app.status.peers import Peers
+from app.status.shape import (
+    LostReplica,
+    ModelStatus,
+    ReplicaStatus,
+    SelfStatus,
+    Status,
+    fitting,
+)
+from app.status.summary import summarise
+
+# As many as a person reads, and a page can ask for every two seconds.
+SHOWN_EVENTS = 100
+
+
+class StatusBoard:
+    """The state of this replica, and of the whole."""
+
+    def __init__(
+        self, settings: Settings, registry: Registry, lifecycle: Lifecycle, journal: Journal
+    ) -> None:
+        self._name = settings.replica_name
+        self._registry = registry
+        self._lifecycle = lifecycle
+        self._journal = journal
+        self._peers = Peers([str(url) for url in settings.peers])
+        self._started_at = round(time.time(), 3)
+        self._started = time.monotonic()
+
+    def own(self) -> SelfStatus:
+        """This replica alone. Blocks the greenlet while events are read."""
+        return SelfStatus(
+            replicas=[self._replica()],
+            events=get_hub().threadpool.apply(self._journal.events),
+        )
+
+    def whole(self) -> Status:
+        """This replica and its peers. Blocks the greenlet until they have answered or not."""
+        asked = self._peers.ask()
+        own = self.own()
+        answers = [own]
+        for answer in asked.answers:
+            # The settings may give all replicas the same list of peers, each itself among them.
+            replica = answer.replicas[0]
+            if (replica.name, replica.started_at) != (self._name, self._started_at):
+                answers.append(answer)
+        replicas: list[ReplicaStatus | LostReplica] = [a.replicas[0] for a in answers]
+        replicas = sorted([*replicas, *asked.lost], key=lambda r: r.name)
+        # Where replicas share the file, each of them tells the same.
+        events = newest((e for answer in answers for e in answer.events), time.time())
+        return Status(summary=summarise(replicas), replicas=replicas, events=events[:SHOWN_EVENTS])
+
+    def _replica(self) -> ReplicaStatus:
+        loaded = "ready" if self._registry.loaded else "loading"
+        return ReplicaStatus(
+            name=self._name,
+            state="draining" if self._lifecycle.draining else loaded,
+            started_at=self._started_at,
+            uptime_s=round(time.monotonic() - self._started, 3),
+            memory=memory(),
+            models=[_model(entry) for entry in self._registry.entries()],
+        )
+
+
+def _model(entry: Entry) -> ModelStatus:
+    model = entry.model
+    about = {
+        "name": fitting(entry.name),
+        "title": fitting((entry.card and entry.card.title) or entry.name),
+        "state": entry.state,
+        "version": entry.version,
+        "reason": None if entry.reason is None else fitting(entry.reason),
+    }
+    if model is not None:
+        about |= asdict(model.statistics.snapshot())
+        about |= {"waiting": model.waiting, "memory_bytes": model.weight_bytes}
+    return ModelStatus.model_validate(about)

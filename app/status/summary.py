@@ -1,0 +1,48 @@
+"""Whether all is well, in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from app.status.shape import LostReplica, ReplicaStatus, Summary
+
+# Errors that are not the client's, in words that stay the same while their number changes: the
+# sentence is read aloud whenever it does.
+_FAILURES = {
+    "overloaded": "has turned requests away",
+    "deadline_exceeded": "was too slow for requests",
+    "internal": "has failed on requests",
+    "non_finite_output": "has answered NaN or Infinity",
+}
+
+
+def summarise(replicas: Sequence[ReplicaStatus | LostReplica]) -> Summary:
+    """The worst first; what is wrong in every replica is said once."""
+    problems: dict[str, Literal["problem", "notice"]] = {}
+    models: dict[str, None] = {}
+    for replica in replicas:
+        if isinstance(replica, LostReplica):
+            problems[f"{replica.name} cannot be reached"] = "problem"
+            continue
+        if replica.state == "draining":
+            problems[f"{replica.name} is shutting down"] = "notice"
+        if replica.state == "loading":
+            problems[f"{replica.name} is loading its models"] = "notice"
+        for model in replica.models:
+            models[model.name] = None
+            if model.state == "failed":
+                problems[f'the model "{model.name}" failed to load'] = "problem"
+            for code, words in _FAILURES.items():
+                if model.errors.get(code):
+                    problems[f'the model "{model.name}" {words} in the last minute'] = "problem"
+    counted = f"{_count(len(replicas), 'replica')}, {_count(len(models), 'model')}"
+    if not problems:
+        return Summary(level="ok", text=f"{counted}: {'all ready' if models else 'ready'}")
+    said = sorted(problems, key=lambda text: problems[text] == "notice")
+    level = problems[said[0]]
+    return Summary(level=level, text=f"{counted}: {'; '.join(said)}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
