@@ -65,7 +65,8 @@ def add_problems(page: ModelPage, form: Form, details: list[Detail]) -> list[Det
         if name is None:
             left.append(detail)
             continue
-        where = "" if name == detail.field else f"{detail.field}: "
+        named = detail.field in (name, form[name].label.text)
+        where = "" if named else f"{detail.field}: "
         expected = "" if detail.expected is None else f": expected {detail.expected}"
         form[name].errors = [*form[name].errors, f"{where}{detail.problem}{expected}"]
     return left

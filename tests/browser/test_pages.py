@@ -113,8 +113,9 @@ def test_every_control_has_a_label_that_is_seen(page: Page, path: str) -> None:
     unlabelled = page.evaluate(
         """() => [...document.querySelectorAll("input, select, textarea")]
             .filter((field) => field.type !== "hidden" && field.checkVisibility())
-            .filter((field) => ![...field.labels].some(
-                (label) => label.checkVisibility() && label.innerText.trim()))
+            .filter((field) => ![...field.labels,
+                    document.getElementById(field.getAttribute("aria-labelledby"))].some(
+                (label) => label?.checkVisibility() && label.innerText.trim()))
             .map((field) => field.outerHTML)"""
     )
     assert unlabelled == []

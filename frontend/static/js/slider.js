@@ -9,17 +9,19 @@ export function roundStep(range) {
 }
 
 /**
- * Put a slider after `input`, which has min and max. name: of the column. unit: or undefined.
+ * Put a slider after `input`, which has min, max and a label. unit: or undefined.
  * Moving the slider sets the input, which then says so with an event of its own.
  */
-export function addSlider(input, name, unit) {
+export function addSlider(input, unit) {
   const [min, max] = [Number(input.min), Number(input.max)];
   const whole = input.dataset.kind === "integer";
   const step = whole ? 1 : roundStep(max - min);
   const decimals = Math.max(0, -Math.floor(Math.log10(step)));
   // A slider of a fixed step could not reach a maximum that is no whole number of steps away.
   const slider = make("input", { type: "range", className: "form-range", min, max, step: whole ? 1 : "any" });
-  slider.setAttribute("aria-label", `${name}, slider`);
+  const [label] = input.labels;
+  label.id ||= `${input.id}-label`;
+  slider.setAttribute("aria-labelledby", label.id);
 
   const follow = () => {
     const value = input.value === "" ? (min + max) / 2 : Number(input.value);

@@ -13,7 +13,7 @@ class Column {
     this.problem = document.getElementById(`${input.id}-problem`);
     const limited = input.min !== undefined && input.min !== "" && input.max !== "";
     this.slides = (kind === "number" || kind === "integer") && limited && Number(input.min) < Number(input.max);
-    this.slider = this.slides ? addSlider(input, name, unit) : null;
+    this.slider = this.slides ? addSlider(input, unit) : null;
   }
 
   /** As JSON has it; undefined where nothing is typed. Text that is no number stays text. */
