@@ -39,6 +39,10 @@ class ModelPage(ABC):
         Raises RequestError for a body that is no form.
         """
 
+    def predict(self, payload: Payload, call: Call) -> list[Any]:
+        """What the page shows as the answer. Raises what `Model.predict` does."""
+        return self.model.predict(payload, call)
+
     def context(self) -> dict[str, Any]:
         """What else the template shows."""
         return {}
@@ -57,6 +61,11 @@ def add_problems(page: ModelPage, form: Form, details: list[Detail]) -> list[Det
         if name is None:
             left.append(detail)
             continue
-        expected = "" if detail.expected is None else f": expected {detail.expected}"
-        form[name].errors = [*form[name].errors, f"{detail.problem}{expected}"]
+        form[name].errors = [*form[name].errors, problem_text(detail)]
     return left
+
+
+def problem_text(detail: Detail) -> str:
+    """A problem in one line, for beside the field that it is about."""
+    expected = "" if detail.expected is None else f": expected {detail.expected}"
+    return f"{detail.problem}{expected}"

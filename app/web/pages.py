@@ -14,6 +14,7 @@ from app.errors import BadRequest, Draining, InvalidInput
 from app.lifecycle import Lifecycle
 from app.serving.registry import TEXT_TASK, Registry
 from app.settings import Settings
+from app.web.compare import add_compare
 from app.web.image import ImagePage
 from app.web.model_page import ModelPage, add_problems
 from app.web.tabular import TabularPage
@@ -58,7 +59,7 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
             form, payload = page.read(request, call)
             if payload is not None:
                 with closing(payload), watching(request.environ, [call]):
-                    predictions = page.model.predict(payload, call)
+                    predictions = page.predict(payload, call)
         except InvalidInput as invalid:
             if details := add_problems(page, form, invalid.details):
                 error = InvalidInput(invalid.message, details)
@@ -67,9 +68,7 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
         status = 200 if predictions is not None else 422
         return make_response(_render(page, form, predictions, error), status)
 
-    @routes.get("/compare")
-    def compare() -> str:
-        return render_template("compare.html")
+    add_compare(routes, settings, registry)
 
     @routes.get("/status")
     def status() -> str:
@@ -88,6 +87,7 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
             form=form,
             predictions=predictions,
             error=error,
+            settings=settings,
             **page.context(),
         )
 
