@@ -12,9 +12,6 @@ from playwright.sync_api import BrowserContext, Page, expect
 from tests.support import ServerProcess
 
 CHROMIUM = shutil.which("chromium")
-TIMEOUT_MS = 20_000
-
-expect.set_options(timeout=TIMEOUT_MS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,7 +36,8 @@ def base_url(shipped: ServerProcess) -> str:
 
 @pytest.fixture
 def context(context: BrowserContext) -> BrowserContext:
-    context.set_default_timeout(TIMEOUT_MS)
+    context.set_default_timeout(20_000)
+    expect.set_options(timeout=20_000)
     return context
 
 

@@ -12,7 +12,6 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserType, Locator, Page, Request, Route, expect
 
-from tests.browser.conftest import TIMEOUT_MS
 from tests.support import ROOT, ServerProcess, padded_picture, picture, serving
 
 PAGE = "/models/cats-dogs"
@@ -483,7 +482,7 @@ def test_with_the_keyboard_alone(page: Page) -> None:
 def plain_page(browser: Browser, base_url: str) -> Iterator[Page]:
     """A page without JavaScript."""
     context = browser.new_context(java_script_enabled=False, base_url=base_url)
-    context.set_default_timeout(TIMEOUT_MS)
+    context.set_default_timeout(20_000)
     yield context.new_page()
     context.close()
 
