@@ -1,4 +1,4 @@
-/** The list of pictures on a page: sends each by a request of its own, a few at a time. */
+/** The list of pictures on a page: sends each as it comes in, by a request of its own. */
 import { upload } from "./api.js";
 import { readLimits } from "./limits.js";
 import { startPicker } from "./picker.js";
@@ -27,6 +27,7 @@ export function startPictures(form, list, { single = false, show, onReset = () =
   const input = form.elements.image;
   const limits = readLimits(form, input);
   const { cancel, clear } = form.elements;
+  const submit = form.querySelector(".btn-primary");
   const status = form.querySelector("[role=status]");
   const count = form.querySelector(".count");
   const problem = form.querySelector(".problem");
@@ -35,6 +36,8 @@ export function startPictures(form, list, { single = false, show, onReset = () =
   let run = null; // from the first picture sent until none is left
 
   const queued = () => [...rows].filter((row) => row.state === "queued");
+  // What was cancelled, or may succeed another time: the button of the form is for these.
+  const left = () => [...rows].filter((row) => row.state === "cancelled" || row.state === "failed");
 
   function say(text, { visible = false } = {}) {
     status.textContent = text;
@@ -48,11 +51,12 @@ export function startPictures(form, list, { single = false, show, onReset = () =
 
   function refresh() {
     const focused = document.activeElement;
+    submit.hidden = !left().length;
     cancel.hidden = !run;
     clear.hidden = single || !rows.size;
     form.classList.toggle("has-pictures", rows.size > 0);
     // The button that had the focus went away, and must not take it along.
-    if (focused?.hidden) (focused === cancel ? form.querySelector(".btn-primary") : input).focus();
+    if (focused?.hidden) [cancel, submit, clear, input].find((control) => !control.hidden).focus();
     if (run?.total > 1) count.textContent = `${run.answered + run.failed} of ${run.total} done`;
   }
 
@@ -61,16 +65,17 @@ export function startPictures(form, list, { single = false, show, onReset = () =
     if (!rows.size) list.replaceChildren(); // rows that the server wrote
     onReset();
     complain(single && files.length > 1 ? "One picture at a time: the first one was taken." : "");
-    for (const file of single ? files.slice(0, 1) : files) {
+    const added = (single ? files.slice(0, 1) : files).map((file) => {
       const row = new PictureRow(file, limits, { onRemove: remove, onRetry: retry });
       rows.add(row);
       list.append(row.element);
-    }
-    const added = [...rows].slice(-files.length);
+      return row;
+    });
     const refused = added.filter((row) => row.state === "refused");
-    const but = refused.map((row) => ` ${row.file.name}: ${row.problem}`).join("");
-    say(`${plural(added.length)} added.${but}`);
-    refresh();
+    start(
+      added.filter((row) => row.state !== "refused"),
+      refused.map((row) => `${row.file.name}: ${row.problem}`).join(" "),
+    );
   }
 
   function drop(row) {
@@ -94,13 +99,14 @@ export function startPictures(form, list, { single = false, show, onReset = () =
     start([row]);
   }
 
-  function start(chosen) {
-    complain("");
-    run ??= { total: 0, answered: 0, failed: 0, cancelled: false, last: "" };
-    run.total += chosen.length;
-    for (const row of chosen) row.queue();
-    if (single) onReset();
-    say(`Sending ${plural(chosen.length)}.`);
+  /** note: what else to say. */
+  function start(chosen, note = "") {
+    if (chosen.length) {
+      run ??= { total: 0, answered: 0, failed: 0, cancelled: false, last: "" };
+      run.total += chosen.length;
+      for (const row of chosen) row.queue();
+    }
+    say([chosen.length && `Sending ${plural(chosen.length)}.`, note].filter(Boolean).join(" "));
     pump();
     refresh();
   }
@@ -118,6 +124,7 @@ export function startPictures(form, list, { single = false, show, onReset = () =
       if (row.state === "refused") throw { refused: row.problem };
       await row.file.slice(0, 1).arrayBuffer().catch(() => Promise.reject({ refused: GONE }));
       const answer = await upload(form.dataset.url, row.file, { signal: controller.signal, onProgress });
+      controller.signal.throwIfAborted();
       run.last = `${row.file.name}: ${show(row, answer)}`;
       run.answered++;
     } catch (error) {
@@ -130,7 +137,7 @@ export function startPictures(form, list, { single = false, show, onReset = () =
 
   function failed(row, error) {
     if (error.name === "AbortError") {
-      if (rows.has(row)) row.wait("Cancelled");
+      if (rows.has(row)) row.cancel();
       run.total--;
       return;
     }
@@ -160,17 +167,14 @@ export function startPictures(form, list, { single = false, show, onReset = () =
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const left = [...rows].filter((row) => row.state === "waiting" || row.state === "failed");
-    if (left.length) return start(left);
-    if (run) return;
-    complain(rows.size ? "All pictures are done: choose another one." : "Choose a picture first.");
-    input.focus();
+    complain("");
+    start(left());
   });
 
   cancel.addEventListener("click", () => {
     run.cancelled = true;
     for (const row of queued()) {
-      row.wait("Cancelled");
+      row.cancel();
       run.total--;
     }
     for (const controller of sending.values()) controller.abort();
@@ -184,5 +188,6 @@ export function startPictures(form, list, { single = false, show, onReset = () =
     refresh();
   });
 
+  refresh();
   startPicker(form, { onFiles: add, onProblem: complain });
 }

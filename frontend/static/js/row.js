@@ -4,10 +4,10 @@ import { fileProblem, pixelProblem, sizeText } from "./limits.js";
 
 export class PictureRow {
   /**
-   * state: waiting, queued, sending, answered, failed (trying again may help) or refused (it never
-   * will). checked: resolves once all is known that can be without the server.
+   * state: new, queued, sending, cancelled, answered, failed (trying again may help) or refused (it
+   * never will). checked: resolves once all is known that can be without the server.
    */
-  state = "waiting";
+  state = "new";
   #url;
   #facts;
   #said;
@@ -51,12 +51,7 @@ export class PictureRow {
   /** Sets the row's state and what it says. */
   #become(state, ...parts) {
     this.state = state;
-    this.element.dataset.state = state;
     this.#said.replaceChildren(...parts);
-  }
-
-  wait(text = "") {
-    this.#become("waiting", ...(text ? [make("p", { className: "facts" }, text)] : []));
   }
 
   queue() {
@@ -72,6 +67,10 @@ export class PictureRow {
       bar.value = part;
       text.textContent = part < 1 ? `Sending, ${Math.floor(part * 100)} %` : "Sent, waiting for the answer";
     };
+  }
+
+  cancel() {
+    this.#become("cancelled", make("p", { className: "facts" }, "Cancelled"));
   }
 
   answer(...parts) {
