@@ -13,7 +13,7 @@ export function startPicker(form, { onFiles, onProblem }) {
   const zone = form.querySelector(".drop");
   input.required = false; // pictures may come by other ways
   zone.classList.add("enhanced");
-  zone.querySelector("label").className = "btn btn-outline-secondary";
+  zone.querySelector("label").className = "btn btn-primary";
   form.querySelector(".drop-hint").hidden = false;
 
   const chosen = () => {

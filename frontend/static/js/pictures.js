@@ -27,7 +27,7 @@ export function startPictures(form, list, { single = false, show, onReset = () =
   const input = form.elements.image;
   const limits = readLimits(form, input);
   const { cancel, clear } = form.elements;
-  const submit = form.querySelector(".btn-primary");
+  const submit = form.querySelector("button.btn-primary");
   const status = form.querySelector("[role=status]");
   const count = form.querySelector(".count");
   const problem = form.querySelector(".problem");
