@@ -223,6 +223,7 @@ def test_removed_pictures_are_forgotten(page: Page) -> None:
     page.goto(PAGE)
     choose(page, *(file(f"{i}.jpg", picture(i)) for i in range(3)))
     expect(page.locator(".thumb img")).to_have_count(3)
+    expect(status(page)).to_have_text("3 pictures answered.")
     address = row(page, "1.jpg").locator("img").get_attribute("src")
     page.evaluate("window.img = new Image()")
     loads = """(url) => new Promise((resolve) => {
