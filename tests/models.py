@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tests.support import ROOT
+
 # About 10 ms of one core a round on a machine of 2025.
 SIDE = 1024
 
@@ -53,6 +55,23 @@ def save_picture_model(file: Path, *, rescales: bool) -> None:
         ]
     )
     model.save(file)
+
+
+def save_image_models(folder: Path) -> None:
+    """Three models that take pictures: the shipped `cats-dogs`, `three` with random weights, and
+    `broken`, which fails to load."""
+    folder.mkdir()
+    (folder / "cats-dogs").symlink_to(ROOT / "models" / "cats-dogs")
+    (folder / "three").mkdir()
+    save_picture_model(folder / "three" / "model.keras", rescales=True)
+    (folder / "three" / "model.yaml").write_text(
+        "task: image-classification\ntitle: Three animals\nlabels: [ant, bee, fly]\n"
+    )
+    (folder / "broken").mkdir()
+    (folder / "broken" / "model.yaml").write_text(
+        "task: image-classification\ntitle: Night camera\n"
+    )
+    (folder / "broken" / "model.h5").write_text("no model")
 
 
 def save_text_model(folder: Path, *, kind: str = "lstm", units: int = 24, **runtime: Any) -> None:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import re
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from flask import Response, g, request
+
+from app.serving.batching import Call
+from app.serving.tasks.base import Payload
+
+if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
+    from app.serving.model import Model
 
 REQUEST_ID_HEADER = "X-Request-ID"
 # What a proxy may hand us as an id; anything else could forge lines in a log.
@@ -22,6 +28,17 @@ def request_id() -> str:
         given = request.headers.get(REQUEST_ID_HEADER, "")
         known = g.request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
     return known
+
+
+def prediction_answer(model: Model, payload: Payload, call: Call, id: str) -> dict[str, Any]:
+    """What the API answers. id: of the request, which other greenlets than its own do not know.
+    Raises what `Model.predict` does."""
+    return {
+        "id": id,
+        "model": model.name,
+        "version": model.version,
+        "predictions": model.predict(payload, call),
+    }
 
 
 def json_response(value: Any, status: int = 200) -> Response:

@@ -67,6 +67,11 @@ def add_problems(page: ModelPage, form: Form, details: list[Detail]) -> list[Det
             continue
         named = detail.field in (name, form[name].label.text)
         where = "" if named else f"{detail.field}: "
-        expected = "" if detail.expected is None else f": expected {detail.expected}"
-        form[name].errors = [*form[name].errors, f"{where}{detail.problem}{expected}"]
+        form[name].errors = [*form[name].errors, where + problem_text(detail)]
     return left
+
+
+def problem_text(detail: Detail) -> str:
+    """A problem in one line, for beside the field that it is about."""
+    expected = "" if detail.expected is None else f": expected {detail.expected}"
+    return f"{detail.problem}{expected}"

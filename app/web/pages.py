@@ -15,6 +15,7 @@ from app.serving.registry import LOADING_RETRY_S, TEXT_TASK, Registry
 from app.settings import Settings
 from app.status.board import StatusBoard
 from app.web.about import facts, moment
+from app.web.compare import add_compare
 from app.web.image import ImagePage
 from app.web.layout import readable_json
 from app.web.model_page import ModelPage, add_problems
@@ -96,9 +97,7 @@ def blueprint(
         status = 200 if predictions is not None else 422
         return make_response(_render(page, form, predictions, error), status)
 
-    @routes.get("/compare")
-    def compare() -> str:
-        return render_template("compare.html")
+    add_compare(routes, settings, registry)
 
     @routes.get("/status")
     def status() -> str:
@@ -120,6 +119,7 @@ def blueprint(
             form=form,
             predictions=predictions,
             error=error,
+            settings=settings,
             **page.context(),
         )
 

@@ -40,6 +40,7 @@ def assorted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess
 @pytest.fixture
 def context(context: BrowserContext) -> BrowserContext:
     context.set_default_timeout(20_000)
+    expect.set_options(timeout=20_000)
     return context
 
 

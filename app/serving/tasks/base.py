@@ -21,11 +21,15 @@ MAX_DETAILS = 100
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What a client sent: a text (`json` or `csv`), or files (pictures)."""
+    """What a client sent: a text (`json` or `csv`), or files (pictures).
+
+    names: what the client calls the files, where it says so.
+    """
 
     kind: Literal["json", "csv", "files"]
     data: bytes = b""
     files: Sequence[BinaryIO] = field(default=())
+    names: Sequence[str] = field(default=())
 
     def close(self) -> None:
         """Close the files, which frees what they spooled."""

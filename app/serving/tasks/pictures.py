@@ -20,6 +20,7 @@ from app.serving.tasks.tiff import silence_libtiff, tile_pixels
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 FORMATS_TEXT = "JPEG, PNG, WebP, GIF, BMP or TIFF"
+MEDIA_TYPES = tuple(f"image/{name.lower()}" for name in FORMATS)
 ORIENTATION_TAG = 0x0112
 # How a picture of each EXIF orientation is set upright (Exif 2.32, tag Orientation).
 UPRIGHT = {

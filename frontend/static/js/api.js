@@ -4,16 +4,18 @@ export class ApiError extends Error {
   /**
    * status: of HTTP, 0 where no answer came. details: as the API lists problems
    * (`{field, problem, expected?}`). id: by which the server's log knows the request.
+   * retryAfter: in how many seconds to try again, where the server says so.
    */
-  constructor(message, { status = 0, code = "", details = [], id = null } = {}) {
+  constructor(message, { status = 0, code = "", details = [], id = null, retryAfter = null } = {}) {
     super(message);
-    Object.assign(this, { status, code, details, id });
+    Object.assign(this, { status, code, details, id, retryAfter });
   }
 }
 
 const UNREACHABLE = "The server cannot be reached. Check the connection, then try again.";
 
-function problemOf(status, body) {
+/** retryAfter: the header of that name, if any. */
+function problemOf(status, body, retryAfter) {
   let answer = null;
   try {
     answer = JSON.parse(body);
@@ -22,7 +24,7 @@ function problemOf(status, body) {
   }
   if (!answer?.error) return new ApiError(`The server answered with status ${status}. Try again.`, { status });
   const { code, message, details } = answer.error;
-  return new ApiError(message, { status, code, details, id: answer.id });
+  return new ApiError(message, { status, code, details, id: answer.id, retryAfter: Number(retryAfter) || null });
 }
 
 /** The JSON that the server answers. Throws ApiError, or AbortError once `signal` says so. */
@@ -47,7 +49,7 @@ export async function open(url, init) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(UNREACHABLE);
   }
-  throw problemOf(response.status, await response.text());
+  throw problemOf(response.status, await response.text(), response.headers.get("Retry-After"));
 }
 
 /**
@@ -64,8 +66,13 @@ export function upload(url, body, { signal, onProgress } = {}) {
     request.onabort = aborted;
     request.onerror = () => reject(new ApiError(UNREACHABLE));
     request.onload = () => {
-      if (request.status >= 300) return reject(problemOf(request.status, request.responseText));
-      resolve(JSON.parse(request.responseText));
+      const failed = () => problemOf(request.status, request.responseText, request.getResponseHeader("Retry-After"));
+      if (request.status >= 300) return reject(failed());
+      try {
+        resolve(JSON.parse(request.responseText));
+      } catch {
+        reject(failed());
+      }
     };
     request.open("POST", url);
     request.send(body);

@@ -1,0 +1,67 @@
+"""One picture to every image model, for the API and for the page that compares their answers."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+import gevent
+from flask import Request
+
+from app.api.answers import prediction_answer, request_id
+from app.api.requests import copies, read_payload, start_call, watching
+from app.errors import KeraportError, ModelNotFound, ModelUnavailable, RequestError
+from app.serving.batching import Call
+from app.serving.registry import LOADING_RETRY_S, Entry, Registry
+from app.serving.tasks.base import Payload
+from app.settings import Settings
+
+IMAGE_TASK = "image-classification"
+
+# What a model answers, or why it does not.
+Outcome = dict[str, Any] | KeraportError
+
+
+def image_models(registry: Registry) -> list[Entry]:
+    """Those that are known to take pictures, in whatever state."""
+    return [e for e in registry.entries() if e.card is not None and e.card.task == IMAGE_TASK]
+
+
+def ask_image_models(
+    request: Request, settings: Settings, registry: Registry
+) -> list[tuple[Entry, Outcome]]:
+    """The picture of `request` to all of them at once. A model that cannot answer gives its error
+    in place of the answer.
+
+    Raises ModelUnavailable while models load, ModelNotFound where none takes pictures, what
+    `read_payload` raises, and RequestError for a picture that none can read.
+    """
+    if not registry.loaded:
+        # Which of those that are left take pictures, their cards have yet to say.
+        raise ModelUnavailable("the models are still loading", retry_after=LOADING_RETRY_S)
+    found = image_models(registry)
+    if not found:
+        raise ModelNotFound("there is no image model here")
+    call = start_call(settings.request_timeout_s)
+    payload = read_payload(request, frozenset({"files"}), call)
+    with closing(payload):
+        parts = copies(payload, len(found))
+    calls = [Call(call.deadline) for _ in found]
+    with watching(request.environ, calls):
+        tasks = [
+            gevent.spawn(_try, registry, entry.name, part, each, request_id())
+            for entry, each, part in zip(found, calls, parts, strict=True)
+        ]
+        gevent.joinall(tasks)
+    outcomes: list[Outcome] = [task.get() for task in tasks]
+    mistakes = [o for o in outcomes if isinstance(o, RequestError)]
+    if mistakes and all(isinstance(o, KeraportError) for o in outcomes):
+        raise mistakes[0]
+    return list(zip(found, outcomes, strict=True))
+
+
+def _try(registry: Registry, name: str, payload: Payload, call: Call, id: str) -> Outcome:
+    try:
+        return prediction_answer(registry.get(name), payload, call, id)
+    except KeraportError as error:
+        return error
