@@ -38,6 +38,12 @@ def assorted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess
 
 
 @pytest.fixture
+def browser_context_args(browser_context_args: dict[str, Any], base_url: str) -> dict[str, Any]:
+    """Of the plugin, which keeps the first `base_url` for all: files of tests have their own."""
+    return {**browser_context_args, "base_url": base_url}
+
+
+@pytest.fixture
 def context(context: BrowserContext) -> BrowserContext:
     context.set_default_timeout(20_000)
     expect.set_options(timeout=20_000)
