@@ -36,7 +36,7 @@ ps: ## Show the state of the stack
 	@$(COMPOSE) ps
 
 test: $(VENV)/.dev lint ## Check the code and run all tests
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	@$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder
 
 lint: $(VENV)/.dev ## Style and types
 	@$(BIN)/ruff check

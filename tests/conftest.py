@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.browser.chromium import no_chromium
 from tests.stack.compose import no_engine
@@ -46,15 +48,26 @@ def pytest_terminal_summary(
             terminalreporter.line(f"SKIPPED tests/{path.name}: {reason}", yellow=True)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For several workers (`pytest -n 2 --dist loadgroup`): the tests of a file stay together, as
-    they share servers, and so do all of the stack, which there is one of and which takes longest.
-    """
+    """Those of the stack first: with several workers they take longest. The first of them builds
+    the images."""
     for item in items:
-        group = "stack" if item.path.parent.name == "stack" else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+        if item.path.parent.name == "stack":
+            item.add_marker(pytest.mark.timeout(1200), append=True)
     items.sort(key=lambda item: item.path.parent.name != "stack")
+
+
+class ByFile(LoadScopeScheduling):
+    """Several workers (`pytest -n 2`): the tests of a file stay together, as they share servers,
+    and so do all of the stack, which there is one of."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "stack" if file.startswith("tests/stack/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import keras
+import numpy as np
 import pytest
 
 from tests.models import save_slow_model, save_text_model
@@ -17,13 +19,16 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """Nine models, one of which is broken and one too slow."""
+    """Nine models, one of which is broken, one too slow, and one answers NaN."""
     folder = tmp_path_factory.mktemp("pages")
     models = folder / "models"
     models.mkdir()
     save_slow_model(models / "slow", timeout_s=0.5)
     (models / "broken.h5").write_bytes(b"not a model")
-    for i in range(7):
+    nan = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    nan.layers[0].set_weights([np.full((2, 1), np.nan), np.zeros(1)])
+    nan.save(models / "nan.keras")
+    for i in range(6):
         save_text_model(models / f"writer-{i}")
     with serving(models, folder, max_body_mb=1) as server:
         yield server
@@ -72,6 +77,14 @@ def test_an_answer_that_takes_too_long(server: ServerProcess) -> None:
     page = server.post("/models/slow", data={"body": "[[200.0]]"}, headers=BROWSER)
     assert page.status_code == 504
     assert "No answer in time" in text_of(page)
+
+
+def test_a_model_that_fails(server: ServerProcess) -> None:
+    page = server.post("/models/nan", data={"body": "[[1, 2]]"}, headers=BROWSER)
+    assert page.status_code == 500
+    text = text_of(page)
+    assert "NaN" in text
+    assert page.headers["X-Request-ID"] in text
 
 
 def test_what_is_named_in_an_error_is_no_markup(server: ServerProcess) -> None:
