@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 from tests.browser.chromium import no_chromium
 from tests.stack.compose import no_engine
@@ -43,31 +41,16 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     asked = [Path(argument.partition("::")[0]).absolute() for argument in config.args]
+    ignored = [Path(path).absolute() for path in config.getoption("ignore") or []]
     for path, reason in LACKING.items():
-        if path.is_dir() and any(a in (path, *path.parents) or path in a.parents for a in asked):
+        wanted = any(a in (path, *path.parents) or path in a.parents for a in asked)
+        if path.is_dir() and wanted and path not in ignored:
             terminalreporter.line(f"SKIPPED tests/{path.name}: {reason}", yellow=True)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those of the stack first: with several workers they take longest. The first of them builds
-    the images."""
-    for item in items:
-        if item.path.parent.name == "stack":
-            item.add_marker(pytest.mark.timeout(1200), append=True)
-    items.sort(key=lambda item: item.path.parent.name != "stack")
-
-
-class ByFile(LoadScopeScheduling):
-    """Several workers (`pytest -n 2`): the tests of a file stay together, as they share servers,
-    and so do all of the stack, which there is one of."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return "stack" if file.startswith("tests/stack/") else file
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
-    return ByFile(config, log)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if LACKING and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        session.exitstatus = pytest.ExitCode.OK
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,7 @@ def row(page: Page, name: str) -> Locator:
 
 
 def status(page: Page) -> Locator:
-    return page.get_by_role("status")
+    return page.locator("form").get_by_role("status")
 
 
 def sent(page: Page) -> list[Request]:

@@ -236,7 +236,8 @@ def test_nonsense_is_no_answer(page: Page) -> None:
 
 
 def test_it_asks_less_often_while_there_is_no_answer(page: Page) -> None:
-    page.clock.install()
+    page.clock.install(time=0)
+    page.clock.pause_at(1000)  # else it goes on by itself
     asked: list[str] = []
     page.on("request", lambda r: asked.append(r.url) if r.url.endswith("/api/status") else None)
     page.route("**/api/status", lambda route: route.abort())
@@ -256,7 +257,8 @@ def test_it_asks_less_often_while_there_is_no_answer(page: Page) -> None:
 
 
 def test_a_hidden_page_asks_nothing_and_a_shown_one_at_once(page: Page) -> None:
-    page.clock.install()
+    page.clock.install(time=0)
+    page.clock.pause_at(1000)  # else it goes on by itself
     asked: list[str] = []
     page.on("request", lambda r: asked.append(r.url) if r.url.endswith("/api/status") else None)
     page.goto("/status")
