@@ -38,7 +38,9 @@ class _Command(click.Group):
         try:
             return super().invoke(ctx)
         except KeraportError as error:
-            raise click.ClickException(error.message) from None
+            several = error.details if len(error.details) > 1 else []  # one is in the message
+            problems = "".join(f"\n  {_told(detail)}" for detail in several)
+            raise click.ClickException(error.message + problems) from None
 
 
 @click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -131,8 +133,12 @@ def check(folder: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a file.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one line a prediction.")
 @click.option("--seed", help="Text models: how the text begins. Default: a random start.")
-@click.option("--diversity", type=float, help="Text models: low likely, high surprising.")
-@click.option("--words", type=int, help="Text models: how many to write.")
+@click.option(
+    "--diversity",
+    type=float,
+    help="Text models: low writes likely words, high surprising ones. Default: the card's.",
+)
+@click.option("--words", type=int, help="Text models: how many to write. Default: the card's.")
 def predict(
     name: str,
     files: tuple[Path, ...],

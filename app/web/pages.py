@@ -101,7 +101,8 @@ def blueprint(
 
     @routes.get("/status")
     def status() -> str:
-        return render_template("status.html", **status_context(board.whole()))
+        kept = settings.events_file is not None
+        return render_template("status.html", events_kept=kept, **status_context(board.whole()))
 
     def _render(
         page: ModelPage,

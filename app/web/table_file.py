@@ -87,7 +87,7 @@ def _check_header(table: CsvTable, names: Sequence[str]) -> None:
         if name not in known
     ]
     if details:
-        raise InvalidInput("the first line of the CSV does not name the model's columns", details)
+        raise InvalidInput("the columns of the CSV are not those of the model", details)
 
 
 def _with_value(detail: Detail) -> Detail:

@@ -89,6 +89,12 @@ def test_a_chosen_picture_is_classified(page: Page, shipped: ServerProcess) -> N
             "value", str(one["probability"])
         )
         expect(pet).to_contain_text(f"{one['probability'] * 100:.1f} %")
+    for bar in pet.get_by_role("listitem").all():
+        whole, meter = bar.bounding_box(), bar.get_by_role("meter").bounding_box()
+        assert whole
+        assert meter
+        assert meter["width"] > whole["width"] / 2, "the bar has room"
+        assert whole["height"] < 40, "label, bar and number are on one line"
     expect(status(page)).to_contain_text(f"pet.jpg: {answer['label']}")
     expect(pet.locator("pre")).to_be_hidden()
     pet.get_by_text("The answer as JSON").click()

@@ -83,7 +83,7 @@ def test_script_and_server_write_the_same(page: Page, browser: Browser, base_url
     _updated(page)
     for replica in ("app-1", "app-2"):
         assert _table(page, replica).inner_text() == _table(unscripted, replica).inner_text()
-    assert page.locator("#verdict").inner_text() == unscripted.locator("#verdict").inner_text()
+    assert page.locator("#overall").inner_text() == unscripted.locator("#overall").inner_text()
     line = "svg polyline >> nth=1"
     assert page.locator(line).get_attribute("points") == unscripted.locator(line).get_attribute(
         "points"

@@ -240,8 +240,9 @@ def test_predict_writes_a_text(tmp_path: Path) -> None:
     assert len(done.stdout.replace(".", " .").replace(",", " ,").split()) == 12
     start = run("predict", "writer", models=tmp_path).stdout
     assert start.startswith(("w1 w2 w3 w4", "w8 w9"))
-    wrong = run("predict", "writer", "--diversity", "9", models=tmp_path, code=1)
+    wrong = run("predict", "writer", "--diversity=9", "--words=1000", models=tmp_path, code=1)
     assert "diversity: out of range" in wrong.stderr
+    assert "words: out of range" in wrong.stderr
     other = run("predict", "mpg", models=tmp_path, code=1)
     assert "answers files" in other.stderr
     run("predict", "writer", tmp_path / "x.json", "--seed", "w1", models=tmp_path, code=2)

@@ -42,7 +42,7 @@ function show(stream, onFile) {
   const video = make("video", { autoplay: true, muted: true, playsInline: true, srcObject: stream });
   const take = make("button", { type: "button", className: "btn btn-primary", disabled: true }, "Take picture");
   const close = make("button", { type: "button", className: "btn btn-outline-secondary" }, "Close");
-  const dialog = make("dialog", { className: "camera", "aria-label": "Camera" }, video, make("div", { className: "actions" }, take, close));
+  const dialog = make("dialog", { className: "camera", "aria-label": "Camera" }, video, make("div", { className: "sending" }, take, close));
   video.addEventListener("loadeddata", () => {
     take.disabled = false;
     take.focus();

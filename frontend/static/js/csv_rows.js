@@ -62,7 +62,7 @@ export class CsvRows {
         .filter((c) => c !== "" && !names.includes(c))
         .map((c) => ({ field: `column ${c}`, problem: "unexpected", expected: `one of ${names.join(", ")}` })),
     ];
-    if (details.length) throw new ApiError("the first line of the CSV does not name the model's columns", { details });
+    if (details.length) throw new ApiError("the columns of the CSV are not those of the model", { details });
   }
 
   /**

@@ -156,12 +156,15 @@ export function startPictures(form, list, { single = false, show, onReset = () =
   }
 
   function finish() {
-    const { answered, failed, total, cancelled, last } = run;
+    const { total, cancelled, last } = run;
     run = null;
+    // All that the page shows, those too that were not sent.
+    const found = (...states) => [...rows].filter(({ state }) => states.includes(state)).length;
+    const [answered, failed] = [found("answered"), found("failed", "refused")];
     const parts = [answered && `${plural(answered)} answered`, failed && `${failed} failed`].filter(Boolean);
     const counts = parts.length ? `${parts.join(", ")}.` : "";
     if (cancelled) say(`Cancelled. ${counts}`, { visible: true });
-    else if (total === 1) say(last);
+    else if (rows.size === 1) say(last);
     else if (total) say(counts, { visible: true });
   }
 

@@ -13,7 +13,7 @@ const TIMEOUT_MS = 10_000;
 const MEASURES = ["requests_per_s", "p50_ms", "p95_ms", "p99_ms", "mean_batch"];
 
 const page = Object.fromEntries(
-  ["verdict", "live", "replicas", "events", "no-events"].map((id) => [id, document.getElementById(id)]),
+  ["overall", "live", "replicas", "events", "no-events"].map((id) => [id, document.getElementById(id)]),
 );
 
 // --- showing -------------------------------------------------------------------------------------
@@ -112,9 +112,9 @@ function showEvents(events) {
   });
 }
 
-function showVerdict(level, text) {
-  page.verdict.className = `verdict verdict-${level}`;
-  write(page.verdict, text);
+function showOverall(level, text) {
+  page.overall.className = `overall overall-${level}`;
+  write(page.overall, text);
 }
 
 function show({ summary, replicas, events }) {
@@ -125,7 +125,7 @@ function show({ summary, replicas, events }) {
   const sections = sync(page.replicas, replicas.map((replica) => replica.name), "new-replica");
   sections.forEach((section, i) => showReplica(section, replicas[i], peaks));
   showEvents(events);
-  showVerdict(summary.level, summary.text);
+  showOverall(summary.level, summary.text);
 }
 
 // --- asking --------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ async function refresh() {
     write(page.live, `Updated every two seconds, last at ${answeredAt.toLocaleTimeString()}.`);
   } else {
     wait = Math.min(2 * wait, AT_MOST_EVERY_MS);
-    showVerdict("problem", `No answer since ${answeredAt.toLocaleTimeString()}. The figures are from then; still trying.`);
+    showOverall("problem", `No answer since ${answeredAt.toLocaleTimeString()}. The figures are from then; still trying.`);
   }
   timer = setTimeout(refresh, wait);
 }

@@ -50,7 +50,7 @@ export function drawn(prediction, output) {
         make("progress", { max: 1, value: probability, "aria-hidden": "true" }),
       ),
     );
-    nodes.push(make("ul", { className: "bars" }, ...items));
+    nodes.push(make("ul", { className: "chances" }, ...items));
   }
   return nodes;
 }

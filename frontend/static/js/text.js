@@ -101,7 +101,7 @@ function refuse(error) {
     error.details = left;
     $("failure").append(problemBox(error));
   }
-  return "Nothing was written.";
+  return answer.hidden ? "Nothing was written." : "Nothing new was written."; // below stands the text before
 }
 
 /** The buttons that go with a text that is being written, or with one that is not. The focus moves
