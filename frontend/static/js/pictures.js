@@ -164,7 +164,10 @@ export function startPictures(form, list, { single = false, show, onReset = () =
     const parts = [answered && `${plural(answered)} answered`, failed && `${failed} failed`].filter(Boolean);
     const counts = parts.length ? `${parts.join(", ")}.` : "";
     if (cancelled) say(`Cancelled. ${counts}`, { visible: true });
-    else if (rows.size === 1) say(last);
+    else if (total === 1) {
+      say(last);
+      if (rows.size > 1) count.textContent = counts;
+    }
     else if (total) say(counts, { visible: true });
   }
 
