@@ -163,12 +163,14 @@ export function startPictures(form, list, { single = false, show, onReset = () =
     const [answered, failed] = [found("answered"), found("failed", "refused")];
     const parts = [answered && `${plural(answered)} answered`, failed && `${failed} failed`].filter(Boolean);
     const counts = parts.length ? `${parts.join(", ")}.` : "";
-    if (cancelled) say(`Cancelled. ${counts}`, { visible: true });
-    else if (total === 1) {
+    if (cancelled) {
+      say(`Cancelled. ${counts}`, { visible: true });
+    } else if (total === 1) {
       say(last);
       if (rows.size > 1) count.textContent = counts;
+    } else if (total) {
+      say(counts, { visible: true });
     }
-    else if (total) say(counts, { visible: true });
   }
 
   form.addEventListener("submit", (event) => {
