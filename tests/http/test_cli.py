@@ -73,9 +73,9 @@ def test_without_a_models_folder_no_address_is_announced(tmp_path: Path) -> None
 
 def test_check_lists_the_shipped_models_as_ready() -> None:
     done = run("check")
-    assert done.stdout.count("ready") == 2
-    assert "cats-dogs" in done.stdout
-    assert "mpg" in done.stdout
+    assert done.stdout.count("ready") == 3
+    for name in ("cats-dogs", "mpg", "patents"):
+        assert name in done.stdout
     assert done.stderr.strip() == ""
 
 

@@ -27,7 +27,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     (models / "broken.h5").write_bytes(b"not a model")
     nan = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
     nan.layers[0].set_weights([np.full((2, 1), np.nan), np.zeros(1)])
-    nan.save(models / "nan.keras")
+    (models / "nan").mkdir()
+    nan.save(models / "nan" / "model.keras")
+    (models / "nan" / "model.yaml").write_text("task: tensor\n")
     for i in range(6):
         save_text_model(models / f"writer-{i}")
     with serving(models, folder, max_body_mb=1) as server:
