@@ -37,7 +37,7 @@ ps: ## Show the state of the stack
 
 # The stack has the machine to itself: its load takes all of it.
 test: $(VENV)/.dev lint ## Check the code and run all tests
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/stack
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/stack
 	@$(BIN)/python -m pytest tests/stack
 
 lint: $(VENV)/.dev ## Style and types

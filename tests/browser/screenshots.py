@@ -1,6 +1,6 @@
 """Takes the pictures of the documentation: `make screenshots`, with Chromium.
 
-Each page light and dark into docs/images, as PNG of few colours. The cat is drawn here.
+Each page light and dark into docs/images. The cat is drawn here.
 """
 
 from __future__ import annotations
@@ -68,9 +68,8 @@ def save(page: Page, name: str) -> None:
     """The page as `NAME-light.png` and `NAME-dark.png`."""
     for scheme in SCHEMES:
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        shot = Image.open(io.BytesIO(page.screenshot()))
-        few = shot.convert("RGB").quantize(128, method=Image.Quantize.MAXCOVERAGE)
-        few.save(FOLDER / f"{name}-{scheme}.png", optimize=True)
+        shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        shot.save(FOLDER / f"{name}-{scheme}.png", optimize=True)
 
 
 def take(server: ServerProcess, page: Page) -> None:
@@ -117,7 +116,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as folder,
-        serving(ROOT / "models", Path(folder)) as server,
+        serving(ROOT / "models", Path(folder), replica="app-1") as server,
         sync_playwright() as playwright,
         playwright.chromium.launch(**LAUNCH) as browser,
     ):
