@@ -199,7 +199,10 @@ def _server(answer: Callable[[], bytes], status: int = 200, **headers: str) -> I
 
 
 def _asked(answer: bytes, status: int = 200, **headers: str) -> Asked:
-    with _server(lambda: answer, status, **headers) as url:
+    with _server(lambda: answer, status, **headers) as url, pytest.MonkeyPatch.context() as patch:
+        # However busy the machine is: those that hang have tests of their own.
+        patch.setattr(module, "TIMEOUT_S", 20)
+        patch.setattr(module, "PATIENCE_S", 20)
         return Peers([url]).ask()
 
 
