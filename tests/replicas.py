@@ -28,6 +28,13 @@ class Replicas:
         self._settings = {"events_file": folder / "events.jsonl", "drain_delay_s": 0, **settings}
         self.servers: dict[str, ServerProcess] = {}
 
+    def start_both(self) -> None:
+        """Start them, and wait until both are ready."""
+        for name in ("app-1", "app-2"):
+            self.start(name)
+        for server in self.servers.values():
+            server.await_ready()
+
     def start(self, name: str) -> ServerProcess:
         """Start one of the two, without waiting until it is ready."""
         if name in self.servers:

@@ -27,10 +27,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
     (models / f"{MARKUP}.h5").write_text("no model")
     replicas = Replicas(models, folder)
     try:
-        for name in ("app-1", "app-2"):
-            replicas.start(name)
-        for server in replicas.servers.values():
-            server.await_ready()
+        replicas.start_both()
         yield replicas
     finally:
         replicas.stop()

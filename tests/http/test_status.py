@@ -32,10 +32,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
     save_text_model(models / "writer", kind="bidirectional", units=512)
     replicas = Replicas(models, folder)
     try:
-        for name in ("app-1", "app-2"):
-            replicas.start(name)
-        for server in replicas.servers.values():
-            server.await_ready()
+        replicas.start_both()
         yield replicas
     finally:
         replicas.stop()
