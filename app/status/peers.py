@@ -56,7 +56,9 @@ class Peers:
         """All of them at once. Blocks the greenlet, for `PATIENCE_S` at most."""
         answers, lost = [], []
         pending = [self._answer(peer) for peer in self._peers]
-        gevent.wait(pending, timeout=PATIENCE_S)
+        # gevent.wait's own timeout counts from when the hub last looked at its clock.
+        with gevent.Timeout(PATIENCE_S, False):  # type: ignore[arg-type]
+            gevent.wait(pending)
         for peer, answer in zip(self._peers, pending, strict=True):
             result = answer.value if answer.ready() else "it gives no answer"
             if isinstance(result, SelfStatus):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +17,7 @@ import pytest
 from app.settings import Settings
 from app.status import peers as module
 from app.status.memory import memory
-from app.status.peers import MAX_BYTES, Asked, Peers
+from app.status.peers import MAX_BYTES, PATIENCE_S, Asked, Peers
 from app.status.shape import LostReplica, Memory, ModelStatus, ReplicaStatus
 from app.status.summary import summarise
 from app.web.status import count, megabytes, number, points, requests
@@ -214,6 +215,17 @@ def test_a_peer_that_answers() -> None:
     asked = _asked(_answer(later="a key of another version"))
     assert [a.replicas[0].name for a in asked.answers] == ["app-2"]
     assert asked.lost == []
+
+
+def test_patience_counts_from_the_question() -> None:
+    def after_a_while() -> bytes:
+        time.sleep(0.1)
+        return _answer()
+
+    with _server(after_a_while) as url:
+        gevent.sleep(0.01)
+        time.sleep(PATIENCE_S)  # while the hub's clock stands still
+        assert Peers([url]).ask().lost == []
 
 
 @pytest.mark.parametrize(
