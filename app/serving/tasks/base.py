@@ -104,17 +104,3 @@ def invalid(details: list[Detail], *, more: bool = False) -> InvalidInput:
         if only.expected is not None:
             message += f", expected {only.expected}"
     return InvalidInput(message, details[:MAX_DETAILS])
-
-
-def short(value: Any) -> Any:
-    """What the client sent, cut to what an error message can hold."""
-    if isinstance(value, str):
-        return value if len(value) <= 100 else value[:100] + "…"
-    if value is None:
-        return "null"
-    if isinstance(value, int):
-        # What JSON itself can carry.
-        return value if -(2**63) <= value < 2**64 else float(value)
-    if isinstance(value, float):
-        return value
-    return "a list" if isinstance(value, list) else "an object"

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from app.errors import BadRequest, CardError, Detail
+from app.errors import BadRequest, CardError, Detail, short
 from app.serving.card import CARD_FILE, Card, FieldSpec
 from app.serving.signature import Signature, TensorSpec
 from app.serving.tasks.base import (
@@ -23,7 +23,6 @@ from app.serving.tasks.base import (
     Task,
     invalid,
     parse_json,
-    short,
 )
 from app.serving.tasks.classes import Classes
 from app.serving.tasks.csvtext import read_csv
