@@ -55,8 +55,9 @@ class ModelSession:
                 for name, signature in {model.name: model.signature, **model.others}.items():
                     # Raw tensors for pictures go in behind the scaling.
                     feeds = [replaced.get(t.node, t.node) for t in signature.inputs]
+                    served = feeds == fed and signature is model.signature
                     self._calls[name] = (
-                        self._calls[None] if feeds == fed else self._callable(feeds, signature)
+                        self._calls[None] if served else self._callable(feeds, signature)
                     )
             self._warm_up(model, runtime, picture)
         except (tf.errors.OpError, ValueError, KeyError, TypeError) as error:

@@ -200,11 +200,11 @@ def test_the_status_of_what_is_not_there(server: ServerProcess) -> None:
 
 
 def test_three_inputs_and_four_outputs(server: ServerProcess) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"tag": "foo", "signal": [1, 2, 3, 4, 5], "sensor": [[1, 2], [3, 4]]},
         {"tag": b64(b"b\xfer"), "signal": [3, 4, 1, 2, 5], "sensor": [[4, 5], [6, 8]]},
     ]
-    answers = [
+    answers: list[dict[str, Any]] = [
         {
             "loud": "FOO",
             "raw_bytes": b64(b"foo\xff"),
@@ -405,15 +405,14 @@ def test_bad_rows_of_several_inputs(server: ServerProcess) -> None:
     row = {"tag": "a", "signal": [1] * 5, "sensor": [[1, 2], [3, 4]]}
     columns = {"tag": ["a", "b"], "signal": [[1] * 5], "sensor": [[[1, 2], [3, 4]]]}
     assert "different numbers of rows" in refusal(server, "tagged:predict", {"inputs": columns})
-    for bad in ({"b64": "a"}, {"b64": "ab!="}, {"b64": "é"}):
-        error = refusal(server, "tagged:predict", {"instances": [{**row, "tag": bad}]})
+    for text in ("a", "ab!=", "é"):
+        error = refusal(server, "tagged:predict", {"instances": [{**row, "tag": {"b64": text}}]})
         assert error == "tag: a 'b64' is not base64"
     # As the real server: white space and missing padding do not matter.
-    for good in ({"b64": "YQ=="}, {"b64": "YQ"}, {"b64": " Y\nQ = ="}):
-        (answer,) = ask(server, "tagged:predict", {"instances": [{**row, "tag": good}]})[
-            "predictions"
-        ]
-        assert answer["loud"] == "A"
+    for text in ("YQ==", "YQ", " Y\nQ = ="):
+        answer = ask(server, "tagged:predict", {"instances": [{**row, "tag": {"b64": text}}]})
+        assert answer["predictions"][0]["loud"] == "A"
+    bad: Any
     for bad in ({"b64": "YQ==", "more": 1}, {"b64": 1}, {}, 1, None, [b64(b"a")]):
         assert "tag: wrong " in refusal(
             server, "tagged:predict", {"instances": [{**row, "tag": bad}]}
