@@ -151,11 +151,12 @@ def write_predictions(outputs: Mapping[str, Array], question: Question) -> bytes
                 "the outputs have inconsistent batch size, which 'instances' cannot be answered "
                 f"with (rows: {told}): send 'inputs' instead"
             )
-    written = {name: _written(name, array) for name, array in outputs.items()}
+    by_row = question.rows and len(outputs) > 1
+    written = {name: _written(name, array, int(by_row)) for name, array in outputs.items()}
     key = "predictions" if question.rows else "outputs"
     if len(written) == 1:
         return _dumps({key: next(iter(written.values()))})
-    if not question.rows:
+    if not by_row:
         return _dumps({key: written})
     rows = zip(*written.values(), strict=True)
     return _dumps({key: [dict(zip(written, row, strict=True)) for row in rows]})
@@ -169,14 +170,19 @@ def write_classes(outputs: Mapping[str, Array], question: Question) -> bytes:
     either = scores if labels is None else labels
     if either is None:
         raise BadRequest("Expected classification signature outputs to contain classes or scores")
-    for array in (a for a in (labels, scores) if a is not None):
-        if array.shape != (count, *either.shape[1:2]):
+    for name, array, kind in (("classes", labels, "O"), ("scores", scores, "f")):
+        if array is None:
+            continue
+        if either.ndim != 2 or array.shape != (count, either.shape[1]):
             raise BadRequest(
                 f"Expected Tensor shape: [batch_size num_classes] but got {[*array.shape]}"
             )
+        if array.dtype.kind != kind:
+            wanted = "DT_STRING" if kind == "O" else "DT_FLOAT"
+            raise BadRequest(f"Expected {name} Tensor of {wanted}. Got: {array.dtype}")
     pairs = (
         _written("classes", np.full(either.shape, b"", object) if labels is None else labels),
-        _written("scores", np.zeros(either.shape) if scores is None else scores, single=True),
+        _written("scores", np.zeros(either.shape) if scores is None else scores, 2),
     )
     rows = zip(*pairs, strict=True)
     return _dumps({"results": [list(zip(*row, strict=True)) for row in rows]})
@@ -193,6 +199,8 @@ def write_values(outputs: Mapping[str, Array], question: Question) -> bytes:
             "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
             f"{[*values.shape]}"
         )
+    if values.dtype.kind != "f":
+        raise BadRequest(f"Expected output Tensor of DT_FLOAT. Got: {values.dtype}")
     return _dumps({"results": _written("outputs", values.reshape(-1))})
 
 
@@ -345,32 +353,28 @@ def _examples(question: Question) -> int:
     return len(next(iter(question.inputs.values())))
 
 
-def _written(name: str, array: Array, *, single: bool = False) -> Any:
-    """What orjson writes as the tensor, row by row. single: value by value in each row."""
+def _written(name: str, array: Array, depth: int = 0) -> Any:
+    """What orjson writes as the tensor. depth: over how many dimensions of it one may iterate."""
     if array.dtype == object:
         return _texts(array.tolist(), binary=name.endswith("_bytes"))
-    if array.dtype not in _NUMBERS:
-        array = array.astype(np.float32)  # bfloat16
-    array = np.ascontiguousarray(array) if array.ndim else array
-    finite = array.dtype.kind != "f" or bool(np.isfinite(array).all())
-    if single:
-        return [[v if finite else _fragment(v) for v in row] for row in array]
-    if finite:
-        return array if array.ndim else array[()]
-    return [_fragment(row) for row in array] if array.ndim else _fragment(array[()])
+    if array.dtype.kind not in "fiub":  # bfloat16, which NumPy itself does not have
+        array = array.astype(np.float32)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        return _not_finite(array, depth)
+    return np.ascontiguousarray(array) if array.ndim else array[()]
 
 
-_NUMBERS = frozenset(np.dtype(name) for name in DTYPES - {"string"})
-
-
-def _fragment(values: Any) -> orjson.Fragment:
+def _not_finite(values: Any, depth: int) -> Any:
     """Numbers, NaN and Infinity among them, as TensorFlow Serving writes them."""
+    if depth:
+        return [_not_finite(value, depth - 1) for value in values]
     flat = np.ravel(values)
     words = iter(
         b"NaN" if np.isnan(v) else b"Infinity" if v > 0 else b"-Infinity"
         for v in flat[~np.isfinite(flat)]
     )
-    return orjson.Fragment(re.sub(b"null", lambda _: next(words), _dumps(values).strip()))
+    text = _dumps(np.ascontiguousarray(values) if np.ndim(values) else values[()])
+    return orjson.Fragment(re.sub(b"null", lambda _: next(words), text.strip()))
 
 
 def _texts(value: Any, *, binary: bool) -> Any:

@@ -15,7 +15,13 @@ from flask.testing import FlaskClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.api.tfserving_json import Question, read_predict, write_predictions
+from app.api.tfserving_json import (
+    Question,
+    read_predict,
+    write_classes,
+    write_predictions,
+    write_values,
+)
 from app.errors import BadRequest, Detail, InvalidInput
 from app.factory import create_app
 from app.lifecycle import Lifecycle
@@ -23,7 +29,7 @@ from app.serving.examples import serialised
 from app.serving.registry import Registry
 from app.serving.signature import SignatureDef
 from app.serving.tasks.base import Limits
-from app.serving.tensors import from_nested
+from app.serving.tensors import from_nested, numpy_dtype
 from app.settings import Settings
 from tests.models import (
     save_caption_model,
@@ -221,19 +227,20 @@ def test_numbers_come_back_as_they_were(values: list[float]) -> None:
     assert np.array_equal(np.array(back, "float32"), np.array(values, "float32"), equal_nan=True)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 0), (2, 1, 2)])
 @pytest.mark.parametrize("strange", [False, True])
 def test_outputs_of_every_shape(dtype: str, shape: tuple[int, ...], strange: bool) -> None:
-    array = np.linspace(0.1, 0.9, math.prod(shape)).astype(dtype).reshape(shape)
+    kind = numpy_dtype(dtype)
+    array = np.linspace(0.1, 0.9, math.prod(shape)).astype(kind).reshape(shape)
     if strange and array.size:
         array.reshape(-1)[-1] = -np.inf
         array.reshape(-1)[0] = np.nan
     text = write_predictions({"y": array}, Question("s", {}))
-    back = np.array(json.loads(text)["outputs"], dtype)
+    back = np.array(json.loads(text)["outputs"]).astype(kind)
     assert np.array_equal(back.reshape(shape), array, equal_nan=True)
     both = json.loads(write_predictions({"y": array, "z": array}, Question("s", {})))["outputs"]
-    assert np.array_equal(np.array(both["z"], dtype).reshape(shape), array, equal_nan=True)
+    assert np.array_equal(np.array(both["z"]).astype(kind).reshape(shape), array, equal_nan=True)
     if shape:
         rows = json.loads(write_predictions({"y": array, "z": array}, Question("s", {}, rows=True)))
         assert [row["y"] for row in rows["predictions"]] == json.loads(text)["outputs"] or strange
@@ -258,6 +265,43 @@ def test_outputs_without_rows_cannot_answer_rows(outputs: dict[str, Any]) -> Non
     with pytest.raises(InvalidInput, match="inconsistent batch size"):
         write_predictions(outputs, Question("s", {}, rows=True))
     assert write_predictions(outputs, Question("s", {}))
+
+
+TWO = Question("s", {"inputs": np.array([b"", b""], object)})
+
+
+@pytest.mark.parametrize(
+    ("outputs", "words"),
+    [
+        ({"y": np.zeros((2, 1))}, "Expected classification signature outputs"),
+        ({"scores": np.zeros(2)}, "Expected Tensor shape"),
+        ({"scores": np.zeros((3, 1))}, "Expected Tensor shape"),
+        ({"scores": np.zeros((2, 1, 1))}, "Expected Tensor shape"),
+        ({"scores": np.zeros((2, 1)), "classes": np.full((2, 2), b"", object)}, "Tensor shape"),
+        ({"scores": np.zeros((2, 1), int)}, "Expected scores Tensor of DT_FLOAT"),
+        ({"classes": np.zeros((2, 1))}, "Expected classes Tensor of DT_STRING"),
+    ],
+)
+def test_outputs_that_are_no_classes(outputs: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadRequest, match=words):
+        write_classes(outputs, TWO)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "words"),
+    [
+        ({"y": np.zeros(2)}, "No regression outputs found in SignatureDef"),
+        ({"outputs": np.zeros(3)}, "Expected output Tensor shape"),
+        ({"outputs": np.zeros((2, 2))}, "Expected output Tensor shape"),
+        ({"outputs": np.zeros(2, int)}, "Expected output Tensor of DT_FLOAT"),
+        ({"outputs": np.full(2, b"", object)}, "Expected output Tensor of DT_FLOAT"),
+    ],
+)
+def test_outputs_that_are_no_values(outputs: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadRequest, match=words):
+        write_values(outputs, TWO)
+    for good in (np.zeros(2), np.zeros((2, 1))):
+        assert write_values({"outputs": good}, TWO) == b'{"results":[0.0,0.0]}\n'
 
 
 def test_a_column_may_be_sent_flat_and_comes_back_flat() -> None:
