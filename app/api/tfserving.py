@@ -12,11 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
-from gevent import get_hub
 from werkzeug.routing import BaseConverter
 
 from app.api.answers import json_response
-from app.api.requests import read_body, start_call, watching
+from app.api.requests import in_thread, read_body, start_call, watching
 from app.api.tfserving_json import (
     Question,
     read_examples,
@@ -134,11 +133,10 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
 
 
 def _read(read: Read, body: bytes, model: Model) -> Question:
-    arguments = (body, model.signatures, model.default_signature)
-    if len(body) < _LARGE:
-        return read(*arguments)
-    question: Question = get_hub().threadpool.apply(read, arguments)
-    return question
+    def work() -> Question:
+        return read(body, model.signatures, model.default_signature)
+
+    return work() if len(body) < _LARGE else in_thread(work)
 
 
 def _versions(registry: Registry, servable: Servable) -> Sequence[Entry]:

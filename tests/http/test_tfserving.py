@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import socket
 import time
 from base64 import b64encode
 from collections.abc import Iterator
@@ -45,8 +46,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_picture_model(folder / "pictures.keras", rescales=False)
     save_text_model(folder / "text")
     (folder / "nan.keras").symlink_to(fixture("nan"))
+    (folder / "words").symlink_to(fixture("tf1_table_savedmodel"))
     (folder / "slow").mkdir()
-    save_slow_model(folder / "slow", max_queue=1)
+    save_slow_model(folder / "slow", max_queue=2)
     (folder / "hasty").mkdir()
     save_slow_model(folder / "hasty", timeout_s=0.3)
     (folder / "broken.keras").write_text("no model")
@@ -197,6 +199,14 @@ def test_the_status_of_what_is_not_there(server: ServerProcess) -> None:
     assert told(server, "/v1/models/half", 404) == error
     error = {"error": "Could not find version 7 of model own"}
     assert told(server, "/v1/models/own/versions/7", 404) == error
+
+
+def test_a_list_of_scalars(server: ServerProcess) -> None:
+    assert ask(server, "words:predict", {"instances": ["plum", "apple"]}) == {"predictions": [2, 0]}
+    objects: list[Any] = [b64(b"plum"), {"words": "apple"}]
+    assert "wrong type" in refusal(server, "words:predict", {"instances": objects})
+    objects[0] = {"words": b64(b"plum")}
+    assert ask(server, "words:predict", {"instances": objects}) == {"predictions": [2, 0]}
 
 
 def test_three_inputs_and_four_outputs(server: ServerProcess) -> None:
@@ -554,25 +564,53 @@ def test_compressed_bodies(server: ServerProcess) -> None:
     assert "is not gzip" in answer.json()["error"]
 
 
+def test_what_a_client_does_wrong_leaves_no_trace_in_the_log(server: ServerProcess) -> None:
+    body = b'{"instances": ["x"]}'.ljust(100_000)  # read in a native thread
+    assert "x: wrong type" in refusal(server, "own:predict", body)
+    assert "Traceback" not in server.log()
+
+
 def test_bodies_at_the_limit(server: ServerProcess) -> None:
     body = b'{"instances": [1.0]}'.ljust(LIMIT_MB * 1_000_000)
     assert ask(server, "own:predict", body) == {"predictions": [2.5]}
     assert f"larger than {LIMIT_MB} MB" in refusal(server, "own:predict", body + b" ", 413)
 
 
+def await_waiting(server: ServerProcess, count: int) -> None:
+    until = time.monotonic() + 20
+    while (waiting := server.get("/api/models/slow").json()["waiting"]) != count:
+        assert time.monotonic() < until, f"{waiting} requests wait, not {count}"
+        time.sleep(0.01)
+
+
 def test_a_full_queue_refuses_before_it_reads(server: ServerProcess) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(ask, server, "slow:predict", {"instances": [[200.0]]})
-        until = time.monotonic() + 20
-        while not server.get("/api/models/slow").json()["waiting"]:
-            assert time.monotonic() < until
-            time.sleep(0.01)
+    with ThreadPoolExecutor(2) as pool:
+        taken = [
+            pool.submit(ask, server, "slow:predict", {"instances": [[200.0]]}) for _ in range(2)
+        ]
+        await_waiting(server, 2)
         refused = server.post("/v1/models/slow:predict", content=b"no JSON")
         assert refused.status_code == 503
         assert refused.headers["Retry-After"]
         assert "waiting" in refused.json()["error"]
-        first.result()
+        # The second, exactly at the limit, was let in.
+        assert all(future.result() for future in taken)
     assert ask(server, "slow:predict", {"instances": [1.0]}) == {"predictions": [1.0]}
+
+
+def test_a_client_that_hangs_up_leaves_the_queue(server: ServerProcess) -> None:
+    body = b'{"instances": [[200.0]]}'
+    head = (
+        f"POST /v1/models/slow:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(ask, server, "slow:predict", {"instances": [[200.0]]})
+        await_waiting(server, 1)
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(head.encode() + body)
+            await_waiting(server, 2)
+        await_waiting(server, 1)
+        assert running.result() == {"predictions": [[200.0]]}
 
 
 def test_the_deadline_of_the_card(server: ServerProcess) -> None:
