@@ -10,11 +10,11 @@ from flask import Request
 from wtforms import Field, Form, TextAreaField
 from wtforms.validators import InputRequired, StopValidation
 
+from app.api.examples import example_input, is_long
 from app.errors import Detail
 from app.serving.batching import Call
 from app.serving.signature import Signature, TensorSpec
 from app.serving.tasks.base import Payload
-from app.web.examples import example_input, is_long
 from app.web.layout import layout
 from app.web.model_page import ModelPage
 

@@ -302,7 +302,7 @@ def test_the_schema_says_what_a_row_is() -> None:
                 "x-unit": "m",
                 "examples": [1.5],
             },
-            "b": {"enum": [1, 2]},
+            "b": {"enum": [1, 2, "one", "two"]},
             "c": {"enum": ["x", "y"]},
         },
         "required": ["a", "b", "c"],

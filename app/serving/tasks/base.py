@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, ClassVar, Literal
 
+import numpy as np
 import orjson
 from numpy.typing import NDArray
 
@@ -17,6 +18,7 @@ from app.serving.signature import PictureFeed, Signature
 Array = NDArray[Any]
 # An answer that lists a million problems helps nobody.
 MAX_DETAILS = 100
+_JSON_TYPES = {"f": "number", "i": "integer", "u": "integer", "b": "boolean"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,10 @@ class Question(ABC):
     def input_schema(self) -> dict[str, Any]:
         """What a request must look like, for people and programs: a JSON schema of one row, or
         the picture's formats and limits."""
+
+    @abstractmethod
+    def answer_schema(self) -> dict[str, Any]:
+        """What a prediction looks like: a JSON schema (2020-12) of one of them."""
 
 
 class Task(Question):
@@ -104,6 +110,20 @@ def invalid(details: list[Detail], *, more: bool = False) -> InvalidInput:
         if only.expected is not None:
             message += f", expected {only.expected}"
     return InvalidInput(message, details[:MAX_DETAILS])
+
+
+def nested_lists(dtype: str, shape: Sequence[int | None] | None) -> dict[str, Any]:
+    """JSON Schema of a tensor as nested lists; a plain value for the shape `()`. dtype, shape: as
+    in `TensorSpec`."""
+    if shape is None:
+        return {"type": "array"}
+    schema: dict[str, Any] = {
+        "type": "string" if dtype == "string" else _JSON_TYPES[np.dtype(dtype).kind]
+    }
+    for size in reversed(shape):
+        limits = {} if size is None else {"minItems": size, "maxItems": size}
+        schema = {"type": "array", "items": schema, **limits}
+    return schema
 
 
 def short(value: Any) -> Any:

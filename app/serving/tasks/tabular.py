@@ -22,6 +22,7 @@ from app.serving.tasks.base import (
     Payload,
     Task,
     invalid,
+    nested_lists,
     parse_json,
     short,
 )
@@ -170,6 +171,26 @@ class TabularRegression(_Tabular):
             return [{self._name: v} for v in values[:, 0]]
         return [{self._name: row} for row in values]
 
+    def answer_schema(self) -> dict[str, Any]:
+        """JSON Schema of one row's answer."""
+        out = self.signature.outputs[0]
+        number = nested_lists(out.dtype, ())
+        known = [size for size in out.row_shape if size is not None]
+        if out.shape is None or len(known) < len(out.row_shape):
+            several: dict[str, Any] = {"type": "array", "items": number}
+            value: dict[str, Any] = {"anyOf": [number, several]}
+        else:
+            count = math.prod(known)
+            value = number if count == 1 else nested_lists(out.dtype, (count,))
+        if self.card.output.unit is not None:
+            value = {**value, "x-unit": self.card.output.unit}
+        return {
+            "type": "object",
+            "properties": {self._name: value},
+            "required": [self._name],
+            "additionalProperties": False,
+        }
+
 
 class TabularClassification(_Tabular):
     """`tabular-classification`: one label a row."""
@@ -181,6 +202,10 @@ class TabularClassification(_Tabular):
     def answer(self, outputs: Sequence[Array]) -> list[Any]:
         """`{label, probability, top}` a row."""
         return self._classes.answer(outputs[0])
+
+    def answer_schema(self) -> dict[str, Any]:
+        """JSON Schema of one row's answer."""
+        return self._classes.schema()
 
 
 def _numpy(dtype: str) -> Any:
@@ -350,7 +375,8 @@ def _schema(field: FieldSpec) -> dict[str, Any]:
     """The field as JSON Schema (2020-12)."""
     schema: dict[str, Any] = {}
     if isinstance(field.choices, dict):
-        schema["enum"] = list(field.choices)
+        # A choice may be said by its value or by its label.
+        schema["enum"] = list(dict.fromkeys([*field.choices, *field.choices.values()]))
     elif field.choices is not None:
         schema["enum"] = field.choices
     else:

@@ -10,7 +10,16 @@ import numpy as np
 from app.errors import CardError, Detail
 from app.serving.card import CARD_FILE, Card, may_classify_pictures
 from app.serving.signature import Signature, TensorSpec
-from app.serving.tasks.base import Array, Limits, Payload, Task, invalid, parse_json, short
+from app.serving.tasks.base import (
+    Array,
+    Limits,
+    Payload,
+    Task,
+    invalid,
+    nested_lists,
+    parse_json,
+    short,
+)
 
 DTYPES = frozenset(
     [
@@ -29,7 +38,6 @@ DTYPES = frozenset(
         "uint64",
     ]
 )
-_JSON_TYPES = {"f": "number", "i": "integer", "u": "integer", "b": "boolean", "s": "string"}
 _KINDS = {"f": "numbers", "i": "whole numbers", "u": "whole numbers", "b": "true or false"}
 # The types of JSON values that a dtype is made of. True is no 1.
 _TYPES: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
@@ -103,14 +111,32 @@ class TensorTask(Task):
         names = [t.name for t in self.signature.outputs]
         return [dict(zip(names, row, strict=True)) for row in zip(*readable, strict=True)]
 
+    def answer_schema(self) -> dict[str, Any]:
+        """JSON Schema of a row of the outputs, or of all of them where there are no rows."""
+        batchable = self.signature.batchable
+        schemas: dict[str, dict[str, Any]] = {}
+        for out in self.signature.outputs:
+            shape = out.shape[1:] if batchable and out.shape is not None else out.shape
+            # Of an output of any rank a row may be a plain value.
+            schemas[out.name] = {} if out.shape is None else nested_lists(out.dtype, shape)
+        if len(schemas) == 1:
+            return next(iter(schemas.values()))
+        return {
+            "type": "object",
+            "properties": schemas,
+            "required": list(schemas),
+            "additionalProperties": False,
+        }
+
     def input_schema(self) -> dict[str, Any]:
         """JSON Schema of the body, and the signature."""
         specs = self.signature.inputs
         if len(specs) == 1:
-            return {**_schema(specs[0]), **self.signature.describe()}
+            rows = nested_lists(specs[0].dtype, specs[0].shape)
+            return {**rows, **self.signature.describe()}
         return {
             "type": "object",
-            "properties": {t.name: _schema(t) for t in specs},
+            "properties": {t.name: nested_lists(t.dtype, t.shape) for t in specs},
             "required": [t.name for t in specs],
             "additionalProperties": False,
             **self.signature.describe(),
@@ -157,18 +183,6 @@ def _expected(spec: TensorSpec) -> str:
     shape = "any shape" if spec.shape is None else str([*spec.shape]).replace("None", "any")
     kind = "texts" if spec.dtype == "string" else _KINDS[np.dtype(spec.dtype).kind]
     return f"{kind} ({spec.dtype}) of shape {shape}"
-
-
-def _schema(spec: TensorSpec) -> dict[str, Any]:
-    """Nested lists of the input's shape, as JSON Schema."""
-    if spec.shape is None:
-        return {"type": "array"}
-    kind = "s" if spec.dtype == "string" else np.dtype(spec.dtype).kind
-    schema: dict[str, Any] = {"type": _JSON_TYPES[kind]}
-    for size in reversed(spec.shape):
-        limits = {} if size is None else {"minItems": size, "maxItems": size}
-        schema = {"type": "array", "items": schema, **limits}
-    return schema
 
 
 def _readable(out: Array) -> Any:

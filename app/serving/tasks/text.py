@@ -186,22 +186,59 @@ class TextGeneration(Question):
             return value
         return None
 
+    def answer_schema(self) -> dict[str, Any]:
+        """A JSON schema of a text."""
+        return {
+            "type": "object",
+            "properties": {
+                "seed": {"type": "string", "description": "What the text begins with."},
+                "generated": {"type": "string", "description": "What was written after it."},
+                "actual": {
+                    "type": "string",
+                    "description": "How the text of a random start goes on.",
+                },
+                "unknown_words": {
+                    "type": "array",
+                    "items": {"type": "string"},
+                    "description": "Words of the seed that the model does not know.",
+                },
+            },
+            "required": ["seed", "generated"],
+            "additionalProperties": False,
+        }
+
     def input_schema(self) -> dict[str, Any]:
         """A JSON schema of a request."""
         text = self._text
+        seed = f"At least one {text.level} that the model knows."
+        if self._starts:
+            seed += " null takes a random start."
         return {
             "type": "object",
             "properties": {
                 "seed": {
-                    "type": ["string", "null"],
+                    "type": ["string", "null"] if self._starts else "string",
+                    "minLength": 1,
                     "maxLength": MAX_SEED_CHARACTERS,
+                    "description": seed,
                     "examples": [self._example],
                 },
                 "diversity": {"type": "number", **_schema(text.diversity)},
                 "words": {"type": "integer", **_schema(text.words)},
-                "random_seed": {"type": ["integer", "null"], "minimum": 0},
-                "top_k": {"type": ["integer", "null"], "minimum": 1},
+                "random_seed": {
+                    "type": ["integer", "null"],
+                    "minimum": 0,
+                    "maximum": MAX_RANDOM_SEED,
+                    "description": "The same seed, the same text.",
+                },
+                "top_k": {
+                    "type": ["integer", "null"],
+                    "minimum": 1,
+                    "maximum": len(text.vocabulary),
+                    "description": "Only the so many most probable are drawn from.",
+                },
             },
+            "required": [] if self._starts else ["seed"],
             "additionalProperties": False,
             "level": text.level,
             "vocabulary": len(text.vocabulary),
