@@ -16,6 +16,7 @@ from app.settings import Settings
 from app.status.board import StatusBoard
 from app.web.about import facts, moment
 from app.web.compare import add_compare
+from app.web.docs import add_docs
 from app.web.image import ImagePage
 from app.web.layout import readable_json
 from app.web.model_page import ModelPage, add_problems
@@ -43,7 +44,7 @@ SEARCHABLE_ABOVE = 8
 def blueprint(
     settings: Settings, registry: Registry, lifecycle: Lifecycle, board: StatusBoard
 ) -> Blueprint:
-    """`/`, the list of models; `/models/NAME`; `/compare` and `/status`."""
+    """`/`, the list of models; `/models/NAME`; `/compare`, `/status` and `/docs`."""
     routes = Blueprint("pages", __name__)
     routes.add_app_template_filter(readable_json, "json")
     routes.add_app_template_filter(moment)
@@ -98,6 +99,7 @@ def blueprint(
         return make_response(_render(page, form, predictions, error), status)
 
     add_compare(routes, settings, registry)
+    add_docs(routes)
 
     @routes.get("/status")
     def status() -> str:
