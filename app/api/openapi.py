@@ -54,7 +54,8 @@ def blueprint(registry: Registry) -> Blueprint:
 
 def ready_models(registry: Registry) -> list[Model]:
     """The models that can be asked, by name."""
-    return [entry.model for entry in registry.entries() if entry.model is not None]
+    models = (entry.model for entry in registry.entries())
+    return [model for model in models if model is not None]
 
 
 def document(models: list[Model]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.api.events import EVENTS
 from app.api.examples import example_input, is_long
-from app.api.openapi_parts import FILE, json_content, pictures, ref, responses
+from app.api.openapi_parts import FILE, VERSION, json_content, pictures, ref, responses
 from app.serving.registry import TEXT_TASK
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _operation(model: Model) -> dict[str, Any]:
         "tags": ["Predictions"],
         "operationId": f"predict_{model.name}",
         "summary": card.title or model.name,
-        "parameters": [{"$ref": "#/components/parameters/version"}],
+        "parameters": [VERSION],
         "requestBody": {"required": True, "content": _body(model)},
         "responses": responses(_answer(model), *_ERRORS),
     }

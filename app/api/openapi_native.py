@@ -8,7 +8,16 @@ from pydantic.json_schema import models_json_schema
 
 from app.api.errors import STATUS
 from app.api.openapi_models import predictions, schemas
-from app.api.openapi_parts import json_content, pictures, ref, responses
+from app.api.openapi_parts import (
+    VERSION,
+    json_content,
+    named,
+    nullable,
+    obj,
+    pictures,
+    ref,
+    responses,
+)
 from app.serving.card import TASKS, Card
 from app.serving.registry import HIDDEN, State
 from app.status.shape import SelfStatus, Status
@@ -22,13 +31,6 @@ TAGS = (
     {"name": "State", "description": "For load balancers and for whoever runs this server."},
 )
 _ID = {"type": "string", "description": "Of the request, as in `X-Request-ID`."}
-_NAME = {
-    "name": "name",
-    "in": "path",
-    "required": True,
-    "description": "Of the model.",
-    "schema": {"type": "string", "minLength": 1},
-}
 
 
 def paths(models: list[Model]) -> dict[str, Any]:
@@ -50,8 +52,8 @@ def paths(models: list[Model]) -> dict[str, Any]:
                 "tags": ["Models"],
                 "operationId": "model",
                 "summary": "One model",
-                "parameters": [{**_NAME, "examples": {n: {"value": n} for n in names}}],
-                "responses": responses(_answer("Model"), 404, 500, 503),
+                "parameters": [named("name", "Of the model.", names), VERSION],
+                "responses": responses(_answer("Model"), 404, 422, 500, 503),
             }
         },
         "/api/status": {"get": _STATUS},
@@ -76,11 +78,9 @@ def components(models: list[Model]) -> dict[str, Any]:
             **schemas(models),
             **shown,
             "Error": _ERROR,
-            "Models": _object(
-                {"id": _ID, "models": {"type": "array", "items": ref("ModelSummary")}}
-            ),
+            "Models": obj({"id": _ID, "models": {"type": "array", "items": ref("ModelSummary")}}),
             "ModelSummary": _SUMMARY,
-            "Model": {"allOf": [_object({"id": _ID}), ref("ModelSummary"), _DESCRIBED]},
+            "Model": {"allOf": [obj({"id": _ID}), ref("ModelSummary"), _DESCRIBED]},
         },
         "responses": _RESPONSES,
         "parameters": {"version": _VERSION},
@@ -92,30 +92,20 @@ def _answer(schema: str) -> dict[str, Any]:
     return {"description": "The answer.", "content": json_content(ref(schema))}
 
 
-def _object(properties: dict[str, Any], *optional: str) -> dict[str, Any]:
-    """An object that has all `properties`, but for the `optional`."""
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": properties, "required": required}
-
-
-def _nullable(kind: str) -> dict[str, Any]:
-    return {"type": [kind, "null"]}
-
-
 # --- The models ----------------------------------------------------------------------------------
 
 _STATE = {"enum": list(get_args(State))}
-_SUMMARY = _object(
+_SUMMARY = obj(
     {
         "name": {"type": "string"},
         "title": {"type": "string"},
-        "description": _nullable("string"),
+        "description": nullable("string"),
         "task": {"enum": [*TASKS, None], "description": "null while it is unknown."},
         "state": _STATE,
         "version": {"type": "integer", "description": "That answers unless another is asked for."},
         "versions": {
             "type": "array",
-            "items": _object({"version": {"type": "integer"}, "state": _STATE}),
+            "items": obj({"version": {"type": "integer"}, "state": _STATE}),
         },
         "metrics": {
             "type": "object",
@@ -128,30 +118,30 @@ _SUMMARY = _object(
 )
 _TENSORS = {
     "type": "array",
-    "items": _object(
+    "items": obj(
         {
             "name": {"type": "string"},
             "dtype": {"type": "string", "description": "A NumPy name, or `string`."},
             "shape": {
                 "type": ["array", "null"],
-                "items": _nullable("integer"),
+                "items": nullable("integer"),
                 "description": "null where any size goes.",
             },
         }
     ),
 }
 # What there is only of a model that is ready.
-_DESCRIBED = _object(
+_DESCRIBED = obj(
     {
         "card": ref("Card"),
         "input": {"type": "object", "description": "What a request must look like."},
-        "signature": _object({"inputs": _TENSORS, "outputs": _TENSORS}),
-        "parameters": {**_nullable("integer"), "description": "The number of weights."},
+        "signature": obj({"inputs": _TENSORS, "outputs": _TENSORS}),
+        "parameters": {**nullable("integer"), "description": "The number of weights."},
         "loaded_at": {"type": "number", "description": "Seconds since 1970."},
         "waiting": {"type": "integer", "description": "Requests between arrival and answer."},
         "generation": {
             "type": "object",
-            "properties": {"kind": {"enum": ["step", "window"]}, "reason": _nullable("string")},
+            "properties": {"kind": {"enum": ["step", "window"]}, "reason": nullable("string")},
             "description": "How a model of texts makes them.",
         },
     },
@@ -160,16 +150,16 @@ _DESCRIBED = _object(
 
 # --- Errors --------------------------------------------------------------------------------------
 
-_ERROR = _object(
+_ERROR = obj(
     {
         "id": _ID,
-        "error": _object(
+        "error": obj(
             {
                 "code": {"enum": list(STATUS)},
                 "message": {"type": "string"},
                 "details": {
                     "type": "array",
-                    "items": _object(
+                    "items": obj(
                         {
                             "field": {"type": "string", "examples": ["weight", "[3].weight"]},
                             "problem": {"type": "string"},
@@ -215,7 +205,7 @@ _VERSION = {
     "name": "version",
     "in": "query",
     "description": "The number or an alias of the version to ask; else the model's own choice.",
-    "schema": {"type": "string", "minLength": 1},
+    "schema": {"type": "string"},
 }
 
 # --- Fixed addresses -----------------------------------------------------------------------------
@@ -233,7 +223,7 @@ _PREDICT = {
                     "type": "object",
                     "additionalProperties": {
                         "anyOf": [
-                            _object(
+                            obj(
                                 {
                                     "id": _ID,
                                     "model": {"type": "string"},
@@ -241,7 +231,7 @@ _PREDICT = {
                                     "predictions": {"type": "array", "items": {"type": "object"}},
                                 }
                             ),
-                            _object({"error": _ERROR["properties"]["error"]}),
+                            obj({"error": _ERROR["properties"]["error"]}),
                         ]
                     },
                 }
@@ -266,7 +256,7 @@ _STATUS = {
         {
             "description": "The state.",
             "content": json_content(
-                {"allOf": [_object({"id": _ID}), {"anyOf": [ref("Status"), ref("SelfStatus")]}]}
+                {"allOf": [obj({"id": _ID}), {"anyOf": [ref("Status"), ref("SelfStatus")]}]}
             ),
         },
         *(400, 500),
@@ -279,12 +269,12 @@ _LIVE = {
     "responses": responses(
         {
             "description": "It does.",
-            "content": json_content(_object({"alive": {"const": True}})),
+            "content": json_content(obj({"alive": {"const": True}})),
         }
     ),
 }
 _READINESS = json_content(
-    _object(
+    obj(
         {
             "ready": {"type": "boolean"},
             "draining": {"type": "boolean", "description": "Told to stop."},

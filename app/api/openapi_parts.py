@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from app.serving.tasks.pictures import MEDIA_TYPES
 
+# The parameter of the native API.
+VERSION = {"$ref": "#/components/parameters/version"}
 # OpenAPI leaves the schema of raw bytes empty; the format makes Swagger UI offer a file.
 FILE = {"type": "string", "format": "binary"}
 
@@ -13,6 +16,33 @@ FILE = {"type": "string", "format": "binary"}
 def ref(schema: str) -> dict[str, Any]:
     """A reference to a schema of the document."""
     return {"$ref": f"#/components/schemas/{schema}"}
+
+
+def obj(properties: dict[str, Any], *optional: str) -> dict[str, Any]:
+    """An object that has all `properties`, but for the `optional`."""
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def nullable(kind: str) -> dict[str, Any]:
+    """A value of a JSON type, or null."""
+    return {"type": [kind, "null"]}
+
+
+def named(
+    name: str, description: str, examples: Sequence[str] = (), kind: str = "string"
+) -> dict[str, Any]:
+    """A part of an address. kind: its JSON type."""
+    found: dict[str, Any] = {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": description,
+        "schema": {"type": "string", "minLength": 1} if kind == "string" else {"type": kind},
+    }
+    if examples:
+        found["examples"] = {example: {"value": example} for example in examples}
+    return found
 
 
 def json_content(schema: dict[str, Any], example: Any = None) -> dict[str, Any]:

@@ -126,6 +126,11 @@ def nested_lists(dtype: str, shape: Sequence[int | None] | None) -> dict[str, An
     return schema
 
 
+def whole(value: Any) -> Any:
+    """4.0 is a whole number: JSON has one kind of number only."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def short(value: Any) -> Any:
     """What the client sent, cut to what an error message can hold."""
     if isinstance(value, str):

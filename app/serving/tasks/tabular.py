@@ -25,6 +25,7 @@ from app.serving.tasks.base import (
     nested_lists,
     parse_json,
     short,
+    whole,
 )
 from app.serving.tasks.classes import Classes
 from app.serving.tasks.csvtext import read_csv
@@ -275,7 +276,7 @@ class _Column:
             high = min(high, field.max)
         if field.type == "integer":
             limits = Field(ge=math.ceil(low), le=math.floor(high))
-            return Annotated[int, BeforeValidator(_whole), limits]
+            return Annotated[int, BeforeValidator(whole), limits]
         return Annotated[float, Field(ge=low, le=high)]
 
     def expected(self) -> str:
@@ -305,11 +306,6 @@ def _row_model(columns: list[_Column]) -> type[BaseModel]:
     return model
 
 
-def _whole(value: Any) -> Any:
-    """4.0 is a whole number: JSON has one kind of number only."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 def _choices(field: FieldSpec, dtype: str) -> dict[str, Any]:
     """What a client may send (a value or its label), and what the model gets for it.
 
@@ -319,11 +315,11 @@ def _choices(field: FieldSpec, dtype: str) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     if isinstance(choices, dict):
         for value, label in choices.items():
-            chosen[label] = chosen[str(_whole(value))] = value
+            chosen[label] = chosen[str(whole(value))] = value
         return chosen
     words = any(isinstance(c, str) for c in choices) and dtype != "string"
     for i, value in enumerate(choices):
-        chosen[str(_whole(value))] = i if words and field.type != "text" else value
+        chosen[str(whole(value))] = i if words and field.type != "text" else value
     return chosen
 
 
@@ -334,7 +330,7 @@ def _chooser(field: FieldSpec, dtype: str) -> Any:
 
     def choose(value: Any) -> Any:
         # True is no 1 and null is no text.
-        text = str(_whole(value)) if type(value) in (int, float, str) else None
+        text = str(whole(value)) if type(value) in (int, float, str) else None
         if text not in cells:
             raise PydanticCustomError("choice", "not a choice")
         return cells[text]

@@ -130,14 +130,15 @@ class TensorTask(Task):
 
     def input_schema(self) -> dict[str, Any]:
         """JSON Schema of the body, and the signature."""
-        specs = self.signature.inputs
-        if len(specs) == 1:
-            rows = nested_lists(specs[0].dtype, specs[0].shape)
-            return {**rows, **self.signature.describe()}
+        inputs = {t.name: nested_lists(t.dtype, t.shape) for t in self.signature.inputs}
+        if self.signature.batchable:
+            inputs = {name: {**rows, "minItems": 1} for name, rows in inputs.items()}
+        if len(inputs) == 1:
+            return {**next(iter(inputs.values())), **self.signature.describe()}
         return {
             "type": "object",
-            "properties": {t.name: nested_lists(t.dtype, t.shape) for t in specs},
-            "required": [t.name for t in specs],
+            "properties": inputs,
+            "required": list(inputs),
             "additionalProperties": False,
             **self.signature.describe(),
         }
