@@ -141,6 +141,7 @@ def test_what_is_answered_is_what_the_document_says(
         *("run", f"{every_kind.url}/openapi.json"),
         *("--checks", ",".join(CHECKS)),
         *("--phases", "examples,coverage,fuzzing", "--max-examples", "20", "--seed", "1"),
+        *("--request-timeout", "60"),
         *("--exclude-path", "/api/endless", "--exclude-path", "/api/hasty"),
     ]
     environ = {
