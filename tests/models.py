@@ -31,7 +31,7 @@ class _Slow(tf.Module):  # type: ignore[misc]
         return {"rounds": rounds * matrix[0, 0]}
 
 
-def save_slow_model(folder: Path, *, max_queue: int = 4, timeout_s: float = 30) -> None:
+def save_slow_model(folder: Path, *, max_queue: int = 4, timeout_s: float = 120) -> None:
     """A SavedModel whose run takes as long as its input says, with a card."""
     module = _Slow()
     tf.saved_model.save(
