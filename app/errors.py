@@ -48,6 +48,20 @@ class Detail:
         return out
 
 
+def short(value: Any) -> Any:
+    """What the client sent, cut to what an error message can hold."""
+    if isinstance(value, str):
+        return value if len(value) <= 100 else value[:100] + "…"
+    if value is None:
+        return "null"
+    if isinstance(value, int):
+        # What JSON itself can carry.
+        return value if -(2**63) <= value < 2**64 else float(value)
+    if isinstance(value, float):
+        return value
+    return "a list" if isinstance(value, list) else "an object"
+
+
 class KeraportError(Exception):
     """Base of all errors that Keraport raises on purpose."""
 

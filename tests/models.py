@@ -31,7 +31,7 @@ class _Slow(tf.Module):  # type: ignore[misc]
         return {"rounds": rounds * matrix[0, 0]}
 
 
-def save_slow_model(folder: Path, *, max_queue: int = 4, timeout_s: float = 30) -> None:
+def save_slow_model(folder: Path, *, max_queue: int = 4, timeout_s: float = 120) -> None:
     """A SavedModel whose run takes as long as its input says, with a card."""
     module = _Slow()
     tf.saved_model.save(
@@ -120,3 +120,45 @@ def save_tabular_model(
     folder.mkdir(parents=True)
     model.save(folder / "model.keras")
     (folder / "model.yaml").write_text(card, encoding="utf-8")
+
+
+def save_half_plus_two(folder: Path) -> None:
+    """A SavedModel of TensorFlow 1 that answers as the one of TensorFlow Serving's documentation:
+    y = x / 2 + 2 to predict, and over `tf.Example`s to classify and to regress; y2 = x / 2 + 3."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        a = v1.get_variable("a", initializer=0.5)
+        b = v1.get_variable("b", initializer=2.0)
+        c = v1.get_variable("c", initializer=3.0)
+        serialized = v1.placeholder(tf.string, [None], name="tf_example")
+        feature = {
+            name: tf.io.FixedLenFeature([1], tf.float32, default_value=[0.0])
+            for name in ("x", "x2")
+        }
+        parsed = tf.io.parse_example(serialized, feature)
+        x = tf.identity(parsed["x"], name="x")
+        y = tf.add(tf.multiply(a, x), b, name="y")
+        y2 = tf.add(tf.multiply(a, x), c, name="y2")
+        y3 = tf.add(tf.multiply(a, tf.identity(parsed["x2"], name="x2")), c, name="y3")
+
+        def definition(inputs: dict[str, Any], outputs: dict[str, Any], method: str) -> Any:
+            return v1.saved_model.build_signature_def(
+                {n: v1.saved_model.build_tensor_info(t) for n, t in inputs.items()},
+                {n: v1.saved_model.build_tensor_info(t) for n, t in outputs.items()},
+                f"tensorflow/serving/{method}",
+            )
+
+        session.run(v1.global_variables_initializer())
+        builder = v1.saved_model.Builder(str(folder))
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve"],
+            {
+                "serving_default": definition({"x": x}, {"y": y}, "predict"),
+                "regress_x_to_y": definition({"inputs": serialized}, {"outputs": y}, "regress"),
+                "regress_x_to_y2": definition({"inputs": serialized}, {"outputs": y2}, "regress"),
+                "regress_x2_to_y3": definition({"inputs": serialized}, {"outputs": y3}, "regress"),
+                "classify_x_to_y": definition({"inputs": serialized}, {"scores": y}, "classify"),
+            },
+        )
+        builder.save()

@@ -49,13 +49,32 @@ def error_body(code: str, message: str, details: list[dict[str, Any]]) -> dict[s
     return {"code": code, "message": message, "details": details}
 
 
+def in_one_line(body: dict[str, Any]) -> str:
+    """An error in words alone: its message, and its problems where the message only counts them."""
+    message: str = body["message"]
+    if len(body["details"]) < 2:
+        return message
+    told = (
+        f"{d['field']}: {d['problem']}" + (f", expected {d['expected']}" if "expected" in d else "")
+        for d in body["details"]
+    )
+    return f"{message}: " + "; ".join(told)
+
+
 def describe(error: KeraportError) -> dict[str, Any]:
     """A domain error as the API shows it."""
     return error_body(error.code, error.message, [d.as_dict() for d in error.details])
 
 
 # What programs ask: its errors are JSON whatever the client accepts.
-_API = ("/api/", "/predict", "/livez", "/readyz", "/static/")
+_API = ("/api/", "/predict", "/livez", "/readyz", "/static/", "/v1/", "/v2/")
+# TensorFlow Serving's REST API and the Open Inference Protocol: an error is its message.
+_PROTOCOLS = ("/v1/", "/v2/")
+
+
+def speaks_protocol() -> bool:
+    """Whether the address belongs to one of the standard protocols."""
+    return f"{request.path}/".startswith(_PROTOCOLS)
 
 
 def wants_page() -> bool:
@@ -72,6 +91,9 @@ def install(
     """Answer every exception of `app`. page: makes one of a status and the body of an error."""
 
     def respond(status: int, body: dict[str, Any]) -> Response:
+        if speaks_protocol():
+            # They know no 422.
+            return json_response({"error": in_one_line(body)}, 400 if status == 422 else status)
         if wants_page():
             return page(status, body)
         return json_response({"id": request_id(), "error": body}, status)

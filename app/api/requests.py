@@ -6,6 +6,7 @@ import io
 import socket
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -31,6 +32,8 @@ MAX_PARTS = 1000
 EXAMPLES = {"image": "cat.jpg", "file": "rows.csv"}
 # Where the server leaves the connection's socket, for `watching`.
 SOCKET_KEY = "keraport.socket"
+# Tells the two apart by their first bytes.
+_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _READ = 1  # libev's EV_READ
 
 
@@ -69,6 +72,46 @@ def read_payload(request: Request, accepts: frozenset[str], call: Call, hint: st
         if "files" in accepts:
             return _picture(request)
         return _text(request, accepts, hint)
+
+
+def read_body(request: Request, call: Call) -> bytes:
+    """The whole body, compressed by gzip or deflate or not; the limit counts for both forms.
+
+    Raises RequestEntityTooLarge, UnsupportedMediaType for another Content-Encoding, BadRequest for
+    a body that is not what that says, or DeadlineExceeded when the client is too slow.
+    """
+    _check_size(request, request.content_length or 0)
+    coding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding not in ("identity", "gzip", "deflate"):
+        raise UnsupportedMediaType(
+            f"Content-Encoding {coding[:100]!r} is not read here: expected gzip or deflate"
+        )
+    too_slow = DeadlineExceeded("the body did not arrive within the time allowed")
+    with gevent.Timeout(call.remaining, too_slow):
+        data = request.get_data(cache=False)
+        _check_size(request, len(data))
+        if coding != "identity":
+            limit = request.max_content_length or 0
+            data = get_hub().threadpool.apply(_decompressed, (data, coding, limit))
+            _check_size(request, len(data))
+    return data
+
+
+def _decompressed(data: bytes, coding: str, limit: int) -> bytes:
+    """At most `limit` bytes of it. In a native thread, for zlib may take a while."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        while data and size < limit:  # gzip may consist of several parts
+            stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+            parts.append(stream.decompress(data, limit - size))
+            size += len(parts[-1])
+            if not stream.eof and size < limit:
+                raise BadRequest(f"the body ends before its {coding} data does")
+            data = stream.unused_data
+    except zlib.error:
+        raise BadRequest(f"the body is not {coding} as its Content-Encoding says") from None
+    return b"".join(parts)
 
 
 def _check_size(request: Request, size: int) -> None:

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,22 @@ from app.errors import (
 )
 
 Array = NDArray[Any]
-Run = Callable[[Sequence[Array]], list[Array]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What jobs of one batch have in common. signature: passed on to `run`. batchable: False runs
+    each job alone, for signatures without a free batch dimension. finite: whether NaN or Infinity
+    in a job's outputs is an error."""
+
+    signature: str | None = None
+    batchable: bool = True
+    finite: bool = True
+
+
+# How a model is asked in its own terms.
+SERVED = Route()
+Run = Callable[[Sequence[Array], str | None], list[Array]]
 
 
 class Call:
@@ -73,13 +89,16 @@ class Call:
 class Job:
     """The rows that one request adds to a batch. Its result may be asked for once."""
 
-    __slots__ = ("_batcher", "_waiter", "deadline", "inputs", "rows", "settled", "shape")
+    __slots__ = ("_batcher", "_waiter", "deadline", "inputs", "route", "rows", "settled", "shape")
 
-    def __init__(self, batcher: Batcher, inputs: Sequence[Array], deadline: float) -> None:
+    def __init__(
+        self, batcher: Batcher, inputs: Sequence[Array], deadline: float, route: Route
+    ) -> None:
         self._batcher = batcher
         self._waiter: Waiter[Any] = Waiter()
         self.inputs = inputs
         self.deadline = deadline
+        self.route = route
         self.rows = len(inputs[0]) if inputs and inputs[0].ndim else 1
         # Only rows of one shape can share an array.
         self.shape = tuple(a.shape[1:] for a in inputs)
@@ -122,10 +141,10 @@ class Job:
 class Batcher:
     """The queue and the thread of one model version.
 
-    run: computes a batch; one array an input in, one an output out, first dimension the rows.
+    run: computes a batch; one array an input and the route's signature in, one array an output
+    out, first dimension the rows.
     max_batch_size: rows. max_delay_s: how long the first job of a
     batch waits for company; 0 takes whatever is there, at once.
-    batchable: False runs each job alone, for models without a free batch dimension.
     """
 
     def __init__(
@@ -135,13 +154,11 @@ class Batcher:
         name: str,
         max_batch_size: int,
         max_delay_s: float = 0.0,
-        batchable: bool = True,
     ) -> None:
         self._run = run
         self._name = name
         self.max_batch_size = max_batch_size
         self._max_delay = max_delay_s
-        self._batchable = batchable
         self._arrived: list[Job] = []  # in this turn of the hub's loop
         self._queue: deque[Job] = deque()
         self._ready = threading.Condition(threading.Lock())
@@ -151,7 +168,7 @@ class Batcher:
         self._thread = threading.Thread(target=self._work, name=f"model-{name}", daemon=True)
         self._thread.start()
 
-    def submit(self, inputs: Sequence[Array], call: Call) -> Job:
+    def submit(self, inputs: Sequence[Array], call: Call, route: Route = SERVED) -> Job:
         """Put at most `max_batch_size` rows into the queue, from the hub's thread.
 
         How many may wait is for the caller to bound, who knows what else a request costs: see
@@ -162,7 +179,7 @@ class Batcher:
             # Belongs to the loop that serves requests, which may start after the model is loaded.
             self._wake = get_hub().loop.async_()
             self._wake.start(self._deliver)
-        job = Job(self, inputs, call.deadline)
+        job = Job(self, inputs, call.deadline, route)
         with self._ready:
             if self._closed:
                 raise ModelUnavailable(f"the model {self._name!r} is being unloaded")
@@ -217,7 +234,7 @@ class Batcher:
                     if self._closed:
                         return []
                     self._ready.wait()
-                if self._max_delay and self._batchable:
+                if self._max_delay and self._queue[0].route.batchable:
                     self._await_company()
                 if self._queue:  # else all were cancelled meanwhile
                     return self._take()
@@ -233,12 +250,13 @@ class Batcher:
     def _take(self) -> list[Job]:
         first = self._queue.popleft()
         batch, rows = [first], first.rows
-        if not self._batchable:
+        if not first.route.batchable:
             return batch
         kept: list[Job] = []
         while self._queue and rows < self.max_batch_size:
             job = self._queue.popleft()
-            if job.shape == first.shape and rows + job.rows <= self.max_batch_size:
+            alike = (job.route, job.shape) == (first.route, first.shape)
+            if alike and rows + job.rows <= self.max_batch_size:
                 batch.append(job)
                 rows += job.rows
             else:
@@ -257,16 +275,17 @@ class Batcher:
         return [self._results([job])[0] for job in batch]
 
     def _run_together(self, batch: list[Job]) -> list[list[Array] | Exception]:
+        route = batch[0].route
         if len(batch) == 1:
-            outputs = self._run(batch[0].inputs)
-            return [outputs if _finite(outputs) else non_finite()]
+            outputs = self._run(batch[0].inputs, route.signature)
+            return [outputs if not route.finite or _finite(outputs) else non_finite()]
         columns = zip(*(job.inputs for job in batch), strict=True)
-        outputs = self._run([np.concatenate(column) for column in columns])
+        outputs = self._run([np.concatenate(column) for column in columns], route.signature)
         total = sum(job.rows for job in batch)
         if any(len(out) != total for out in outputs):
             # The outputs are not one a row after all; whose is which, nobody can say.
             raise ValueError("outputs do not follow the batch")
-        all_finite = _finite(outputs)
+        all_finite = not route.finite or _finite(outputs)
         results: list[list[Array] | Exception] = []
         start = 0
         for job in batch:

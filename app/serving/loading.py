@@ -66,11 +66,17 @@ def convert(
 
 
 def _convert_saved_model(source: Path, out: Path, trusted: bool) -> Converted:
-    tags, signature = saved_model.read_signature(source)
-    frozen = saved_model.freeze(source, tags, signature, trusted=trusted)
-    if frozen is None:
-        return Converted(source, signature, frozen=False, tags=tags)
-    return Converted(_written(frozen, out), signature, frozen=True)
+    offer = saved_model.read_offer(source)
+    graph = saved_model.freeze(source, offer, trusted=trusted)
+    path = source if graph is None else _written(graph, out)
+    return Converted(
+        path,
+        offer.signature,
+        frozen=graph is not None,
+        tags=offer.tags,
+        name=offer.name,
+        others=offer.others,
+    )
 
 
 def _written(graph: bytes, out: Path, name: str = "graph.pb") -> Path:
@@ -108,13 +114,13 @@ def _convert_keras(model: Any, file: keras_files.KerasFile, out: Path, trusted: 
         return Converted(_written(graph, out), signature, frozen=True)
     path = out / "saved_model"
     _export(model, file.library, serve, specs, path)
-    tags, raw = saved_model.read_signature(path)
+    offer = saved_model.read_offer(path)
     signature = replace(
         about,
-        inputs=_renamed(raw.inputs, "in", inputs),
-        outputs=_renamed(raw.outputs, "out", outputs),
+        inputs=_renamed(offer.signature.inputs, "in", inputs),
+        outputs=_renamed(offer.signature.outputs, "out", outputs),
     )
-    return Converted(path, signature, frozen=False, tags=tags)
+    return Converted(path, signature, frozen=False, tags=offer.tags)
 
 
 def _input_specs(model: Any) -> list[Any]:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from typing import Any
 
-import numpy as np
-
-from app.errors import Overloaded
-from app.serving.batching import Array, Batcher, Call
+from app.errors import InvalidInput, Overloaded
+from app.serving.batching import Array, Call
 from app.serving.card import Card
-from app.serving.runtime import ModelSession
-from app.serving.signature import Converted, Signature
+from app.serving.engine import Engine
+from app.serving.signature import Converted, Signature, SignatureDef
 from app.serving.statistics import Asked, Statistics
 from app.serving.tasks import Limits, Payload, Task, make_task
-from app.serving.tasks.base import Question
+from app.serving.tasks.base import Question, invalid
+from app.serving.tensors import numpy_dtype, picture_files, problems, row_count, unknown_outputs
 
 
 class Model(ABC):
@@ -27,6 +27,7 @@ class Model(ABC):
     """
 
     task: Question
+    engine: Engine
 
     def __init__(self, name: str, version: int, card: Card, signature: Signature) -> None:
         self.name = name
@@ -44,6 +45,68 @@ class Model(ABC):
         Raises the errors of the task, Overloaded, DeadlineExceeded, NonFiniteOutput,
         InferenceError, and whatever `call` was cancelled with.
         """
+
+    @property
+    def signatures(self) -> Mapping[str, SignatureDef]:
+        """What may be asked with `infer`, by name."""
+        return self.engine.signatures
+
+    @property
+    def default_signature(self) -> str:
+        """The name of the signature that `infer` asks unless told otherwise."""
+        return self.engine.default
+
+    def infer(
+        self,
+        inputs: Mapping[str, Array],
+        call: Call,
+        asked: Asked,
+        *,
+        signature: str | None = None,
+        outputs: Sequence[str] | None = None,
+    ) -> dict[str, Array]:
+        """Raw tensors in, raw tensors out, by name; for the standard protocols. Blocks the
+        greenlet.
+
+        inputs: arrays of the signature's dtypes and shapes; texts are object arrays of bytes. A
+        model of pictures also takes an object array (n,) or (n, 1) of encoded ones.
+        asked: of the `admission` within which this is called. outputs: those that are wanted.
+        NaN and Infinity are answered as they are. Raises InvalidInput with all problems at once,
+        and what `predict` raises.
+        """
+        name = signature or self.default_signature
+        definition = self.signatures.get(name)
+        if definition is None:
+            raise InvalidInput(
+                f"the model has no signature {name[:100]!r}; it has: {', '.join(self.signatures)}"
+            )
+        details = unknown_outputs(outputs or (), definition)
+        files = picture_files(inputs, definition)
+        pixels = None
+        if files is not None and name == self.default_signature:
+            pixels = self.decode(files)
+        if pixels is None:
+            details += problems(inputs, definition)
+        if details:
+            raise invalid(details)
+        if pixels is not None:
+            results = self.engine.run([pixels], call, finite=False)
+        else:
+            arrays = [inputs[t.name] for t in definition.inputs]
+            results = self.engine.run(arrays, call, name, finite=False)
+        asked.rows = row_count(results, definition)
+        named = zip(definition.outputs, results, strict=True)
+        return {
+            # Half precision comes out of the session in single.
+            t.name: a.astype(numpy_dtype(t.dtype), copy=False)
+            for t, a in named
+            if outputs is None or t.name in outputs
+        }
+
+    def decode(self, files: Sequence[bytes]) -> Array | None:
+        """Encoded pictures as the model is fed with them; None for a model of something else.
+        Raises InvalidInput for those that cannot be read."""
+        return None
 
     @abstractmethod
     def close(self) -> None:
@@ -89,58 +152,33 @@ class TensorModel(Model):
     ) -> None:
         super().__init__(name, version, card, converted.signature)
         self.task = make_task(card, converted.signature, limits)
-        self._session = ModelSession(converted, card.runtime, self.task.picture)
-        # A model whose batch dimension is fixed gets exactly so many rows, filled up if need be.
-        shape = converted.signature.inputs[0].shape if converted.signature.inputs else None
-        self._fixed_rows = shape[0] if self.task.picture and shape else None
-        self._batcher = Batcher(
-            self._run_batch,
-            name=name,
-            max_batch_size=card.runtime.max_batch_size,
-            max_delay_s=card.runtime.max_delay_ms / 1000,
-            batchable=self.signature.batchable,
+        self.engine = Engine(
+            name,
+            card.runtime,
+            converted,
+            picture=self.task.picture,
+            on_run=self.statistics.count_run,
         )
 
     def predict(self, payload: Payload, call: Call) -> list[Any]:
         """One prediction a row."""
         with self.admission() as asked:
             inputs = self.task.read(payload)
-            predictions = self.task.answer(self._run(inputs, call))
+            predictions = self.task.answer(self.engine.run(inputs, call))
             asked.rows = len(predictions)
             return predictions
 
-    def _run(self, inputs: list[Array], call: Call) -> list[Array]:
-        """Rows beyond a batch go in part by part, so that a long list shares the model with the
-        others instead of filling the queue."""
-        most = self._batcher.max_batch_size
-        rows = len(inputs[0]) if inputs and inputs[0].ndim else 1
-        if not self.signature.batchable:
-            if self._fixed_rows is None:
-                return self._batcher.submit(inputs, call).wait(call)
-            most = self._fixed_rows
-        elif rows <= most:
-            return self._batcher.submit(inputs, call).wait(call)
-        parts = []
-        for start in range(0, rows, most):
-            part = [a[start : start + most] for a in inputs]
-            short = most - len(part[0]) if self._fixed_rows else 0
-            if short:
-                part = [np.concatenate([a, np.repeat(a[-1:], short, axis=0)]) for a in part]
-            outputs = self._batcher.submit(part, call).wait(call)
-            parts.append([out[: most - short] for out in outputs])
-        return [np.concatenate(column) for column in zip(*parts, strict=True)]
-
-    def _run_batch(self, inputs: Sequence[Array]) -> list[Array]:
-        """In the model's thread."""
-        self.statistics.count_run(len(inputs[0]) if inputs and inputs[0].ndim else 1)
-        return self._session.run(inputs)
+    def decode(self, files: Sequence[bytes]) -> Array | None:
+        """Pictures as the model is fed with them."""
+        if self.task.picture is None:
+            return None
+        return self.task.read(Payload("files", files=[BytesIO(file) for file in files]))[0]
 
     @property
     def weight_bytes(self) -> int:
         """What the weights take in memory."""
-        return self._session.weight_bytes
+        return self.engine.weight_bytes
 
     def close(self) -> None:
         """Finish what waits, then free the session. Not from the hub while it serves."""
-        self._batcher.close()
-        self._session.close()
+        self.engine.close()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -156,6 +157,11 @@ class Registry:
                 f"the model {name!r} failed to load: {entry.reason}", retry_after=60
             )
         raise ModelUnavailable(f"the model {name!r} is still loading", retry_after=LOADING_RETRY_S)
+
+    @contextmanager
+    def using(self, name: str, version: int | str | None = None) -> Iterator[Model]:
+        """The model called `name`, ready, for as long as the block lasts."""
+        yield self.get(name)
 
     def stop(self) -> None:
         """Load nothing more; the loader process ends. Models that are ready stay usable."""

@@ -21,7 +21,7 @@ from app.errors import InferenceError, InvalidInput, LoadError
 from app.serving.card import Runtime
 from app.serving.cores import usable_cores
 from app.serving.quiet import quiet_import
-from app.serving.signature import Converted, PictureFeed, Scale, TensorSpec
+from app.serving.signature import Converted, PictureFeed, Scale, SignatureDef, TensorSpec
 
 with quiet_import():
     import tensorflow as tf
@@ -44,15 +44,20 @@ class ModelSession:
         self, model: Converted, runtime: Runtime, picture: PictureFeed | None = None
     ) -> None:
         self._inputs = model.signature.inputs
+        self._calls: dict[str | None, Callable[..., list[Array]]] = {}
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph, config=session_config(runtime))
         try:
             with graph.as_default():
-                feeds, replaced = self._feeds(picture)
-                fetches = self._restore(model, replaced)
-            self._call: Callable[..., list[Array]] = self._session.make_callable(
-                fetches, feed_list=feeds
-            )
+                fed, replaced = self._feeds(picture)
+                self._restore(model, replaced)
+                self._calls[None] = self._callable(fed, model.signature)
+                for name, signature in {model.name: model.signature, **model.others}.items():
+                    # Raw tensors for pictures go in behind the scaling.
+                    feeds = [replaced.get(t.node, t.node) for t in signature.inputs]
+                    self._calls[name] = (
+                        self._calls[None] if feeds == fed else self._callable(feeds, signature)
+                    )
             self._warm_up(model, runtime, picture)
         except (tf.errors.OpError, ValueError, KeyError, TypeError) as error:
             self._session.close()
@@ -61,15 +66,16 @@ class ModelSession:
             self._session.close()
             raise
 
-    def run(self, arrays: Sequence[Array]) -> list[Array]:
+    def run(self, arrays: Sequence[Array], signature: str | None = None) -> list[Array]:
         """Run the model once, from any native thread.
 
-        arrays: one an input, in the signature's order and dtypes; with a picture feed a single
-        uint8 array (rows, height, width, channels). Returns one array an output.
+        arrays: one an input, in the signature's order and dtypes. signature: its name; None for
+        how the model is served, which with a picture feed is a single uint8 array (rows, height,
+        width, channels), else the default signature. Returns one array an output.
         Raises InvalidInput when the model refuses these values, InferenceError for anything else.
         """
         try:
-            return self._call(*arrays)
+            return self._calls[signature](*arrays)
         except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, ValueError) as error:
             raise InvalidInput(f"the model refuses this input: {first_line(error)}") from None
         except tf.errors.OpError as error:
@@ -78,7 +84,7 @@ class ModelSession:
     def close(self) -> None:
         """Free the session and what it holds. No run may be under way."""
         self._session.close()
-        del self._call
+        self._calls.clear()
 
     def _feeds(self, picture: PictureFeed | None) -> tuple[list[Any], dict[str, Any]]:
         """What is fed, and which tensors of the model it stands in for."""
@@ -91,7 +97,7 @@ class ModelSession:
         scaled.set_shape((None, *picture.shape))
         return [fed], {spec.node: scaled}
 
-    def _restore(self, model: Converted, replaced: dict[str, Any]) -> list[Any]:
+    def _restore(self, model: Converted, replaced: dict[str, Any]) -> None:
         graph = self._session.graph
         if model.frozen:
             definition = tf.compat.v1.GraphDef.FromString(model.path.read_bytes())
@@ -105,12 +111,20 @@ class ModelSession:
             self.weight_bytes = constant_bytes(loaded.graph_def) + sum(
                 (v.shape.num_elements() or 0) * v.dtype.size for v in variables
             )
-        outputs = [graph.get_tensor_by_name(t.node) for t in model.signature.outputs]
+
+    def _callable(
+        self, feeds: Sequence[Any], signature: SignatureDef
+    ) -> Callable[..., list[Array]]:
+        """Feeds what is fed, and fetches the outputs."""
+        graph = self._session.graph
+        outputs = [graph.get_tensor_by_name(t.node) for t in signature.outputs]
         # NumPy has no bfloat16, and nobody wants half precision in JSON.
-        return [
+        fetches = [
             tf.cast(t, tf.float32) if t.dtype.is_floating and t.dtype.size < 4 else t
             for t in outputs
         ]
+        made: Callable[..., list[Array]] = self._session.make_callable(fetches, feed_list=feeds)
+        return made
 
     def _warm_up(self, model: Converted, runtime: Runtime, picture: PictureFeed | None) -> None:
         """Run the smallest and the largest batch once: the first run of a shape builds kernels and
@@ -126,7 +140,7 @@ class ModelSession:
                 else [_zeros(t, rows) for t in self._inputs]
             )
             try:
-                self._call(*zeros)
+                self._calls[None](*zeros)
             except tf.errors.InvalidArgumentError:
                 # Nobody knows which sizes an open dimension really takes; 1 is only a try.
                 if not open_shape:

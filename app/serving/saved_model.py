@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
@@ -17,7 +19,13 @@ from tensorflow.python.framework.convert_to_constants import (
 from app.errors import LoadError
 from app.serving.card import TRUSTING_CARD
 from app.serving.runtime import first_line
-from app.serving.signature import Signature, TensorSpec
+from app.serving.signature import (
+    DEFAULT_SIGNATURE,
+    PREDICT_METHOD,
+    Signature,
+    SignatureDef,
+    TensorSpec,
+)
 
 SERVE = "serve"
 # Signatures that TensorFlow writes for itself.
@@ -30,10 +38,28 @@ STATEFUL = re.compile(r"VarHandleOp|Variable(V2)?$|.*Table.*|.*Iterator.*|Assign
 FILE_OPS = frozenset({"ReadFile", "WriteFile", "MatchingFiles"})
 # Nodes that call a Python function of the process that made the graph, and fail in any other.
 PYTHON_OPS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
+_S = TypeVar("_S", bound=SignatureDef)
 
 
-def read_signature(path: Path) -> tuple[tuple[str, ...], Signature]:
-    """The tags of the graph to serve, and its default signature. Raises LoadError."""
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a SavedModel offers: the tags of the graph to serve, its default signature (called
+    `name`) and the others."""
+
+    tags: tuple[str, ...]
+    name: str
+    signature: Signature
+    others: dict[str, SignatureDef]
+
+    @property
+    def nodes(self) -> list[str]:
+        """Every tensor that may be fed or fetched."""
+        every = (self.signature, *self.others.values())
+        return [t.node for s in every for t in (*s.inputs, *s.outputs)]
+
+
+def read_offer(path: Path) -> Offer:
+    """What the SavedModel at `path` offers. Raises LoadError."""
     file = path / "saved_model.pb"
     proto = saved_model_pb2.SavedModel()
     try:
@@ -53,27 +79,32 @@ def read_signature(path: Path) -> tuple[tuple[str, ...], Signature]:
         )
     graph = min(graphs, key=lambda g: len(g.meta_info_def.tags))
     _check_operations(graph.graph_def)
-    name, chosen = _default(graph.signature_def)
-    return tuple(graph.meta_info_def.tags), Signature(
-        inputs=tuple(_spec(n, info, name) for n, info in sorted(chosen.inputs.items())),
-        outputs=tuple(_spec(n, info, name) for n, info in sorted(chosen.outputs.items())),
-    )
-
-
-def _default(signatures: Any) -> tuple[str, Any]:
-    """`serving_default`, else the first by name that has inputs and outputs."""
     usable = {
         name: s
-        for name, s in signatures.items()
+        for name, s in graph.signature_def.items()
         if s.inputs and s.outputs and not name.startswith(INTERNAL)
     }
-    for name in ("serving_default", *sorted(usable)):
-        if name in usable:
-            return name, usable[name]
-    raise LoadError(
-        "the SavedModel has no signature with inputs and outputs: save it with "
-        "signatures={'serving_default': …} or model.export()"
+    if not usable:
+        raise LoadError(
+            "the SavedModel has no signature with inputs and outputs: save it with "
+            "signatures={'serving_default': …} or model.export()"
+        )
+    default = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in usable else min(usable)
+    others = {}
+    for name in sorted(usable.keys() - {default}):
+        # Whatever else there is costs the model nothing.
+        with suppress(LoadError):
+            others[name] = _definition(SignatureDef, name, usable[name])
+    signature = _definition(Signature, default, usable[default])
+    return Offer(tuple(graph.meta_info_def.tags), default, signature, others)
+
+
+def _definition(kind: type[_S], name: str, found: Any) -> _S:
+    inputs, outputs = (
+        tuple(_spec(n, info, name) for n, info in sorted(side.items()))
+        for side in (found.inputs, found.outputs)
     )
+    return kind(inputs, outputs, found.method_name or PREDICT_METHOD)
 
 
 def _spec(name: str, info: Any, signature: str) -> TensorSpec:
@@ -108,9 +139,7 @@ def _check_operations(graph: Any) -> None:
             )
 
 
-def freeze(
-    path: Path, tags: tuple[str, ...], signature: Signature, *, trusted: bool
-) -> bytes | None:
+def freeze(path: Path, offer: Offer, *, trusted: bool) -> bytes | None:
     """The graph with its variables as constants, serialised; None if it cannot be.
 
     Raises LoadError when TensorFlow cannot restore the model, or its graph reaches out.
@@ -118,12 +147,9 @@ def freeze(
     graph = tf.Graph()
     with graph.as_default(), tf.compat.v1.Session(graph=graph) as session:
         try:
-            tf.compat.v1.saved_model.load(session, list(tags), str(path))
+            tf.compat.v1.saved_model.load(session, list(offer.tags), str(path))
             # Inputs too: one that no output needs can still be fed.
-            kept = [
-                graph.get_tensor_by_name(t.node).op.name
-                for t in (*signature.inputs, *signature.outputs)
-            ]
+            kept = [graph.get_tensor_by_name(node).op.name for node in offer.nodes]
             definition = graph.as_graph_def()
             served = tf.compat.v1.graph_util.extract_sub_graph(definition, kept)
         except Exception as error:

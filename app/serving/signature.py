@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 Scale = Literal["none", "0..1", "-1..1", "caffe", "torch"]
+
+# As TensorFlow names them (tensorflow/python/saved_model/signature_constants.py).
+DEFAULT_SIGNATURE = "serving_default"
+PREDICT_METHOD = "tensorflow/serving/predict"
+CLASSIFY_METHOD = "tensorflow/serving/classify"
+REGRESS_METHOD = "tensorflow/serving/regress"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +42,16 @@ class TensorSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Signature:
-    """The inputs and outputs of a model, in the model's own order.
+class SignatureDef:
+    """A way to ask a model: its inputs and outputs, in the model's own order.
 
-    activation: that of the last layer (`softmax`, `sigmoid`, `linear`…) where the file tells, as
-    Keras files do; it decides how scores are read. `parameters`: the number of weights.
-    `rescales`: whether the model itself begins with a Rescaling or Normalization layer.
+    method: `tensorflow/serving/predict`, `…/classify` or `…/regress`; the latter two take
+    serialised `tf.Example`s.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    activation: str | None = None
-    parameters: int | None = None
-    rescales: bool = False
+    method: str = PREDICT_METHOD
 
     @property
     def batchable(self) -> bool:
@@ -67,6 +70,20 @@ class Signature:
             ]
             for side, tensors in (("inputs", self.inputs), ("outputs", self.outputs))
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Signature(SignatureDef):
+    """The signature that a model is served with.
+
+    activation: that of the last layer (`softmax`, `sigmoid`, `linear`…) where the file tells, as
+    Keras files do; it decides how scores are read. `parameters`: the number of weights.
+    `rescales`: whether the model itself begins with a Rescaling or Normalization layer.
+    """
+
+    activation: str | None = None
+    parameters: int | None = None
+    rescales: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +139,14 @@ class Generation:
 @dataclass(frozen=True, slots=True)
 class Converted:
     """A model as `app.serving.loading` leaves it: a frozen GraphDef in one file, or the directory
-    of a SavedModel with `tags`. generation: the graph that writes texts, where one was asked for.
+    of a SavedModel with `tags`. name: that of `signature`. others: what else a SavedModel may be
+    asked, by name. generation: the graph that writes texts, where one was asked for.
     """
 
     path: Path
     signature: Signature
     frozen: bool
     tags: tuple[str, ...] = ("serve",)
+    name: str = DEFAULT_SIGNATURE
+    others: dict[str, SignatureDef] = field(default_factory=dict)
     generation: Generation | None = None

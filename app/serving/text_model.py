@@ -9,6 +9,7 @@ from typing import Any
 from app.errors import ClientDisconnected
 from app.serving.batching import Call
 from app.serving.card import Card
+from app.serving.engine import Engine
 from app.serving.generation_session import GenerationSession
 from app.serving.model import Model
 from app.serving.signature import Converted
@@ -27,6 +28,8 @@ class TextModel(Model):
         super().__init__(name, version, card, converted.signature)
         self.task = TextGeneration(card, converted.signature)
         assert converted.generation is not None, "the loader was asked for it"
+        # The whole model besides, for programs that bring their own tokens.
+        self.engine = Engine(name, card.runtime, converted)
         self._session = GenerationSession(converted.generation, card.runtime)
         self._generator = Generator(
             self._session,
@@ -87,7 +90,7 @@ class TextModel(Model):
     @property
     def weight_bytes(self) -> int:
         """What the weights take in memory."""
-        return self._session.weight_bytes
+        return self._session.weight_bytes + self.engine.weight_bytes
 
     def details(self) -> dict[str, Any]:
         """How a word is made: by one step, or from the whole window and why."""
@@ -98,3 +101,4 @@ class TextModel(Model):
         """Finish the texts that run, then free the session."""
         self._generator.close()
         self._session.close()
+        self.engine.close()

@@ -12,10 +12,10 @@ from wtforms import Field, Form, SelectField, StringField
 from wtforms.widgets import NumberInput
 
 from app.api.requests import read_payload
-from app.errors import Detail
+from app.errors import Detail, short
 from app.serving.batching import Call
 from app.serving.card import FieldSpec
-from app.serving.tasks.base import Payload, short
+from app.serving.tasks.base import Payload
 from app.web.model_page import ModelPage
 from app.web.table_answer import Answer, plain
 from app.web.table_file import AnsweredTable, answer_table, template_csv

@@ -18,7 +18,7 @@ from app.errors import (
     ModelUnavailable,
     NonFiniteOutput,
 )
-from app.serving.batching import Array, Batcher, Call
+from app.serving.batching import SERVED, Array, Batcher, Call, Route
 
 
 class Model:
@@ -30,7 +30,7 @@ class Model:
         self.gate.set()
         self.started = threading.Event()
 
-    def run(self, inputs: Sequence[Array]) -> list[Array]:
+    def run(self, inputs: Sequence[Array], signature: str | None = None) -> list[Array]:
         self.started.set()
         self.gate.wait(10)
         (rows,) = inputs
@@ -82,11 +82,13 @@ def call(seconds: float = 10) -> Call:
     return Call(time.monotonic() + seconds)
 
 
-def ask(batcher: Batcher, inputs: list[Array], each: Call | None = None) -> Any:
+def ask(
+    batcher: Batcher, inputs: list[Array], each: Call | None = None, route: Route = SERVED
+) -> Any:
     """The result as a list, or the error."""
     each = each or call()
     try:
-        return batcher.submit(inputs, each).wait(each)[0].tolist()
+        return batcher.submit(inputs, each, route).wait(each)[0].tolist()
     except Exception as error:
         return error
 
@@ -140,13 +142,40 @@ def test_only_rows_of_one_shape_share_a_batch(make: Make, model: Model) -> None:
 
 
 def test_a_model_without_a_batch_dimension_runs_each_alone(make: Make, model: Model) -> None:
-    batcher = make(batchable=False)
+    batcher = make()
     first = held(batcher, model)
-    others = [gevent.spawn(ask, batcher, rows(i)) for i in range(3)]
+    alone = Route(batchable=False)
+    others = [gevent.spawn(ask, batcher, rows(i), route=alone) for i in range(3)]
     gevent.sleep(0.05)
     model.gate.set()
     gevent.joinall([first, *others])
     assert model.batches == [1, 1, 1, 1]
+
+
+def test_only_what_is_asked_in_the_same_way_shares_a_batch(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    ways = [SERVED, Route("other"), SERVED, Route("other"), Route(finite=False)]
+    others = [gevent.spawn(ask, batcher, rows(i), route=way) for i, way in enumerate(ways)]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.joinall([first, *others])
+    assert [g.value for g in others] == [[0], [2], [4], [6], [8]]
+    assert model.batches == [1, 2, 2, 1]
+
+
+def test_not_a_number_is_an_answer_where_it_is_allowed(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    allowed = Route(finite=False)
+    others = [gevent.spawn(ask, batcher, rows(v), route=allowed) for v in (1, -1)]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.joinall([first, *others])
+    assert others[0].value == [2]
+    assert str(others[1].value) == "[nan]"
+    assert str(ask(batcher, rows(-1), route=allowed)) == "[nan]"
+    assert isinstance(ask(batcher, rows(-1)), NonFiniteOutput)
 
 
 def test_one_bad_item_spoils_nobody_elses(make: Make, model: Model) -> None:
@@ -302,7 +331,7 @@ def test_outputs_that_do_not_follow_the_batch_are_computed_one_by_one(make: Make
 
     gate = threading.Event()
 
-    def gated(inputs: Sequence[Array]) -> list[Array]:
+    def gated(inputs: Sequence[Array], signature: str | None) -> list[Array]:
         gate.wait(10)
         return run(inputs)
 

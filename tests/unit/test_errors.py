@@ -8,8 +8,8 @@ import pytest
 
 from app import errors
 from app.api.errors import STATUS, describe
-from app.errors import Detail, InvalidInput, KeraportError, Overloaded, Unavailable
-from app.serving.tasks.base import MAX_DETAILS, invalid, short
+from app.errors import Detail, InvalidInput, KeraportError, Overloaded, Unavailable, short
+from app.serving.tasks.base import MAX_DETAILS, invalid
 
 CLASSES = {
     name: item

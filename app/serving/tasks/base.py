@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, ClassVar, Literal
 
-import numpy as np
 import orjson
 from numpy.typing import NDArray
 
@@ -18,7 +17,6 @@ from app.serving.signature import PictureFeed, Signature
 Array = NDArray[Any]
 # An answer that lists a million problems helps nobody.
 MAX_DETAILS = 100
-_JSON_TYPES = {"f": "number", "i": "integer", "u": "integer", "b": "boolean"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,34 +110,6 @@ def invalid(details: list[Detail], *, more: bool = False) -> InvalidInput:
     return InvalidInput(message, details[:MAX_DETAILS])
 
 
-def nested_lists(dtype: str, shape: Sequence[int | None] | None) -> dict[str, Any]:
-    """JSON Schema of a tensor as nested lists; a plain value for the shape `()`. dtype, shape: as
-    in `TensorSpec`."""
-    if shape is None:
-        return {"type": "array"}
-    schema: dict[str, Any] = {
-        "type": "string" if dtype == "string" else _JSON_TYPES[np.dtype(dtype).kind]
-    }
-    for size in reversed(shape):
-        limits = {} if size is None else {"minItems": size, "maxItems": size}
-        schema = {"type": "array", "items": schema, **limits}
-    return schema
-
-
 def whole(value: Any) -> Any:
     """4.0 is a whole number: JSON has one kind of number only."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def short(value: Any) -> Any:
-    """What the client sent, cut to what an error message can hold."""
-    if isinstance(value, str):
-        return value if len(value) <= 100 else value[:100] + "…"
-    if value is None:
-        return "null"
-    if isinstance(value, int):
-        # What JSON itself can carry.
-        return value if -(2**63) <= value < 2**64 else float(value)
-    if isinstance(value, float):
-        return value
-    return "a list" if isinstance(value, list) else "an object"

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from app.errors import BadRequest, CardError, Detail
+from app.errors import BadRequest, CardError, Detail, short
 from app.serving.card import CARD_FILE, Card, FieldSpec
 from app.serving.signature import Signature, TensorSpec
 from app.serving.tasks.base import (
@@ -22,13 +22,12 @@ from app.serving.tasks.base import (
     Payload,
     Task,
     invalid,
-    nested_lists,
     parse_json,
-    short,
     whole,
 )
 from app.serving.tasks.classes import Classes
 from app.serving.tasks.csvtext import read_csv
+from app.serving.tensors import nested_schema
 
 # Rows checked before other requests get a turn.
 ROWS_AT_ONCE = 500
@@ -175,14 +174,14 @@ class TabularRegression(_Tabular):
     def answer_schema(self) -> dict[str, Any]:
         """JSON Schema of one row's answer."""
         out = self.signature.outputs[0]
-        number = nested_lists(out.dtype, ())
+        number = nested_schema(out.dtype, ())
         known = [size for size in out.row_shape if size is not None]
         if out.shape is None or len(known) < len(out.row_shape):
             several: dict[str, Any] = {"type": "array", "items": number}
             value: dict[str, Any] = {"anyOf": [number, several]}
         else:
             count = math.prod(known)
-            value = number if count == 1 else nested_lists(out.dtype, (count,))
+            value = number if count == 1 else nested_schema(out.dtype, (count,))
         if self.card.output.unit is not None:
             value = {**value, "x-unit": self.card.output.unit}
         return {

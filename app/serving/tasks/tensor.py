@@ -7,40 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from app.errors import CardError, Detail
+from app.errors import CardError, Detail, short
 from app.serving.card import CARD_FILE, Card, may_classify_pictures
-from app.serving.signature import Signature, TensorSpec
-from app.serving.tasks.base import (
-    Array,
-    Limits,
-    Payload,
-    Task,
-    invalid,
-    nested_lists,
-    parse_json,
-    short,
-)
-
-DTYPES = frozenset(
-    [
-        "string",
-        "bool",
-        "float16",
-        "float32",
-        "float64",
-        "int8",
-        "int16",
-        "int32",
-        "int64",
-        "uint8",
-        "uint16",
-        "uint32",
-        "uint64",
-    ]
-)
-_KINDS = {"f": "numbers", "i": "whole numbers", "u": "whole numbers", "b": "true or false"}
-# The types of JSON values that a dtype is made of. True is no 1.
-_TYPES: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
+from app.serving.signature import Signature
+from app.serving.tasks.base import Array, Limits, Payload, Task, invalid, parse_json
+from app.serving.tensors import DTYPES, from_nested, nested_schema
 
 
 class TensorTask(Task):
@@ -85,7 +56,7 @@ class TensorTask(Task):
                 if rows == [] and self.signature.batchable:
                     details.append(Detail(spec.name, "no rows", expected="at least one row"))
                     continue
-                read = _array(rows, spec)
+                read = from_nested(rows, spec)
                 if isinstance(read, Detail):
                     details.append(read)
                 else:
@@ -118,7 +89,7 @@ class TensorTask(Task):
         for out in self.signature.outputs:
             shape = out.shape[1:] if batchable and out.shape is not None else out.shape
             # Of an output of any rank a row may be a plain value.
-            schemas[out.name] = {} if out.shape is None else nested_lists(out.dtype, shape)
+            schemas[out.name] = {} if out.shape is None else nested_schema(out.dtype, shape)
         if len(schemas) == 1:
             return next(iter(schemas.values()))
         return {
@@ -130,7 +101,7 @@ class TensorTask(Task):
 
     def input_schema(self) -> dict[str, Any]:
         """JSON Schema of the body, and the signature."""
-        inputs = {t.name: nested_lists(t.dtype, t.shape) for t in self.signature.inputs}
+        inputs = {t.name: nested_schema(t.dtype, t.shape) for t in self.signature.inputs}
         if self.signature.batchable:
             inputs = {name: {**rows, "minItems": 1} for name, rows in inputs.items()}
         if len(inputs) == 1:
@@ -142,48 +113,6 @@ class TensorTask(Task):
             "additionalProperties": False,
             **self.signature.describe(),
         }
-
-
-def _array(value: Any, spec: TensorSpec) -> Array | Detail:
-    """The nested lists as an array of the input's dtype and shape, or what is wrong with them."""
-    expected = _expected(spec)
-    # As objects first: NumPy would turn texts into numbers, and numbers into texts of the length
-    # of the longest.
-    array = np.array(value, object)
-    flat = array.reshape(-1)
-    types = set(map(type, flat))
-    allowed = {str} if spec.dtype == "string" else _TYPES[np.dtype(spec.dtype).kind]
-    if list in types:
-        return Detail(spec.name, "rows of different lengths", expected=expected)
-    if not types <= allowed:
-        wrong = next(item for item in flat if type(item) not in allowed)
-        return Detail(spec.name, "wrong type", short(wrong), expected)
-    if spec.shape is not None and not _fits(array.shape, spec.shape):
-        sent = f"a list of shape {list(array.shape)}" if array.shape else "a single value, no list"
-        return Detail(spec.name, f"wrong shape: sent {sent}", list(array.shape), expected)
-    if spec.dtype == "string":
-        texts = [text.encode() for text in flat]
-        return np.array(texts, object).reshape(array.shape)
-    try:
-        with np.errstate(over="ignore"):
-            cast = array.astype(np.dtype(spec.dtype))
-    except OverflowError:
-        cast = None
-    if cast is None or (cast.dtype.kind == "f" and not np.isfinite(cast).all()):
-        return Detail(spec.name, "out of range", expected=f"values that fit {spec.dtype}")
-    return cast
-
-
-def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    return len(shape) == len(wanted) and all(
-        w is None or s == w for s, w in zip(shape, wanted, strict=True)
-    )
-
-
-def _expected(spec: TensorSpec) -> str:
-    shape = "any shape" if spec.shape is None else str([*spec.shape]).replace("None", "any")
-    kind = "texts" if spec.dtype == "string" else _KINDS[np.dtype(spec.dtype).kind]
-    return f"{kind} ({spec.dtype}) of shape {shape}"
 
 
 def _readable(out: Array) -> Any:

@@ -6,10 +6,10 @@ import random
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from app.errors import BadRequest, CardError, Detail
+from app.errors import BadRequest, CardError, Detail, short
 from app.serving.card import CARD_FILE, Card, Range
 from app.serving.signature import Signature
-from app.serving.tasks.base import Payload, Question, invalid, parse_json, short, whole
+from app.serving.tasks.base import Payload, Question, invalid, parse_json, whole
 from app.serving.tasks.words import Joiner, Vocabulary
 
 # Far more than any window; a longer one is a mistake or worse.

@@ -1,0 +1,167 @@
+"""What fits a signature: arrays by name, and nested lists as JSON has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import Detail, short
+from app.serving.signature import SignatureDef, TensorSpec
+
+Array = NDArray[Any]
+DTYPES = frozenset(
+    [
+        "string",
+        "bool",
+        "float16",
+        "float32",
+        "float64",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+    ]
+)
+_JSON_TYPES = {"f": "number", "i": "integer", "u": "integer", "b": "boolean"}
+_KINDS = {"f": "numbers", "i": "whole numbers", "u": "whole numbers", "b": "true or false"}
+# The types of JSON values that a dtype is made of. True is no 1.
+_TYPES: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """The dtype of arrays for a TensorFlow dtype; texts are objects (bytes). Raises TypeError."""
+    if name == "string":
+        return np.dtype(object)
+    return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
+
+
+def problems(inputs: Mapping[str, Array], signature: SignatureDef) -> list[Detail]:
+    """What is wrong with `inputs` for `signature`."""
+    specs = {t.name: t for t in signature.inputs}
+    names = ", ".join(specs)
+    details = [
+        Detail(t.name, "missing", expected=expected_text(t))
+        for t in signature.inputs
+        if t.name not in inputs
+    ]
+    details += [
+        Detail(short(n), "unexpected", expected=f"one of {names}") for n in inputs if n not in specs
+    ]
+    for name, array in inputs.items():
+        if name in specs and (problem := _problem(array, specs[name])):
+            details.append(problem)
+    if signature.batchable and not details:
+        rows = {name: len(array) for name, array in inputs.items()}
+        if len(set(rows.values())) > 1:
+            details.append(
+                Detail("inputs", "different numbers of rows", rows, "as many in every input")
+            )
+        elif not any(rows.values()):
+            details.append(Detail("inputs", "no rows", expected="at least one row"))
+    return details
+
+
+def _problem(array: Array, spec: TensorSpec) -> Detail | None:
+    expected = expected_text(spec)
+    if array.dtype != numpy_dtype(spec.dtype):
+        sent = "string" if array.dtype == object else array.dtype.name
+        return Detail(spec.name, f"wrong dtype: sent {sent}", expected=expected)
+    if spec.shape is not None and not fits(array.shape, spec.shape):
+        return Detail(
+            spec.name, f"wrong shape: sent {list(array.shape)}", list(array.shape), expected
+        )
+    return None
+
+
+def unknown_outputs(wanted: Sequence[str], signature: SignatureDef) -> list[Detail]:
+    """Of the outputs that are wanted, those that the signature does not have."""
+    known = [t.name for t in signature.outputs]
+    expected = f"one of {', '.join(known)}"
+    return [
+        Detail(short(name), "no such output", expected=expected)
+        for name in wanted
+        if name not in known
+    ]
+
+
+def picture_files(inputs: Mapping[str, Array], signature: SignatureDef) -> list[bytes] | None:
+    """The encoded pictures in `inputs`: the only input, texts where numbers are expected."""
+    only = signature.inputs[0]
+    array = inputs.get(only.name)
+    if array is None or len(inputs) != 1 or len(signature.inputs) != 1:
+        return None
+    if array.dtype != object or only.dtype == "string":
+        return None
+    rows = array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)
+    return [bytes(item) for item in array.reshape(-1)] if rows and array.size else None
+
+
+def row_count(results: Sequence[Array], signature: SignatureDef) -> int:
+    """How many predictions these are."""
+    return len(results[0]) if signature.batchable and results else 1
+
+
+def from_nested(value: Any, spec: TensorSpec, *, finite: bool = True) -> Array | Detail:
+    """Nested lists, as JSON has them, as an array of the input's dtype and shape; or what is wrong
+    with them. finite: whether NaN and Infinity are wrong. Texts may be bytes."""
+    expected = expected_text(spec)
+    # As objects first: NumPy would turn texts into numbers, and numbers into texts of the length
+    # of the longest.
+    array = np.array(value, object)
+    flat = array.reshape(-1)
+    types = set(map(type, flat))
+    allowed = {str, bytes} if spec.dtype == "string" else _TYPES[np.dtype(spec.dtype).kind]
+    if list in types:
+        return Detail(spec.name, "rows of different lengths", expected=expected)
+    if not types <= allowed:
+        wrong = next(item for item in flat if type(item) not in allowed)
+        return Detail(spec.name, "wrong type", short(wrong), expected)
+    if spec.shape is not None and not fits(array.shape, spec.shape):
+        sent = f"a list of shape {list(array.shape)}" if array.shape else "a single value, no list"
+        return Detail(spec.name, f"wrong shape: sent {sent}", list(array.shape), expected)
+    if spec.dtype == "string":
+        texts = [text.encode() if isinstance(text, str) else text for text in flat]
+        return np.array(texts, object).reshape(array.shape)
+    try:
+        with np.errstate(over="ignore"):
+            cast = array.astype(np.dtype(spec.dtype))
+    except OverflowError:
+        cast = None
+    if cast is None or (finite and cast.dtype.kind == "f" and not np.isfinite(cast).all()):
+        return Detail(spec.name, "out of range", expected=f"values that fit {spec.dtype}")
+    return cast
+
+
+def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    """Whether an array of `shape` may be where `wanted` is; None in it is any size."""
+    return len(shape) == len(wanted) and all(
+        w is None or s == w for s, w in zip(shape, wanted, strict=True)
+    )
+
+
+def expected_text(spec: TensorSpec) -> str:
+    """What an input takes, in words."""
+    shape = "any shape" if spec.shape is None else str([*spec.shape]).replace("None", "any")
+    kind = "texts" if spec.dtype == "string" else _KINDS[np.dtype(spec.dtype).kind]
+    return f"{kind} ({spec.dtype}) of shape {shape}"
+
+
+def nested_schema(dtype: str, shape: Sequence[int | None] | None) -> dict[str, Any]:
+    """JSON Schema of a tensor as nested lists, or as a plain value for the shape `()`. dtype,
+    shape: as in `TensorSpec`."""
+    if shape is None:
+        return {"type": "array"}
+    kind = "string" if dtype == "string" else _JSON_TYPES[np.dtype(dtype).kind]
+    schema: dict[str, Any] = {"type": kind}
+    for size in reversed(shape):
+        limits = {} if size is None else {"minItems": size, "maxItems": size}
+        schema = {"type": "array", "items": schema, **limits}
+    return schema

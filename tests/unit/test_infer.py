@@ -1,0 +1,153 @@
+"""Raw tensors in and out of a model, as the standard protocols ask for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.errors import InvalidInput
+from app.serving.batching import Array, Call
+from app.serving.loader import Loader
+from app.serving.model import Model
+from app.serving.registry import Entry, load_entry
+from app.serving.signature import TensorSpec
+from app.serving.tasks.base import Limits
+from tests.models import save_half_plus_two, save_picture_model, save_text_model
+from tests.support import picture
+from tests.unit.fixtures import fixture
+
+
+def infer(model: Model, inputs: Mapping[str, Array], **options: Any) -> dict[str, Array]:
+    with model.admission() as asked:
+        return model.infer(inputs, Call(time.monotonic() + 30), asked, **options)
+
+
+def refused(model: Model, inputs: Mapping[str, Array], **options: Any) -> dict[str, str]:
+    with pytest.raises(InvalidInput) as caught:
+        infer(model, inputs, **options)
+    return {d.field: d.problem for d in caught.value.details}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Model]]:
+    folder = tmp_path_factory.mktemp("models")
+    save_half_plus_two(folder / "half")
+    save_picture_model(folder / "pictures.keras", rescales=False)
+    save_text_model(folder / "text")
+    paths = {name: folder / name for name in ("half", "text")}
+    paths |= {"pictures": folder / "pictures.keras", "two": fixture("tf2_two_inputs")}
+    paths |= {"nan": fixture("nan"), "table": fixture("tf1_table_savedmodel")}
+    loader = Loader()
+    loaded = {name: load_entry(Entry(name, path), loader, Limits()) for name, path in paths.items()}
+    loader.close()
+    yield loaded
+    for model in loaded.values():
+        model.close()
+
+
+def ones(spec: TensorSpec, rows: int) -> Array:
+    return np.ones((rows, *(size or 1 for size in spec.row_shape)), np.float32)
+
+
+def column(*values: float) -> Array:
+    return np.array(values, np.float32)[:, None]
+
+
+def test_the_signatures_of_a_saved_model(models: dict[str, Model]) -> None:
+    half = models["half"]
+    methods = {name: s.method.rpartition("/")[2] for name, s in half.signatures.items()}
+    assert methods == {
+        "serving_default": "predict",
+        "regress_x_to_y": "regress",
+        "regress_x_to_y2": "regress",
+        "regress_x2_to_y3": "regress",
+        "classify_x_to_y": "classify",
+    }
+    assert half.default_signature == "serving_default"
+    assert infer(half, {"x": column(1, 2, 5)})["y"].tolist() == [[2.5], [3], [4.5]]
+
+
+def test_another_signature(models: dict[str, Model]) -> None:
+    import tensorflow as tf
+
+    example = tf.train.Example()
+    example.features.feature["x"].float_list.value.append(8)
+    sent = {"inputs": np.array([example.SerializeToString()], object)}
+    assert infer(models["half"], sent, signature="regress_x_to_y2")["outputs"].tolist() == [[7]]
+    with pytest.raises(InvalidInput, match="no signature 'other'; it has: serving_default, "):
+        infer(models["half"], {"x": column(1)}, signature="other")
+
+
+def test_more_rows_than_a_batch(models: dict[str, Model]) -> None:
+    half = models["half"]
+    before = half.statistics.snapshot().rows_total
+    many = column(*range(100))
+    assert infer(half, {"x": many})["y"].tolist() == (many / 2 + 2).tolist()
+    assert half.statistics.snapshot().rows_total == before + 100
+
+
+def test_only_the_outputs_that_are_wanted(models: dict[str, Model]) -> None:
+    half = models["half"]
+    assert infer(half, {"x": column(1)}, outputs=["y"]).keys() == {"y"}
+    assert refused(half, {"x": column(1)}, outputs=["z"]) == {"z": "no such output"}
+
+
+def test_all_problems_at_once(models: dict[str, Model]) -> None:
+    two = models["two"]
+    first, second = two.signatures[two.default_signature].inputs
+    width = first.row_shape[0] or 1
+    told = refused(two, {first.name: np.zeros((2, width + 1), np.float32), "other": column(1)})
+    assert told == {
+        first.name: f"wrong shape: sent [2, {width + 1}]",
+        second.name: "missing",
+        "other": "unexpected",
+    }
+    good = {t.name: ones(t, 2) for t in (first, second)}
+    assert len(infer(two, good)) == len(two.signature.outputs)
+    uneven = {**good, second.name: good[second.name][:1]}
+    assert refused(two, uneven) == {"inputs": "different numbers of rows"}
+    none = {name: array[:0] for name, array in good.items()}
+    assert refused(two, none) == {"inputs": "no rows"}
+    doubled = {**good, first.name: good[first.name].astype(np.float64)}
+    assert refused(two, doubled) == {first.name: "wrong dtype: sent float64"}
+
+
+def test_pictures_go_in_encoded_or_as_numbers(models: dict[str, Model], tmp_path: Path) -> None:
+    model = models["pictures"]
+    (spec,) = model.signatures[model.default_signature].inputs
+    height, width = spec.row_shape[:2]
+    file = picture(size=(width or 1, height or 1), format="PNG")
+    encoded = infer(model, {spec.name: np.array([file, file], object)})
+    assert infer(model, {spec.name: np.array([[file]], object)}).keys() == encoded.keys()
+    pixels = model.decode([file])
+    assert pixels is not None
+    numbers = infer(model, {spec.name: pixels.astype(np.float32) / 255})
+    for name, array in numbers.items():
+        assert array[0] == pytest.approx(encoded[name][0], abs=1e-6)
+    assert refused(model, {spec.name: np.array([b"none", file], object)}).keys() == {"image[0]"}
+    assert "wrong dtype" in refused(model, {spec.name: np.array([[[file]]], object)})[spec.name]
+
+
+def test_a_model_of_texts_takes_tokens(models: dict[str, Model]) -> None:
+    model = models["text"]
+    (spec,) = model.signatures[model.default_signature].inputs
+    tokens = np.ones((3, spec.row_shape[0] or 5), spec.dtype)
+    (probabilities,) = infer(model, {spec.name: tokens}).values()
+    assert probabilities.sum(axis=-1) == pytest.approx(1, abs=1e-5)
+
+
+def test_not_a_number_is_answered_as_it_is(models: dict[str, Model]) -> None:
+    model = models["nan"]
+    (spec,) = model.signatures[model.default_signature].inputs
+    (out,) = infer(model, {spec.name: -ones(spec, 1)}).values()
+    assert not np.isfinite(out).all()
+
+
+def test_texts_are_bytes(models: dict[str, Model]) -> None:
+    words = np.array([b"plum", b"apple"], object)
+    assert infer(models["table"], {"words": words})["ids"].tolist() == [2, 0]
