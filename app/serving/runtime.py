@@ -78,7 +78,8 @@ class ModelSession:
     def close(self) -> None:
         """Free the session and what it holds. No run may be under way."""
         self._session.close()
-        del self._call
+        # The weights are in the graph, too.
+        del self._call, self._session
 
     def _feeds(self, picture: PictureFeed | None) -> tuple[list[Any], dict[str, Any]]:
         """What is fed, and which tensors of the model it stands in for."""
