@@ -120,3 +120,16 @@ def save_tabular_model(
     folder.mkdir(parents=True)
     model.save(folder / "model.keras")
     (folder / "model.yaml").write_text(card, encoding="utf-8")
+
+
+def save_constant_model(file: Path, value: float, *, hidden: int = 1) -> None:
+    """A Keras file whose four outputs are `value` whatever its one input is, so that an answer
+    tells which file it is from. hidden: units of each of its two layers, squared the weights."""
+    layers = keras.layers
+    last = layers.Dense(4)
+    model = keras.Sequential(
+        [keras.Input((1,)), layers.Dense(hidden), layers.Dense(hidden), last],
+    )
+    last.set_weights([np.zeros((hidden, 4)), np.full(4, value)])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    model.save(file)

@@ -64,7 +64,7 @@ class Entry:
     @property
     def label(self) -> str:
         """The name, and the version where it is one of numbered ones: for logs."""
-        numbered = self.home != self.path or self.path is None
+        numbered = self.path is None or self.home not in (None, self.path)
         return f"{self.name} (version {self.version})" if numbered else self.name
 
     @property
