@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from app.serving.registry import TEXT_TASK
+from app.serving.card import TEXT_TASK
 
 # Tensors with more numbers are not written out.
 MAX_NUMBERS = 200

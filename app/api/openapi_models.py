@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from app.api.events import EVENTS
 from app.api.examples import example_input, is_long
 from app.api.openapi_parts import FILE, VERSION, json_content, pictures, ref, responses
-from app.serving.registry import TEXT_TASK
+from app.serving.card import TEXT_TASK
 
 if TYPE_CHECKING:
     from app.serving.model import Model

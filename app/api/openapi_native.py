@@ -19,7 +19,7 @@ from app.api.openapi_parts import (
     responses,
 )
 from app.serving.card import TASKS, Card
-from app.serving.registry import HIDDEN, State
+from app.serving.entry import HIDDEN, State
 from app.status.shape import SelfStatus, Status
 
 if TYPE_CHECKING:

@@ -164,6 +164,7 @@ class Batcher:
         self._ready = threading.Condition(threading.Lock())
         self._finished: deque[tuple[Job, list[Array] | Exception]] = deque()
         self._closed = False
+        self._loop: Any = None
         self._wake: Any = None
         self._thread = threading.Thread(target=self._work, name=f"model-{name}", daemon=True)
         self._thread.start()
@@ -177,7 +178,8 @@ class Batcher:
         call.check()
         if self._wake is None:
             # Belongs to the loop that serves requests, which may start after the model is loaded.
-            self._wake = get_hub().loop.async_()
+            self._loop = get_hub().loop
+            self._wake = self._loop.async_()
             self._wake.start(self._deliver)
         job = Job(self, inputs, call.deadline, route)
         with self._ready:
@@ -217,6 +219,9 @@ class Batcher:
             self._arrived.clear()
             self._ready.notify()
         self._thread.join()
+        if self._wake is not None:
+            # A watcher belongs to the hub's thread, and keeps this batcher until it is closed.
+            self._loop.run_callback_threadsafe(self._forget_hub)
 
     # --- in the model's thread -----------------------------------------------------------------
 
@@ -301,6 +306,12 @@ class Batcher:
         while finished:
             job, result = finished.popleft()
             job.settle(result)
+
+    def _forget_hub(self) -> None:
+        """The thread has ended."""
+        self._deliver()
+        self._wake.stop()
+        self._wake.close()
 
 
 def _finite(outputs: list[Array]) -> bool:

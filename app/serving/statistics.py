@@ -1,7 +1,8 @@
-"""What a model has done lately, and since it was loaded.
+"""What a model has done lately, and since it was first loaded.
 
 Two threads write, each its own part, so that neither takes a lock: the hub counts requests and
-words, the model's thread counts its runs. The hub reads.
+words, the model's thread counts its runs. The hub reads. While a version is replaced there are two
+threads of models for a moment, whose runs may count as one.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Snapshot:
     their deadline, in milliseconds; None where there was none. mean_batch: rows in a run of the
     model, for texts how many were written at once; None where there was no run. errors: how many
     by code. history: requests in each of the last 60 whole seconds, the oldest first. …_total:
-    since the model was loaded.
+    since the version was first loaded.
     """
 
     requests_per_s: float

@@ -174,6 +174,7 @@ class Generator:
         self._ready = threading.Condition(threading.Lock())
         self._news: deque[tuple[Stream, int | None, KeraportError | None]] = deque()
         self._closed = False
+        self._loop: Any = None
         self._wake: Any = None
         # In the model's thread: the running streams, what each said last, and their states.
         self._streams: list[Stream] = []
@@ -186,7 +187,8 @@ class Generator:
     def start(self, stream: Stream) -> None:
         """Let `stream` be written, from the hub's thread. Raises ModelUnavailable after `close`."""
         if self._wake is None:
-            self._wake = get_hub().loop.async_()
+            self._loop = get_hub().loop
+            self._wake = self._loop.async_()
             self._wake.start(self._deliver)
         with self._ready:
             if self._closed:
@@ -205,6 +207,9 @@ class Generator:
             self._closed = True
             self._ready.notify()
         self._thread.join()
+        if self._wake is not None:
+            # A watcher belongs to the hub's thread, and keeps this generator until it is closed.
+            self._loop.run_callback_threadsafe(self._forget_hub)
 
     # --- in the model's thread -----------------------------------------------------------------
 
@@ -300,3 +305,9 @@ class Generator:
                 stream.end(error)
             elif not stream.over:
                 stream.receive(token)
+
+    def _forget_hub(self) -> None:
+        """The thread has ended."""
+        self._deliver()
+        self._wake.stop()
+        self._wake.close()
