@@ -11,7 +11,7 @@ from app.errors import CardError, Detail, short
 from app.serving.card import CARD_FILE, Card, may_classify_pictures
 from app.serving.signature import Signature, TensorSpec
 from app.serving.tasks.base import Array, Limits, Payload, Task, invalid, parse_json
-from app.serving.tensors import DTYPES, from_nested
+from app.serving.tensors import DTYPES, from_nested, kind
 
 _JSON_TYPES = {"f": "number", "i": "integer", "u": "integer", "b": "boolean", "s": "string"}
 
@@ -102,8 +102,7 @@ def _schema(spec: TensorSpec) -> dict[str, Any]:
     """Nested lists of the input's shape, as JSON Schema."""
     if spec.shape is None:
         return {"type": "array"}
-    kind = "s" if spec.dtype == "string" else np.dtype(spec.dtype).kind
-    schema: dict[str, Any] = {"type": _JSON_TYPES[kind]}
+    schema: dict[str, Any] = {"type": _JSON_TYPES[kind(spec.dtype)]}
     for size in reversed(spec.shape):
         limits = {} if size is None else {"minItems": size, "maxItems": size}
         schema = {"type": "array", "items": schema, **limits}
