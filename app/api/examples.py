@@ -96,4 +96,4 @@ def _of_type(dtype: str) -> Any:
         return "text"
     if dtype == "bool":
         return False
-    return 0.5 if dtype.startswith("float") else 1
+    return 0.5 if "float" in dtype else 1

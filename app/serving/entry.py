@@ -178,7 +178,9 @@ class Group:
         number = self.policy.aliases.get(version) if isinstance(version, str) else version
         found = None if number is None else self.versions.get(number)
         if found is None:
-            what = f"the alias {version!r}" if isinstance(version, str) else f"version {version}"
+            what = (
+                f"the alias {version[:100]!r}" if isinstance(version, str) else f"version {version}"
+            )
             aliases = ", ".join(f"{a} ({n})" for a, n in self.policy.aliases.items()) or "none"
             raise ModelNotFound(
                 f"the model {self.name!r} does not have {what}; the versions are: "

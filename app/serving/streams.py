@@ -9,6 +9,7 @@ is not read yet waits with its stream, which is as long as the text at most.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
@@ -153,7 +154,7 @@ class Generator:
 
     max_streams: texts that are written at once; further ones wait for a place.
     window: how many tokens a step is shown, for a model that cannot carry its state along.
-    on_step: told in the model's thread how many texts the next step is about.
+    on_step: told in the model's thread of each step: how many texts, and how many nanoseconds.
     """
 
     def __init__(
@@ -163,7 +164,7 @@ class Generator:
         name: str,
         max_streams: int,
         window: int | None = None,
-        on_step: Callable[[int], None] = lambda texts: None,
+        on_step: Callable[[int, int], None] = lambda texts, ns: None,
     ) -> None:
         self._session = session
         self._window = window
@@ -258,7 +259,7 @@ class Generator:
         streams = self._streams
         if not streams:
             return
-        self._on_step(len(streams))
+        started = time.monotonic_ns()
         uniform = np.array([stream.uniform() for stream in streams], np.float32)
         inputs = [s.next_input(said) for s, said in zip(streams, self._said, strict=True)]
         said, self._states = self._session.step(
@@ -268,6 +269,7 @@ class Generator:
             np.array([stream.diversity for stream in streams], np.float32),
             np.array([stream.top_k for stream in streams], np.int32),
         )
+        self._on_step(len(streams), time.monotonic_ns() - started)
         drawn = [int(token) for token in said]
         self._said = list(drawn)
         going = []

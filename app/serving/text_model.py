@@ -37,7 +37,7 @@ class TextModel(Model):
             max_streams=card.runtime.max_batch_size,
             window=converted.generation.window,
             # A model that takes the place of another goes on with its statistics.
-            on_step=lambda texts: self.statistics.count_run(texts),
+            on_step=lambda texts, ns: self.statistics.count_run(texts, ns),
         )
 
     def predict(self, payload: Payload, call: Call) -> list[Any]:
