@@ -7,7 +7,7 @@ from pathlib import Path
 from flask import Flask
 from flask_bootstrap import Bootstrap5
 
-from app.api import errors, health, native, oip, openapi, status
+from app.api import errors, health, native, oip, openapi, status, tfserving
 from app.api.answers import add_request_id
 from app.api.proxy import TrustedProxy
 from app.api.requests import KeraportRequest, spool_for
@@ -39,6 +39,7 @@ def create_app(
     app.url_map.strict_slashes = False
     Bootstrap5(app)
     app.url_map.converters["model"] = native.ModelName
+    app.url_map.converters["servable"] = tfserving.ServableConverter
     lifecycle = lifecycle or Lifecycle()
     journal = journal or Journal(None, settings.replica_name)
     board = StatusBoard(settings, registry, lifecycle, journal)
@@ -49,6 +50,7 @@ def create_app(
     errors.install(app, settings, error_page)
     app.register_blueprint(health.blueprint(registry, lifecycle))
     app.register_blueprint(native.blueprint(settings, registry, lifecycle))
+    app.register_blueprint(tfserving.blueprint(settings, registry, lifecycle))
     app.register_blueprint(oip.blueprint(settings, registry, lifecycle))
     app.register_blueprint(status.blueprint(board))
     app.register_blueprint(openapi.blueprint(registry))

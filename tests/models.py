@@ -214,3 +214,91 @@ def save_echo(folder: Path, *datatypes: str) -> None:
             {"serving_default": v1.saved_model.build_signature_def(inputs, outputs, "echo")},
         )
         builder.save()
+
+
+class _Tagged(tf.Module):  # type: ignore[misc]
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[
+            tf.TensorSpec((None,), tf.string, name="tag"),
+            tf.TensorSpec((None, 5), tf.float32, name="signal"),
+            tf.TensorSpec((None, 2, 2), tf.int32, name="sensor"),
+        ],
+        autograph=False,
+    )
+    def serve(self, tag: Any, signal: Any, sensor: Any) -> dict[str, Any]:
+        """Something of each input."""
+        return {
+            "loud": tf.strings.upper(tag),
+            "raw_bytes": tf.strings.join([tag, tf.constant(b"\xff")]),
+            "total": tf.reduce_sum(signal, axis=1),
+            "turned": tf.transpose(sensor, (0, 2, 1)),
+        }
+
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[
+            tf.TensorSpec((), tf.float64, name="factor"),
+            tf.TensorSpec((2,), tf.int64, name="pair"),
+        ],
+        autograph=False,
+    )
+    def scale(self, factor: Any, pair: Any) -> dict[str, Any]:
+        """Nothing in it counts rows."""
+        return {"scaled": tf.cast(pair, tf.float64) * factor, "factor": factor}
+
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[tf.TensorSpec((2, 2), tf.uint8, name="square")], autograph=False
+    )
+    def turn(self, square: Any) -> dict[str, Any]:
+        """Rows, but always two."""
+        return {"turned": tf.transpose(square)}
+
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[tf.TensorSpec((None,), tf.complex64, name="wave")], autograph=False
+    )
+    def wave(self, wave: Any) -> dict[str, Any]:
+        """Numbers that JSON does not have."""
+        return {"length": tf.abs(wave)}
+
+
+def save_tagged_model(folder: Path) -> None:
+    """A SavedModel of three inputs, those of TensorFlow Serving's documentation, and four outputs;
+    its other signatures count no rows."""
+    module = _Tagged()
+    signatures = {
+        "serving_default": module.serve,
+        "scale": module.scale,
+        "turn": module.turn,
+        "wave": module.wave,
+    }
+    tf.saved_model.save(module, str(folder), signatures=signatures)
+
+
+def save_caption_model(folder: Path) -> None:
+    """A SavedModel that classifies `tf.Example`s of an image and its caption, as TensorFlow
+    Serving's documentation asks one: the classes are the two, their scores half the lengths."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        serialized = v1.placeholder(tf.string, [None], name="tf_example")
+        feature = {n: tf.io.FixedLenFeature([1], tf.string) for n in ("image", "caption")}
+        parsed = tf.io.parse_example(serialized, feature)
+        classes = tf.concat([parsed["image"], parsed["caption"]], axis=1)
+        scores = tf.cast(tf.strings.length(classes), tf.float32) * 0.5
+
+        def definition(outputs: dict[str, Any]) -> Any:
+            info = v1.saved_model.build_tensor_info
+            return v1.saved_model.build_signature_def(
+                {"inputs": info(serialized)},
+                {name: info(tensor) for name, tensor in outputs.items()},
+                "tensorflow/serving/classify",
+            )
+
+        builder = v1.saved_model.Builder(str(folder))
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve"],
+            {
+                "classify_objects": definition({"classes": classes, "scores": scores}),
+                "labels_only": definition({"classes": classes}),
+            },
+        )
+        builder.save()

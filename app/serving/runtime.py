@@ -55,8 +55,9 @@ class ModelSession:
                 for name, signature in {model.name: model.signature, **model.others}.items():
                     # Raw tensors for pictures go in behind the scaling.
                     feeds = [replaced.get(t.node, t.node) for t in signature.inputs]
+                    served = feeds == fed and signature is model.signature
                     self._calls[name] = (
-                        self._calls[None] if feeds == fed else self._callable(feeds, signature)
+                        self._calls[None] if served else self._callable(feeds, signature)
                     )
             self._warm_up(model, runtime, picture)
         except (tf.errors.OpError, ValueError, KeyError, TypeError) as error:
@@ -131,8 +132,8 @@ class ModelSession:
     def _warm_up(self, model: Converted, runtime: Runtime, picture: PictureFeed | None) -> None:
         """Run the smallest and the largest batch once: the first run of a shape builds kernels and
         plans memory, which no request should wait for."""
-        open_shape = picture is None and any(
-            t.shape is None or None in t.shape[1:] for t in self._inputs
+        unsure = picture is None and any(
+            t.dtype == "string" or t.shape is None or None in t.shape[1:] for t in self._inputs
         )
         sizes = {1, runtime.max_batch_size} if model.signature.batchable else {1}
         for rows in sorted(sizes):
@@ -144,8 +145,9 @@ class ModelSession:
             try:
                 self._calls[None](*zeros)
             except tf.errors.InvalidArgumentError:
-                # Nobody knows which sizes an open dimension really takes; 1 is only a try.
-                if not open_shape:
+                # Nobody knows which sizes an open dimension really takes, or what is written in
+                # texts; 1 and none are only a try.
+                if not unsure:
                     raise
 
 

@@ -153,9 +153,10 @@ def from_nested(value: Any, spec: TensorSpec, *, finite: bool = True) -> Array |
         texts = [text.encode() if isinstance(text, str) else text for text in flat]
         return np.array(texts, object).reshape(array.shape)
     try:
-        with np.errstate(over="ignore"):
+        # Infinity itself does not overflow.
+        with np.errstate(over="raise"):
             cast = array.astype(numpy_dtype(spec.dtype))
-    except OverflowError:
+    except (OverflowError, FloatingPointError):
         cast = None
     if cast is None or (finite and kind(spec.dtype) == "f" and not np.isfinite(cast).all()):
         return Detail(spec.name, "out of range", expected=f"values that fit {spec.dtype}")

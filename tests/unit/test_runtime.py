@@ -16,9 +16,11 @@ import tensorflow as tf
 
 from app.errors import InferenceError, InvalidInput, LoadError
 from app.serving.card import Runtime
+from app.serving.examples import serialised
 from app.serving.loading import convert
 from app.serving.runtime import ModelSession
 from app.serving.signature import Converted, PictureFeed, Scale, Signature, TensorSpec
+from tests.models import save_caption_model
 from tests.support import ROOT
 from tests.unit.fixtures import assert_equal, expected, fixture, run
 
@@ -57,6 +59,21 @@ def test_each_session_has_its_own_graph(tmp_path: Path) -> None:
     sessions[0].close()
     assert float(sessions[1].run([rows])[0][0, 0]) == 1.0
     sessions[1].close()
+
+
+def test_signatures_of_one_input_answer_their_own_outputs(tmp_path: Path) -> None:
+    # The examples must hold what the warm-up cannot know.
+    save_caption_model(tmp_path / "model")
+    (tmp_path / "out").mkdir()
+    model = convert(tmp_path / "model", tmp_path / "out", trusted=False)
+    session = ModelSession(model, Runtime())
+    texts = serialised([{"image": b"\xff", "caption": "four"}])
+    assert isinstance(texts, np.ndarray)
+    (labels,) = session.run([texts], "labels_only")
+    assert labels.tolist() == [[b"\xff", b"four"]]
+    labels, scores = session.run([texts], "classify_objects")
+    assert (labels.tolist(), scores.tolist()) == ([[b"\xff", b"four"]], [[0.5, 2.0]])
+    session.close()
 
 
 # --- pictures -------------------------------------------------------------------------------------
@@ -145,6 +162,7 @@ import json, os, sys
 from pathlib import Path
 import tensorflow as tf
 from app.serving.card import Runtime
+from app.serving.examples import serialised
 from app.serving.runtime import ModelSession
 from app.serving.signature import Converted, Signature, TensorSpec
 t = TensorSpec("x", "x:0", "float32", (None, 3))

@@ -1,0 +1,212 @@
+"""TensorFlow Serving's REST API (`/v1`): what its clients ask, answered as it answers.
+
+Its documentation is tensorflow_serving/g3doc/api_rest.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, Response, request
+from gevent import get_hub
+from werkzeug.routing import BaseConverter
+
+from app.api.answers import json_response
+from app.api.requests import read_body, start_call, watching
+from app.api.tfserving_json import (
+    Question,
+    read_examples,
+    read_predict,
+    write_classes,
+    write_predictions,
+    write_values,
+)
+from app.errors import BadRequest, Draining, ModelNotFound
+from app.lifecycle import Lifecycle
+from app.serving.batching import Array
+from app.serving.entry import Entry
+from app.serving.registry import Registry
+from app.serving.signature import CLASSIFY_METHOD, REGRESS_METHOD, SignatureDef, TensorSpec
+from app.settings import Settings
+
+if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
+    from app.serving.model import Model
+
+# From so many bytes on a body is read in a native thread: a millisecond or so.
+_LARGE = 64 * 1024
+# tensorflow_serving/apis/get_model_status.proto
+_STATES = {"loading": "LOADING", "ready": "AVAILABLE", "failed": "END"}
+# tensorflow/core/framework/types.proto, where a dtype's own name is not in it.
+_TYPES = {"float16": "DT_HALF", "float32": "DT_FLOAT", "float64": "DT_DOUBLE"}
+
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+Read = Callable[[bytes, Mapping[str, SignatureDef], str], Question]
+Write = Callable[[Mapping[str, Array], Question], bytes]
+# What may be asked: how the question is read, and how the answer is written.
+_VERBS: dict[str, tuple[Read, Write]] = {
+    "predict": (read_predict, write_predictions),
+    "classify": (partial(read_examples, method=CLASSIFY_METHOD), write_classes),
+    "regress": (partial(read_examples, method=REGRESS_METHOD), write_values),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Servable:
+    """What an address names. version: a number, a label, or None for the version that answers by
+    default."""
+
+    name: str
+    version: int | str | None = None
+
+    def __str__(self) -> str:
+        version = self.version
+        return f"Latest({self.name})" if version is None else f"Specific({self.name}, {version})"
+
+
+class ServableConverter(BaseConverter):
+    """`<servable:…>`: NAME, NAME/versions/N or NAME/labels/L."""
+
+    # A number that fits in 64 bits.
+    regex = r"[^/:]+(?:/versions/[0-9]{1,18}|/labels/[^/:]+)?"
+    part_isolating = False
+
+    def to_python(self, value: str) -> Servable:
+        """The parts of the address."""
+        name, _, rest = value.partition("/")
+        kind, _, version = rest.partition("/")
+        return Servable(name, int(version) if kind == "versions" else version or None)
+
+
+def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> Blueprint:
+    """`/v1/models…`: status, metadata, `:predict`, `:classify` and `:regress`."""
+    routes = Blueprint("tfserving", __name__)
+
+    @routes.before_request
+    def _refuse() -> None:
+        if lifecycle.refusing:
+            raise Draining("this server is shutting down: send the request again")
+
+    @routes.get("/v1/models")
+    def models() -> Response:
+        """As KServe lists them; TensorFlow Serving has no list."""
+        return json_response({"models": [entry.name for entry in registry.entries()]})
+
+    @routes.get("/v1/models/<servable:servable>")
+    def status(servable: Servable) -> Response:
+        try:
+            entries = _versions(registry, servable)
+        except ModelNotFound:
+            what = "any versions" if servable.version is None else f"version {servable.version}"
+            raise _not_found(
+                servable, f"Could not find {what} of model {servable.name[:100]}"
+            ) from None
+        return json_response({"model_version_status": [_status(entry) for entry in entries]})
+
+    @routes.get("/v1/models/<servable:servable>/metadata")
+    def metadata(servable: Servable) -> Response:
+        with _using(registry, servable, canary=False) as model:
+            return json_response(_metadata(model))
+
+    @routes.post("/v1/models/<servable:servable>:<any(predict, classify, regress):verb>")
+    def ask(servable: Servable, verb: str) -> Response:
+        read, write = _VERBS[verb]
+        with _using(registry, servable) as model:
+            call = start_call(min(settings.request_timeout_s, model.card.runtime.timeout_s))
+            with model.admission() as asked:
+                body = read_body(request, call)
+                with watching(request.environ, [call]):
+                    question = _read(read, body, model)
+                    outputs = model.infer(
+                        question.inputs, call, asked, signature=question.signature
+                    )
+                return Response(write(outputs, question), mimetype="application/json")
+
+    @routes.route("/v1", methods=_METHODS)
+    @routes.route("/v1/<path:path>", methods=_METHODS)
+    def anything_else(path: str = "") -> Response:
+        raise BadRequest(f"Malformed request: {request.method} {request.path[:200]}")
+
+    return routes
+
+
+def _read(read: Read, body: bytes, model: Model) -> Question:
+    arguments = (body, model.signatures, model.default_signature)
+    if len(body) < _LARGE:
+        return read(*arguments)
+    question: Question = get_hub().threadpool.apply(read, arguments)
+    return question
+
+
+def _versions(registry: Registry, servable: Servable) -> Sequence[Entry]:
+    """The versions that an address names, the latest first. Raises ModelNotFound."""
+    entry = registry.entry(servable.name, servable.version)
+    if servable.version is not None:
+        return [entry]
+    return list(entry.group.versions.values())[::-1]
+
+
+@contextmanager
+def _using(registry: Registry, servable: Servable, *, canary: bool = True) -> Iterator[Model]:
+    """The model of an address. canary: whether that may be it where no version is named. Raises
+    ModelNotFound, BadRequest for an unknown label, or ModelUnavailable."""
+    with ExitStack() as stack:
+        leased = registry.leased(servable.name, servable.version, canary=canary)
+        try:
+            entry = stack.enter_context(leased)
+        except ModelNotFound:
+            message = f"Servable not found for request: {servable}"
+            raise _not_found(servable, message) from None
+        yield entry.ready_model()
+
+
+def _not_found(servable: Servable, message: str) -> BadRequest | ModelNotFound:
+    if isinstance(servable.version, str):
+        return BadRequest(f"Unrecognized servable version label: {servable.version[:100]}")
+    return ModelNotFound(message)
+
+
+def _status(entry: Entry) -> dict[str, Any]:
+    """tensorflow_serving/apis/get_model_status.proto as JSON, where int64 is a text."""
+    failed = entry.state == "failed"
+    return {
+        "version": str(entry.version),
+        "state": _STATES[entry.state],
+        "status": {
+            "error_code": "UNKNOWN" if failed else "OK",
+            "error_message": (entry.reason or "") if failed else "",
+        },
+    }
+
+
+def _metadata(model: Model) -> dict[str, Any]:
+    """tensorflow_serving/apis/get_model_metadata.proto as JSON."""
+    definitions = {
+        name: {
+            "inputs": {t.name: _tensor_info(t) for t in signature.inputs},
+            "outputs": {t.name: _tensor_info(t) for t in signature.outputs},
+            "method_name": signature.method,
+            "defaults": {},
+        }
+        for name, signature in model.signatures.items()
+    }
+    return {
+        "model_spec": {"name": model.name, "signature_name": "", "version": str(model.version)},
+        "metadata": {"signature_def": {"signature_def": definitions}},
+    }
+
+
+def _tensor_info(spec: TensorSpec) -> dict[str, Any]:
+    sizes = spec.shape or ()
+    return {
+        "dtype": _TYPES.get(spec.dtype, f"DT_{spec.dtype.upper()}"),
+        "tensor_shape": {
+            "dim": [{"size": str(-1 if size is None else size), "name": ""} for size in sizes],
+            "unknown_rank": spec.shape is None,
+        },
+        "name": spec.node,
+    }

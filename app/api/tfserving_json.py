@@ -1,0 +1,387 @@
+"""What TensorFlow Serving's REST API reads and writes, apart from HTTP.
+
+Its documentation is tensorflow_serving/g3doc/api_rest.md; where the real server does otherwise
+(tensorflow_serving/util/json_tensor.cc), so does this.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import orjson
+
+from app.errors import BadRequest, Detail, InvalidInput
+from app.serving.batching import Array
+from app.serving.examples import serialised
+from app.serving.signature import CLASSIFY_METHOD, REGRESS_METHOD, SignatureDef, TensorSpec
+from app.serving.tasks.base import invalid
+from app.serving.tensors import DTYPES, expected_text, from_nested
+
+Signatures = Mapping[str, SignatureDef]
+# How its messages call what a signature is for.
+_KINDS = {CLASSIFY_METHOD: "classification", REGRESS_METHOD: "regression"}
+# What JSON does not have and TensorFlow Serving takes all the same; texts, to pass them over, also
+# one that does not end.
+_NOT_FINITE = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|NaN|Infinity', re.DOTALL)
+# NumPy has at most so many dimensions.
+_MAX_DEPTH = 64
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of a model. inputs: as `Model.infer` takes them. rows: whether the answer is
+    one value a row (`instances`), not one an output (`inputs`). flat: whether the values of a
+    column came without its second dimension."""
+
+    signature: str
+    inputs: dict[str, Array]
+    rows: bool = False
+    flat: bool = False
+
+
+def read_predict(body: bytes, signatures: Signatures, default: str) -> Question:
+    """The body of `:predict`. Raises BadRequest, or InvalidInput with all problems at once."""
+    document = _parse(body)
+    name = _signature_name(document, default)
+    signature = signatures.get(name)
+    if signature is None:
+        raise BadRequest(
+            f'Serving signature name: "{name[:100]}" not found in signature def; '
+            f"the model has: {', '.join(signatures)}"
+        )
+    _check_types(signature)
+    if "instances" in document and "inputs" in document:
+        raise BadRequest("Expecting only one of 'inputs' or 'instances' keys to exist")
+    details: list[Detail] = []
+    if "instances" in document:
+        columns = _columns(document["instances"], signature, details)
+    elif "inputs" in document:
+        columns = _named(document["inputs"], signature, details)
+    else:
+        raise BadRequest("Missing 'inputs' or 'instances' key")
+    arrays: dict[str, Array] = {}
+    flat = False
+    for spec in signature.inputs:
+        if spec.name in columns:
+            wanted = _flattened(columns[spec.name], spec)
+            array = _array(columns[spec.name], wanted or spec)
+            if isinstance(array, Detail):
+                details.append(array)
+            elif wanted:
+                flat = True
+                array = array[:, None]
+            if not isinstance(array, Detail):
+                arrays[spec.name] = array
+    if details:
+        raise invalid(details)
+    return Question(name, arrays, rows="instances" in document, flat=flat)
+
+
+def read_examples(body: bytes, signatures: Signatures, default: str, method: str) -> Question:
+    """The body of `:classify` or `:regress`, as `tf.Example`s for the only input of the signature.
+
+    method: of the signatures that may be asked. Raises BadRequest, or InvalidInput with all
+    problems at once.
+    """
+    document = _parse(body)
+    name = _signature_name(document, default)
+    signature = signatures.get(name)
+    if signature is None:
+        raise BadRequest(
+            f"No signature was found with the name: {name[:100]}; "
+            f"the model has: {', '.join(signatures)}"
+        )
+    if signature.method != method:
+        raise BadRequest(
+            f"Expected {_KINDS[method]} signature method_name to be {method}. "
+            f"Was: {signature.method}"
+        )
+    if len(signature.inputs) != 1:
+        raise BadRequest("Expected one input Tensor.")
+    _check_types(signature)
+    rows = document.get("examples")
+    if not isinstance(rows, list) or not rows:
+        raise BadRequest("Expecting 'examples' to be a list of at least one object")
+    details = []
+    features = []
+    shared: dict[str, Any] = {}
+    for field, row in [
+        ("context", document.get("context", {})),
+        *((f"examples[{i}]", row) for i, row in enumerate(rows)),
+    ]:
+        if not isinstance(row, dict):
+            details.append(Detail(field, "not an object", expected="an object of features"))
+            continue
+        try:
+            read = {key: _decoded(value) for key, value in row.items()}
+        except ValueError:
+            details.append(Detail(field, "a 'b64' is not base64"))
+            continue
+        if field == "context":
+            shared = read
+        else:
+            features.append({**shared, **read})
+    if not details:
+        texts = serialised(features)
+        if not isinstance(texts, list):
+            return Question(name, {signature.inputs[0].name: texts})
+        details = texts
+    raise invalid(details)
+
+
+def write_predictions(outputs: Mapping[str, Array], question: Question) -> bytes:
+    """The answer to `:predict`: `predictions` or `outputs`. A single output drops its name."""
+    if question.flat:
+        outputs = {n: a[:, 0] if a.ndim == 2 and a.shape[1] == 1 else a for n, a in outputs.items()}
+    if question.rows:
+        counts = {name: len(a) if a.ndim else None for name, a in outputs.items()}
+        if None in counts.values() or len(set(counts.values())) > 1:
+            told = ", ".join(
+                f"{name} has {'none' if count is None else count}" for name, count in counts.items()
+            )
+            raise InvalidInput(
+                "the outputs have inconsistent batch size, which 'instances' cannot be answered "
+                f"with (rows: {told}): send 'inputs' instead"
+            )
+    by_row = question.rows and len(outputs) > 1
+    written = {name: _written(name, array, int(by_row)) for name, array in outputs.items()}
+    key = "predictions" if question.rows else "outputs"
+    if len(written) == 1:
+        return _dumps({key: next(iter(written.values()))})
+    if not by_row:
+        return _dumps({key: written})
+    rows = zip(*written.values(), strict=True)
+    return _dumps({key: [dict(zip(written, row, strict=True)) for row in rows]})
+
+
+def write_classes(outputs: Mapping[str, Array], question: Question) -> bytes:
+    """The answer to `:classify`: label and score of each class of each example. The label is empty
+    and the score 0 where the signature has none."""
+    count = _examples(question)
+    labels, scores = outputs.get("classes"), outputs.get("scores")
+    either = scores if labels is None else labels
+    if either is None:
+        raise BadRequest("Expected classification signature outputs to contain classes or scores")
+    for name, array, kind in (("classes", labels, "O"), ("scores", scores, "f")):
+        if array is None:
+            continue
+        if either.ndim != 2 or array.shape != (count, either.shape[1]):
+            raise BadRequest(
+                f"Expected Tensor shape: [batch_size num_classes] but got {[*array.shape]}"
+            )
+        if array.dtype.kind != kind:
+            wanted = "DT_STRING" if kind == "O" else "DT_FLOAT"
+            raise BadRequest(f"Expected {name} Tensor of {wanted}. Got: {array.dtype}")
+    pairs = (
+        _written("classes", np.full(either.shape, b"", object) if labels is None else labels),
+        _written("scores", np.zeros(either.shape) if scores is None else scores, 2),
+    )
+    rows = zip(*pairs, strict=True)
+    return _dumps({"results": [list(zip(*row, strict=True)) for row in rows]})
+
+
+def write_values(outputs: Mapping[str, Array], question: Question) -> bytes:
+    """The answer to `:regress`: one number an example."""
+    count = _examples(question)
+    values = outputs.get("outputs")
+    if values is None:
+        raise BadRequest("No regression outputs found in SignatureDef: expected 'outputs'")
+    if values.shape not in ((count,), (count, 1)):
+        raise BadRequest(
+            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
+            f"{[*values.shape]}"
+        )
+    if values.dtype.kind != "f":
+        raise BadRequest(f"Expected output Tensor of DT_FLOAT. Got: {values.dtype}")
+    return _dumps({"results": _written("outputs", values.reshape(-1))})
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    """The object that the body is, NaN and Infinity included. Raises BadRequest."""
+    if not body.strip():
+        raise BadRequest("JSON Parse error: The document is empty")
+    try:
+        if b"NaN" in body or b"Infinity" in body:
+            # As JSON that it would be with numbers in their place: the same faults at the same
+            # places, and nothing left that the other parser would take and this one refuses.
+            orjson.loads(_NOT_FINITE.sub(_zero, body))
+            document = json.loads(body)
+        else:
+            document = orjson.loads(body)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise BadRequest(f"JSON Parse error: {error}") from None
+    if not isinstance(document, dict):
+        raise BadRequest('JSON Value: Is not object: expected {"instances": [...]} or the like')
+    return document
+
+
+def _zero(found: re.Match[bytes]) -> bytes:
+    return found[0] if found[0].startswith(b'"') else b"0".ljust(len(found[0]))
+
+
+def _signature_name(document: dict[str, Any], default: str) -> str:
+    name = document.get("signature_name", "")
+    if not isinstance(name, str):
+        raise BadRequest("'signature_name' key must be a string value.")
+    return name or default
+
+
+def _check_types(signature: SignatureDef) -> None:
+    """Raises InvalidInput for what JSON has no form for."""
+    details = [
+        Detail(t.name, f"of type {t.dtype}, which JSON cannot carry")
+        for t in (*signature.inputs, *signature.outputs)
+        if t.dtype not in DTYPES and not (t.dtype == "bfloat16" and t in signature.outputs)
+    ]
+    if details:
+        raise invalid(details)
+
+
+def _columns(instances: Any, signature: SignatureDef, details: list[Detail]) -> dict[str, Any]:
+    """`instances` as one list an input."""
+    names = [t.name for t in signature.inputs]
+    if not isinstance(instances, list):
+        raise BadRequest("Expecting 'instances' to be a list/array")
+    if not instances:
+        raise BadRequest("No values in 'instances' array")
+    if not _is_object(instances[0]):
+        if len(names) == 1:
+            return {names[0]: instances}
+        raise BadRequest(
+            "instances is a plain list, but expecting list of objects as multiple input tensors "
+            f"required: {', '.join(names)}"
+        )
+    known = set(names)
+    expected = f"an object with {', '.join(names)}"
+    for i, item in enumerate(instances):
+        if not _is_object(item):
+            details.append(Detail(f"instances[{i}]", "not an object", expected=expected))
+        elif item.keys() != known:
+            details += [
+                Detail(f"instances[{i}].{name}", "missing", expected=expected_text(t))
+                for name, t in zip(names, signature.inputs, strict=True)
+                if name not in item
+            ]
+            details += [
+                Detail(f"instances[{i}].{name[:100]}", "unexpected", expected=expected)
+                for name in item
+                if name not in known
+            ]
+    return {} if details else {name: [item[name] for item in instances] for name in names}
+
+
+def _named(inputs: Any, signature: SignatureDef, details: list[Detail]) -> dict[str, Any]:
+    """`inputs` by name. Others than the signature's are passed over, as the real server does."""
+    if _is_object(inputs):
+        details += [
+            Detail(t.name, "missing in 'inputs'", expected=expected_text(t))
+            for t in signature.inputs
+            if t.name not in inputs
+        ]
+        return dict(inputs)
+    if len(signature.inputs) == 1:
+        return {signature.inputs[0].name: inputs}
+    raise BadRequest(
+        "inputs is a plain value/list, but expecting an object as multiple input tensors required: "
+        + ", ".join(t.name for t in signature.inputs)
+    )
+
+
+def _is_base64(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict) and not _is_base64(value)
+
+
+def _flattened(value: Any, spec: TensorSpec) -> TensorSpec | None:
+    """A column as its values alone, `[1.0, 2.0]` for `[[1.0], [2.0]]`, where it came like that:
+    the real server lets the graph decide whether it likes the shape, and its documentation asks
+    a column of numbers so."""
+    if spec.shape is None or len(spec.shape) != 2 or spec.shape[1] != 1:
+        return None
+    if not isinstance(value, list) or (value and isinstance(value[0], list)):
+        return None
+    return replace(spec, shape=spec.shape[:1])
+
+
+def _array(value: Any, spec: TensorSpec) -> Array | Detail:
+    leaf = value
+    while isinstance(leaf, list) and leaf:
+        leaf = leaf[0]
+    encoded = _is_base64(leaf)
+    if encoded or spec.dtype == "string":
+        try:
+            value = _decoded(value)
+        except ValueError:
+            return Detail(spec.name, "a 'b64' is not base64")
+    if encoded and spec.dtype != "string":
+        # Pictures, for a model that takes them; `Model.infer` knows.
+        spec = replace(spec, dtype="string", shape=None)
+    return from_nested(value, spec, finite=False)
+
+
+def _decoded(value: Any, depth: int = 0) -> Any:
+    """With the bytes in place of `{"b64": …}`. Raises ValueError for what is not base64."""
+    if isinstance(value, list) and depth < _MAX_DEPTH:
+        return [_decoded(item, depth + 1) for item in value]
+    if not _is_base64(value):
+        return value
+    text = "".join(value["b64"].split()).rstrip("=")
+    try:
+        return b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except binascii.Error as error:
+        raise ValueError from error
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+def _examples(question: Question) -> int:
+    return len(next(iter(question.inputs.values())))
+
+
+def _written(name: str, array: Array, depth: int = 0) -> Any:
+    """What orjson writes as the tensor. depth: over how many dimensions of it one may iterate."""
+    if array.dtype == object:
+        return _texts(array.tolist(), binary=name.endswith("_bytes"))
+    if array.dtype.kind not in "fiub":  # bfloat16, which NumPy itself does not have
+        array = array.astype(np.float32)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        return _not_finite(array, depth)
+    return np.ascontiguousarray(array) if array.ndim else array[()]
+
+
+def _not_finite(values: Any, depth: int) -> Any:
+    """Numbers, NaN and Infinity among them, as TensorFlow Serving writes them."""
+    if depth:
+        return [_not_finite(value, depth - 1) for value in values]
+    flat = np.ravel(values)
+    words = iter(
+        b"NaN" if np.isnan(v) else b"Infinity" if v > 0 else b"-Infinity"
+        for v in flat[~np.isfinite(flat)]
+    )
+    text = _dumps(np.ascontiguousarray(values) if np.ndim(values) else values[()])
+    return orjson.Fragment(re.sub(b"null", lambda _: next(words), text.strip()))
+
+
+def _texts(value: Any, *, binary: bool) -> Any:
+    if isinstance(value, list):
+        return [_texts(item, binary=binary) for item in value]
+    return {"b64": b64encode(value).decode()} if binary else value.decode("utf-8", "replace")
+
+
+def _dumps(value: Any) -> bytes:
+    return orjson.dumps(value, option=_OPTIONS)
