@@ -62,6 +62,8 @@ def serve() -> None:
     """Serve the models. Settings come from the environment: see .env.example."""
     # Until the server's own handlers are in place, a stop is just that.
     signal.signal(signal.SIGTERM, _stop_now)
+    # What it asks for is about to be done.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     settings = _settings()
     logging.basicConfig(
         level=settings.log_level.upper(),

@@ -7,7 +7,7 @@ from pathlib import Path
 from flask import Flask
 from flask_bootstrap import Bootstrap5
 
-from app.api import errors, health, native, status, tfserving
+from app.api import errors, health, native, oip, openapi, status, tfserving
 from app.api.answers import add_request_id
 from app.api.proxy import TrustedProxy
 from app.api.requests import KeraportRequest, spool_for
@@ -51,7 +51,9 @@ def create_app(
     app.register_blueprint(health.blueprint(registry, lifecycle))
     app.register_blueprint(native.blueprint(settings, registry, lifecycle))
     app.register_blueprint(tfserving.blueprint(settings, registry, lifecycle))
+    app.register_blueprint(oip.blueprint(settings, registry, lifecycle))
     app.register_blueprint(status.blueprint(board))
+    app.register_blueprint(openapi.blueprint(registry))
     app.register_blueprint(pages.blueprint(settings, registry, lifecycle, board))
     if settings.forwarded_allow_ips:
         proxies = [str(address) for address in settings.forwarded_allow_ips]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.serving.registry import Entry
+from app.serving.entry import Entry
 from app.serving.signature import Signature, TensorSpec
 
 _HEAD = ("model", "version", "task", "state", "parameters", "inputs → outputs")

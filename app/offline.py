@@ -6,6 +6,7 @@ import io
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,17 @@ from app.errors import (
     CardError,
     InvalidInput,
     KeraportError,
+    LoadError,
     ModelError,
     ModelNotFound,
 )
 from app.serving.batching import Call
 from app.serving.card import CARD_FILE, Card, ImageInput, dump_card, infer_card
+from app.serving.discovery import Found, discover, look_at, understand
+from app.serving.entry import Entry, Group, no_folder
 from app.serving.loader import Loader
+from app.serving.open_model import open_model
 from app.serving.overlooked import overlooked, overlooked_of_model
-from app.serving.registry import Entry, discover, entry_of_folder, load_entry
 from app.serving.signature import Signature
 from app.serving.tasks.base import Limits, Payload
 from app.serving.tasks.csvtext import on_lines, read_table
@@ -43,26 +47,46 @@ DESCRIPTION = "# description: One line for people.\n"
 
 
 def check(folder: Path, limits: Limits) -> Iterator[Entry]:
-    """Load every model of `folder` (or the one that it is), one after the other, as the server
-    would; each is yielded loaded or failed, and freed afterwards. Raises CardError if there is no
-    such folder."""
-    single = _is_model(folder)
+    """Load every model of `folder` (or the one that it is), one version after the other, as the
+    server would; each is yielded loaded or failed, and freed afterwards. Raises CardError if there
+    is no such folder."""
     loader = Loader()
     try:
-        for entry in [entry_of_folder(folder.resolve())] if single else discover(folder):
-            if entry.state == "failed":
+        for found in _found(folder):
+            for entry in _load(found, loader, limits):
                 yield entry
-                continue
-            try:
-                entry.model = load_entry(entry, loader, limits)
-                entry.state = "ready"
-            except ModelError as error:
-                entry.state, entry.reason = "failed", error.message
-            yield entry
-            if entry.model is not None:
-                entry.model.close()
+                if entry.model is not None:
+                    entry.model.close()
     finally:
         loader.close()
+
+
+def _found(folder: Path) -> list[Found]:
+    if _is_model(folder):
+        return understand({(s.name, s.version): s for s in look_at(folder.resolve())})
+    return discover(folder)
+
+
+def _load(found: Found, loader: Loader, limits: Limits) -> Iterator[Entry]:
+    """The versions that a server would serve, those first that answer by default."""
+    group = Group(found.name)
+    group.policy = found.policy or group.policy
+    group.there = frozenset(found.versions)
+    failed: set[int] = set()
+    while left := [v for v in group.policy.wanted(group.there, failed) if v not in group.versions]:
+        source = found.versions.get(left[0])
+        entry = Entry(group, left[0])
+        try:
+            if source is None:
+                raise CardError(no_folder(entry))
+            entry.path, entry.home = source.seen.path, source.seen.home
+            entry.model = open_model(source.seen, loader, limits, partial(setattr, entry, "card"))
+            entry.state = "ready"
+        except ModelError as error:
+            entry.state, entry.reason = "failed", error.message
+            failed.add(entry.version)
+        group.put(entry)
+        yield entry
 
 
 def warnings(folder: Path) -> list[str]:
@@ -76,24 +100,26 @@ def _is_model(folder: Path) -> bool:
 
 @contextmanager
 def loaded(folder: Path, name: str, limits: Limits) -> Iterator[Model]:
-    """One model of `folder`, ready. Raises ModelNotFound, CardError or LoadError."""
-    entries = {entry.name: entry for entry in discover(folder)}
-    if name not in entries:
+    """One model of `folder`, ready, in the version that a server would answer with. Raises
+    ModelNotFound, CardError or LoadError."""
+    models = {found.name: found for found in discover(folder)}
+    if name not in models:
         raise ModelNotFound(
-            f"there is no model {name!r} in {folder}; the models are: {', '.join(entries) or '-'}"
+            f"there is no model {name!r} in {folder}; the models are: {', '.join(models) or '-'}"
         )
-    entry = entries[name]
-    if entry.state == "failed":
-        raise CardError(f"model {name}: {entry.reason}")
     loader = Loader()
     try:
-        model = load_entry(entry, loader, limits)
+        for entry in _load(models[name], loader, limits):
+            if entry.model is not None:
+                break
+        else:
+            raise LoadError(f"model {name}: {entry.group.trouble}")
     finally:
         loader.close()
     try:
-        yield model
+        yield entry.model
     finally:
-        model.close()
+        entry.model.close()
 
 
 def predict(

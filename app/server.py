@@ -24,7 +24,9 @@ from app.api.answers import REQUEST_ID_HEADER
 from app.api.requests import SOCKET_KEY
 from app.factory import create_app
 from app.lifecycle import Lifecycle
-from app.serving.registry import Entry, Registry
+from app.serving.entry import Entry
+from app.serving.registry import Registry
+from app.serving.reload import What
 from app.serving.tasks.base import Limits
 from app.settings import Settings
 from app.status.journal import Journal
@@ -46,6 +48,8 @@ DISCARD_TIMEOUT_S = 10
 READ_BUFFER = 64 * 1024
 # How long no request must be in flight before the server believes that it was the last one.
 QUIET_S = 0.05
+# How much longer than a request may take a model that was replaced is kept for it.
+LEASE_MARGIN_S = 30
 
 
 class _Body(Input):
@@ -211,7 +215,12 @@ class Server:
         self._lifecycle = Lifecycle()
         self._journal = Journal(settings.events_file, settings.replica_name)
         self._registry = Registry(
-            settings.models_dir, Limits(settings.max_pixels), self._note_loaded
+            settings.models_dir,
+            Limits(settings.max_pixels),
+            reload=settings.reload,
+            # Reading the body and answering take no longer; the rest is for writing the answer.
+            lease_s=settings.request_timeout_s + LEASE_MARGIN_S,
+            note=self._note,
         )
         self._registry.find()
         self._app = create_app(settings, self._registry, self._lifecycle, self._journal)
@@ -228,6 +237,7 @@ class Server:
         """Serve until SIGTERM or SIGINT, finish what is in flight, and end the process with 0."""
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self._on_signal, number)
+        gevent.signal_handler(signal.SIGHUP, self._reload)
         self._journal.start()
         self._registry.start()
         self._server.start()
@@ -239,11 +249,12 @@ class Server:
         self._journal.note("stopped", reason=how)
         _exit(0)
 
-    def _note_loaded(self, entry: Entry, seconds: float) -> None:
-        if entry.state == "ready":
-            self._journal.note("loaded", model=entry.name, seconds=seconds)
-        else:
-            self._journal.note("failed", model=entry.name, reason=entry.reason)
+    def _note(self, what: What, entry: Entry, seconds: float | None, reason: str | None) -> None:
+        self._journal.note(what, model=entry.label, seconds=seconds, reason=reason)
+
+    def _reload(self) -> None:
+        log.info("SIGHUP: looking for changed models")
+        self._registry.reload()
 
     def _on_signal(self, number: int) -> None:
         if self._told.is_set():

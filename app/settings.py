@@ -21,6 +21,10 @@ class Settings(BaseSettings):
     uploads_dir: Path = Field(
         Path("uploads"), description="Where uploads in flight are spooled; always empty at rest."
     )
+    reload: bool = Field(
+        True,
+        description="Loads what changes in the folder of models by itself; off: on SIGHUP only.",
+    )
     reuse_port: bool = Field(
         False, description="Lets several server processes share one port (SO_REUSEPORT)."
     )

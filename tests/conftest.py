@@ -79,3 +79,14 @@ def slow_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("slow-models")
     save_slow_model(folder / "slow")
     return folder
+
+
+@pytest.fixture(scope="session")
+def oip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server over models for the Open Inference Protocol."""
+    from tests.oip import save_oip_models
+
+    folder = tmp_path_factory.mktemp("oip")
+    save_oip_models(folder / "models")
+    with serving(folder / "models", folder) as server:
+        yield server

@@ -31,7 +31,7 @@ class _Slow(tf.Module):  # type: ignore[misc]
         return {"rounds": rounds * matrix[0, 0]}
 
 
-def save_slow_model(folder: Path, *, max_queue: int = 4, timeout_s: float = 30) -> None:
+def save_slow_model(folder: Path, *, max_queue: int = 4, timeout_s: float = 120) -> None:
     """A SavedModel whose run takes as long as its input says, with a card."""
     module = _Slow()
     tf.saved_model.save(
@@ -160,6 +160,58 @@ def save_half_plus_two(folder: Path) -> None:
                 "regress_x2_to_y3": definition({"inputs": serialized}, {"outputs": y3}, "regress"),
                 "classify_x_to_y": definition({"inputs": serialized}, {"scores": y}, "classify"),
             },
+        )
+        builder.save()
+
+
+def save_constant_model(file: Path, value: float, *, hidden: int = 1) -> None:
+    """A Keras file whose four outputs are `value` whatever its one input is, so that an answer
+    tells which file it is from. hidden: units of each of its two layers, squared the weights."""
+    layers = keras.layers
+    last = layers.Dense(4)
+    model = keras.Sequential(
+        [keras.Input((1,)), layers.Dense(hidden), layers.Dense(hidden), last],
+    )
+    last.set_weights([np.zeros((hidden, 4)), np.full(4, value)])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    model.save(file)
+
+
+# What the echo takes and answers, by the names of the Open Inference Protocol.
+ECHOED = {
+    "BOOL": tf.bool,
+    "UINT8": tf.uint8,
+    "UINT16": tf.uint16,
+    "UINT32": tf.uint32,
+    "UINT64": tf.uint64,
+    "INT8": tf.int8,
+    "INT16": tf.int16,
+    "INT32": tf.int32,
+    "INT64": tf.int64,
+    "FP16": tf.float16,
+    "BF16": tf.bfloat16,
+    "FP32": tf.float32,
+    "FP64": tf.float64,
+    "BYTES": tf.string,
+}
+
+
+def save_echo(folder: Path, *datatypes: str) -> None:
+    """A SavedModel with one input of each datatype, of any two dimensions, each answered as it is.
+    Input `fp32` becomes output `same_fp32`."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        inputs, outputs = {}, {}
+        for datatype in datatypes:
+            name = datatype.lower()
+            sent = v1.placeholder(ECHOED[datatype], [None, None], name=name)
+            inputs[name] = v1.saved_model.build_tensor_info(sent)
+            outputs[f"same_{name}"] = v1.saved_model.build_tensor_info(tf.identity(sent))
+        builder = v1.saved_model.Builder(str(folder))
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve"],
+            {"serving_default": v1.saved_model.build_signature_def(inputs, outputs, "echo")},
         )
         builder.save()
 

@@ -33,6 +33,11 @@ CAR = {
     "year": 70,
     "origin": 1,
 }
+# The same for TensorFlow Serving's REST API and for the Open Inference Protocol.
+V1_CAR = {"instances": [list(CAR.values())]}
+V2_CAR: dict[str, list[dict[str, Any]]] = {
+    "inputs": [{"name": "car", "datatype": "FP32", "shape": [1, 7], "data": list(CAR.values())}]
+}
 
 
 class ServerProcess:
@@ -83,10 +88,10 @@ class ServerProcess:
         raise AssertionError(f"the server did not become ready:\n{self.log()}")
 
     def post(self, path: str, **kwargs: Any) -> httpx.Response:
-        return httpx.post(self.url + path, timeout=60, **kwargs)
+        return httpx.post(self.url + path, timeout=150, **kwargs)
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=60)
+        return httpx.get(self.url + path, timeout=150)
 
     @property
     def rss(self) -> int:

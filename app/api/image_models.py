@@ -12,7 +12,8 @@ from app.api.answers import prediction_answer, request_id
 from app.api.requests import copies, read_payload, start_call, watching
 from app.errors import KeraportError, ModelNotFound, ModelUnavailable, RequestError
 from app.serving.batching import Call
-from app.serving.registry import LOADING_RETRY_S, Entry, Registry
+from app.serving.entry import LOADING_RETRY_S, Entry
+from app.serving.registry import Registry
 from app.serving.tasks.base import Payload
 from app.settings import Settings
 
@@ -62,6 +63,7 @@ def ask_image_models(
 
 def _try(registry: Registry, name: str, payload: Payload, call: Call, id: str) -> Outcome:
     try:
-        return prediction_answer(registry.get(name), payload, call, id)
+        with registry.using(name) as model:
+            return prediction_answer(model, payload, call, id)
     except KeraportError as error:
         return error

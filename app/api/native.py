@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, cast
 
 from flask import Blueprint, Response, request
@@ -14,10 +14,11 @@ from app.api.errors import describe
 from app.api.events import event_stream, wants_events
 from app.api.image_models import ask_image_models
 from app.api.requests import read_payload, start_call, watching
-from app.errors import Draining, KeraportError
+from app.errors import Detail, Draining, InvalidInput, KeraportError
 from app.lifecycle import Lifecycle
-from app.serving.card import RESERVED_NAMES
-from app.serving.registry import TEXT_TASK, Registry
+from app.serving.card import RESERVED_NAMES, TEXT_TASK
+from app.serving.registry import Registry
+from app.serving.versions import is_alias, version_number
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,6 +30,19 @@ class ModelName(BaseConverter):
 
     regex = rf"(?!(?:{'|'.join(RESERVED_NAMES)})/?$)[^/]+"
     part_isolating = True
+
+
+def wanted_version() -> int | str | None:
+    """The number or the alias after `?version=`, if there is one. Raises InvalidInput for what can
+    be neither."""
+    text = request.args.get("version")
+    if text is None:
+        return None
+    number = version_number(text)
+    if number is None and not is_alias(text):
+        detail = Detail("version", "not a version", text[:100], "a whole number, or an alias")
+        raise InvalidInput("version: expected a whole number, or an alias of the card", [detail])
+    return text if number is None else number
 
 
 def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> Blueprint:
@@ -56,17 +70,22 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
 
     @routes.get("/api/models/<name>")
     def model(name: str) -> Response:
-        return json_response({"id": request_id(), **registry.entry(name).describe()})
+        entry = registry.entry(name, wanted_version())
+        return json_response({"id": request_id(), **entry.describe()})
 
     @routes.post("/api/<model:name>")
     def predict(name: str) -> Response:
-        model = registry.get(name)
-        call = start_call(min(settings.request_timeout_s, model.card.runtime.timeout_s))
-        payload = read_payload(request, model.task.accepts, call, model.task.hint)
-        if model.card.task == TEXT_TASK and wants_events(request):
-            return event_stream(cast("TextModel", model), payload, call, request)
-        with closing(payload), watching(request.environ, [call]):
-            return json_response(prediction_answer(model, payload, call, request_id()))
+        with ExitStack() as lease:
+            model = lease.enter_context(registry.using(name, wanted_version()))
+            call = start_call(min(settings.request_timeout_s, model.card.runtime.timeout_s))
+            payload = read_payload(request, model.task.accepts, call, model.task.hint)
+            if model.card.task == TEXT_TASK and wants_events(request):
+                stream = event_stream(cast("TextModel", model), payload, call, request)
+                # The model is in use until the last word.
+                stream.call_on_close(lease.pop_all().close)
+                return stream
+            with closing(payload), watching(request.environ, [call]):
+                return json_response(prediction_answer(model, payload, call, request_id()))
 
     @routes.post("/predict")
     def predict_all() -> Response:

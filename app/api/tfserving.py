@@ -27,7 +27,8 @@ from app.api.tfserving_json import (
 from app.errors import BadRequest, Draining, ModelNotFound
 from app.lifecycle import Lifecycle
 from app.serving.batching import Array
-from app.serving.registry import Entry, Registry
+from app.serving.entry import Entry
+from app.serving.registry import Registry
 from app.serving.signature import CLASSIFY_METHOD, REGRESS_METHOD, SignatureDef, TensorSpec
 from app.settings import Settings
 
@@ -107,7 +108,7 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
 
     @routes.get("/v1/models/<servable:servable>/metadata")
     def metadata(servable: Servable) -> Response:
-        with _using(registry, servable) as model:
+        with _using(registry, servable, canary=False) as model:
             return json_response(_metadata(model))
 
     @routes.post("/v1/models/<servable:servable>:<any(predict, classify, regress):verb>")
@@ -141,24 +142,24 @@ def _read(read: Read, body: bytes, model: Model) -> Question:
 
 def _versions(registry: Registry, servable: Servable) -> Sequence[Entry]:
     """The versions that an address names, the latest first. Raises ModelNotFound."""
-    entry = registry.entry(servable.name)
-    if servable.version not in (None, entry.version):
-        raise ModelNotFound(f"the model {entry.name!r} does not have it")
-    return [entry]
+    entry = registry.entry(servable.name, servable.version)
+    if servable.version is not None:
+        return [entry]
+    return list(entry.group.versions.values())[::-1]
 
 
 @contextmanager
-def _using(registry: Registry, servable: Servable) -> Iterator[Model]:
-    """The model of an address. Raises ModelNotFound, BadRequest for an unknown label, or
-    ModelUnavailable."""
+def _using(registry: Registry, servable: Servable, *, canary: bool = True) -> Iterator[Model]:
+    """The model of an address. canary: whether that may be it where no version is named. Raises
+    ModelNotFound, BadRequest for an unknown label, or ModelUnavailable."""
     with ExitStack() as stack:
+        leased = registry.leased(servable.name, servable.version, canary=canary)
         try:
-            _versions(registry, servable)
-            model = stack.enter_context(registry.using(servable.name, servable.version))
+            entry = stack.enter_context(leased)
         except ModelNotFound:
             message = f"Servable not found for request: {servable}"
             raise _not_found(servable, message) from None
-        yield model
+        yield entry.ready_model()
 
 
 def _not_found(servable: Servable, message: str) -> BadRequest | ModelNotFound:

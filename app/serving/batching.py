@@ -89,7 +89,17 @@ class Call:
 class Job:
     """The rows that one request adds to a batch. Its result may be asked for once."""
 
-    __slots__ = ("_batcher", "_waiter", "deadline", "inputs", "route", "rows", "settled", "shape")
+    __slots__ = (
+        "_batcher",
+        "_waiter",
+        "arrived_ns",
+        "deadline",
+        "inputs",
+        "route",
+        "rows",
+        "settled",
+        "shape",
+    )
 
     def __init__(
         self, batcher: Batcher, inputs: Sequence[Array], deadline: float, route: Route
@@ -103,6 +113,7 @@ class Job:
         # Only rows of one shape can share an array.
         self.shape = tuple(a.shape[1:] for a in inputs)
         self.settled = False
+        self.arrived_ns = time.monotonic_ns()
 
     def wait(self, call: Call) -> list[Array]:
         """Block the greenlet until the rows are computed. Raises what went wrong."""
@@ -144,7 +155,9 @@ class Batcher:
     run: computes a batch; one array an input and the route's signature in, one array an output
     out, first dimension the rows.
     max_batch_size: rows. max_delay_s: how long the first job of a
-    batch waits for company; 0 takes whatever is there, at once.
+    batch waits for company; 0 takes whatever is there, at once. on_take: told in the model's
+    thread of the jobs that leave the queue together: how many, and how many nanoseconds they have
+    waited altogether.
     """
 
     def __init__(
@@ -154,16 +167,19 @@ class Batcher:
         name: str,
         max_batch_size: int,
         max_delay_s: float = 0.0,
+        on_take: Callable[[int, int], None] = lambda jobs, ns: None,
     ) -> None:
         self._run = run
         self._name = name
         self.max_batch_size = max_batch_size
         self._max_delay = max_delay_s
+        self._on_take = on_take
         self._arrived: list[Job] = []  # in this turn of the hub's loop
         self._queue: deque[Job] = deque()
         self._ready = threading.Condition(threading.Lock())
         self._finished: deque[tuple[Job, list[Array] | Exception]] = deque()
         self._closed = False
+        self._loop: Any = None
         self._wake: Any = None
         self._thread = threading.Thread(target=self._work, name=f"model-{name}", daemon=True)
         self._thread.start()
@@ -177,7 +193,8 @@ class Batcher:
         call.check()
         if self._wake is None:
             # Belongs to the loop that serves requests, which may start after the model is loaded.
-            self._wake = get_hub().loop.async_()
+            self._loop = get_hub().loop
+            self._wake = self._loop.async_()
             self._wake.start(self._deliver)
         job = Job(self, inputs, call.deadline, route)
         with self._ready:
@@ -217,11 +234,16 @@ class Batcher:
             self._arrived.clear()
             self._ready.notify()
         self._thread.join()
+        if self._wake is not None:
+            # A watcher belongs to the hub's thread, and keeps this batcher until it is closed.
+            self._loop.run_callback_threadsafe(self._forget_hub)
 
     # --- in the model's thread -----------------------------------------------------------------
 
     def _work(self) -> None:
         while batch := self._collect():
+            now = time.monotonic_ns()
+            self._on_take(len(batch), sum(now - job.arrived_ns for job in batch))
             self._finished.extend(zip(batch, self._results(batch), strict=True))
             del batch
             self._wake.send()
@@ -301,6 +323,12 @@ class Batcher:
         while finished:
             job, result = finished.popleft()
             job.settle(result)
+
+    def _forget_hub(self) -> None:
+        """The thread has ended."""
+        self._deliver()
+        self._wake.stop()
+        self._wake.close()
 
 
 def _finite(outputs: list[Array]) -> bool:

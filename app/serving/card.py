@@ -25,6 +25,7 @@ from pydantic import (
 from app.errors import CardError
 from app.serving.card_yaml import load_yaml, one_line, problems
 from app.serving.signature import Scale, Signature
+from app.serving.versions import Policy
 
 CARD_FILE = "model.yaml"
 LABELS_FILE = "labels.txt"
@@ -48,6 +49,7 @@ Task = Literal[
     "text-generation",
     "tensor",
 ]
+TEXT_TASK: Task = "text-generation"
 # The most general first.
 TASKS = sorted(get_args(Task), key=lambda task: task != "tensor")
 Value = int | float | str
@@ -179,7 +181,7 @@ class Runtime(_Part):
     threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
 
 
-class Card(_Part):
+class Card(Policy, _Part):
     """Everything that `model.yaml` may say. Every key but `task` is optional."""
 
     task: Task
@@ -211,6 +213,17 @@ def read_card(folder: Path) -> Card | None:
 
     Raises CardError, with every problem of the card in the message.
     """
+    card = parse_card(folder)
+    if card is None:
+        return None
+    update: dict[str, Any] = {"labels": _read_labels(folder, card)}
+    if card.task == TEXT_TASK:
+        update["text"] = _read_texts(folder, card.text)
+    return card.model_copy(update=update)
+
+
+def parse_card(folder: Path) -> Card | None:
+    """The card in `folder` without the files that it names. Raises CardError."""
     path = folder / CARD_FILE
     if not path.is_file():
         return None
@@ -225,13 +238,9 @@ def read_card(folder: Path) -> Card | None:
     if not isinstance(raw, dict):
         raise CardError(f"{CARD_FILE} must be a mapping with at least the key 'task'")
     try:
-        card = Card.model_validate(raw)
+        return Card.model_validate(raw)
     except ValidationError as error:
         raise CardError(f"{CARD_FILE}: " + "; ".join(problems(error, TASKS))) from None
-    update: dict[str, Any] = {"labels": _read_labels(folder, card)}
-    if card.task == "text-generation":
-        update["text"] = _read_texts(folder, card.text)
-    return card.model_copy(update=update)
 
 
 def _read_texts(folder: Path, text: TextSettings) -> TextSettings:

@@ -3,6 +3,7 @@ protocol."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -17,7 +18,8 @@ class Engine:
     """Runs rows of any number, in batches shared with other requests.
 
     signatures: what may be asked, by name; the pictures of a model that is fed with them have the
-    size of `picture`. on_run: told in the model's thread of each run, with its rows.
+    size of `picture`. on_run: told in the model's thread of each run, with its rows
+    and how many nanoseconds it took. on_take: as for `Batcher`.
     Raises LoadError where TensorFlow refuses the model.
     """
 
@@ -28,7 +30,8 @@ class Engine:
         converted: Converted,
         *,
         picture: PictureFeed | None = None,
-        on_run: Callable[[int], None] = lambda rows: None,
+        on_run: Callable[[int, int], None] = lambda rows, ns: None,
+        on_take: Callable[[int, int], None] = lambda jobs, ns: None,
     ) -> None:
         self.default = converted.name
         self.signatures = {converted.name: converted.signature, **converted.others}
@@ -42,6 +45,7 @@ class Engine:
             name=name,
             max_batch_size=runtime.max_batch_size,
             max_delay_s=runtime.max_delay_ms / 1000,
+            on_take=on_take,
         )
 
     def run(
@@ -89,8 +93,11 @@ class Engine:
 
     def _run_batch(self, inputs: Sequence[Array], signature: str | None) -> list[Array]:
         """In the model's thread."""
-        self._on_run(len(inputs[0]) if inputs and inputs[0].ndim else 1)
-        return self._session.run(inputs, signature)
+        started = time.monotonic_ns()
+        outputs = self._session.run(inputs, signature)
+        rows = len(inputs[0]) if inputs and inputs[0].ndim else 1
+        self._on_run(rows, time.monotonic_ns() - started)
+        return outputs
 
     @property
     def weight_bytes(self) -> int:

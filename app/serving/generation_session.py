@@ -88,7 +88,8 @@ class GenerationSession:
     def close(self) -> None:
         """Free the session and what it holds. No step may be under way."""
         self._session.close()
-        del self._call
+        # The weights are in the graph, too.
+        del self._call, self._session
 
     def _warm_up(self, rows: int) -> None:
         """The first run of a shape builds kernels and plans memory. Both branches of the draw."""

@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
@@ -52,8 +53,9 @@ def _serve(pipe: Connection, folder: Path) -> None:
 
     folder: that of the first request, which comes once the imports are done.
     """
-    # Ctrl-C reaches the whole group of processes; the parent decides what it means.
+    # These reach the whole group of processes; the parent decides what they mean.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     workplace = _Workplace(folder)
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -99,13 +101,14 @@ def _rehearse(model: Converted) -> None:
 
 class Loader:
     """Converts model files in a child process, which starts with the first and is kept for the
-    next until `close`."""
+    next until it is idle for long, or `close`."""
 
     def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
         self._process: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
         self._closed = False
+        self._used_at = 0.0
         self._lock = threading.Lock()  # for the attributes above
         self._busy = threading.Lock()  # held as long as a conversion takes
 
@@ -142,7 +145,20 @@ class Loader:
             if trusted:
                 # Code of this model's author has run in there, and may have changed anything.
                 self._end()
+            self._used_at = time.monotonic()
             return answer
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a child."""
+        return self._process is not None
+
+    def end_if_idle(self, seconds: float) -> None:
+        """End the child if it has had nothing to do for so long; the next conversion starts
+        another. Not while one is under way."""
+        if self.running and time.monotonic() - self._used_at >= seconds:
+            with self._busy:
+                self._end()
 
     def _connect(self, folder: Path) -> Connection:
         with self._lock:

@@ -19,6 +19,9 @@ from app.serving.tasks import Limits, Payload, Task, make_task
 from app.serving.tasks.base import Question, invalid
 from app.serving.tensors import numpy_dtype, picture_files, problems, row_count, unknown_outputs
 
+# In one request of a standard protocol: a small picture may become a large array.
+MAX_PICTURES = 1000
+
 
 class Model(ABC):
     """Answers requests with one version of one model.
@@ -83,6 +86,10 @@ class Model(ABC):
         details = unknown_outputs(outputs or (), definition)
         files = picture_files(inputs, definition)
         pixels = None
+        if files is not None and len(files) > MAX_PICTURES:
+            raise InvalidInput(
+                f"{len(files)} pictures in one request: expected at most {MAX_PICTURES}"
+            )
         if files is not None and name == self.default_signature:
             pixels = self.decode(files)
         if pixels is None:
@@ -157,7 +164,9 @@ class TensorModel(Model):
             card.runtime,
             converted,
             picture=self.task.picture,
-            on_run=self.statistics.count_run,
+            # The statistics of the version before may come to stand in their place.
+            on_run=lambda rows, ns: self.statistics.count_run(rows, ns),
+            on_take=lambda requests, ns: self.statistics.count_wait(requests, ns),
         )
 
     def predict(self, payload: Payload, call: Call) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.serving.card import CARD_FILE, MODEL_SUFFIXES
+from app.serving.discovery import numbered_folders
 
 _CARD_SUFFIXES = (".yaml", ".yml")
 # Models as other libraries write them.
@@ -30,9 +31,7 @@ def overlooked(folder: Path) -> list[str]:
 def overlooked_of_model(folder: Path) -> list[str]:
     """One line for each such file in the folder of one model."""
     paths = _visible(folder)
-    versions = [path for path in paths if path.is_dir() and path.name.isdecimal()]
-    if (folder / "saved_model.pb").is_file():
-        versions = []
+    versions = numbered_folders(folder) if paths else []
     has_card = (folder / CARD_FILE).is_file()
     found = []
     for path in paths:
@@ -50,4 +49,8 @@ def overlooked_of_model(folder: Path) -> list[str]:
 
 
 def _visible(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith((".", "_")))
+    """None where the folder cannot be read, which its model has for a reason to fail."""
+    try:
+        return sorted(p for p in folder.iterdir() if not p.name.startswith((".", "_")))
+    except OSError:
+        return []

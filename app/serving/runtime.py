@@ -86,6 +86,8 @@ class ModelSession:
         """Free the session and what it holds. No run may be under way."""
         self._session.close()
         self._calls.clear()
+        # The weights are in the graph, too.
+        del self._session
 
     def _feeds(self, picture: PictureFeed | None) -> tuple[list[Any], dict[str, Any]]:
         """What is fed, and which tensors of the model it stands in for."""

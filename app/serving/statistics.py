@@ -1,7 +1,8 @@
-"""What a model has done lately, and since it was loaded.
+"""What a model has done lately, and since it was first loaded.
 
 Two threads write, each its own part, so that neither takes a lock: the hub counts requests and
-words, the model's thread counts its runs. The hub reads.
+words, the model's thread counts its runs. The hub reads. While a version is replaced there are two
+threads of models for a moment, whose runs may count as one.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Snapshot:
     their deadline, in milliseconds; None where there was none. mean_batch: rows in a run of the
     model, for texts how many were written at once; None where there was no run. errors: how many
     by code. history: requests in each of the last 60 whole seconds, the oldest first. …_total:
-    since the model was loaded.
+    since the version was first loaded.
     """
 
     requests_per_s: float
@@ -56,6 +57,35 @@ class Snapshot:
     rows_total: int
     words_total: int
     errors_total: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """How often something was done, and the nanoseconds that it took altogether."""
+
+    count: int = 0
+    ns: int = 0
+
+    def more(self, ns: int, count: int = 1) -> Spent:
+        """With what else was done."""
+        return Spent(self.count + count, self.ns + ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Figures since the model was loaded, for programs that take the differences themselves.
+
+    answered, failed: requests, from arrival to end. waited: requests in the queue (or their parts,
+    where one has more rows than a batch). runs: of the model. rows: predictions. last: when a
+    request last ended, in seconds since 1970; 0 for never.
+    """
+
+    answered: Spent
+    failed: Spent
+    waited: Spent
+    runs: Spent
+    rows: int
+    last: float
 
 
 class Asked:
@@ -106,8 +136,11 @@ class Statistics:
         self._seconds = [_Second() for _ in range(_SLOTS)]
         self._requests = self._rows = self._words = 0
         self._errors: Counter[str] = Counter()
+        self._answered = self._failed = Spent()
+        self._last = 0.0
         # In the model's thread: (second, runs, rows), replaced as a whole so that the hub never
         # sees half of one.
+        self._waited = self._ran = Spent()
         self._runs = [(-1, 0, 0)] * _SLOTS
 
     # --- in the hub's thread -------------------------------------------------------------------
@@ -124,8 +157,13 @@ class Statistics:
         second.rows += asked.rows
         self._requests += 1
         self._rows += asked.rows
+        self._last = time.time()
         error = asked.error
-        if error is not None:
+        took = int((now - started) * 1e9)
+        if error is None:
+            self._answered = self._answered.more(took)
+        else:
+            self._failed = self._failed.more(took)
             second.errors[error] = second.errors.get(error, 0) + 1
             self._errors[error] += 1
         # What was refused at once, or given up, says nothing about how long the model takes.
@@ -175,10 +213,19 @@ class Statistics:
             errors_total=dict(self._errors),
         )
 
+    def totals(self) -> Totals:
+        """The figures since the model was loaded."""
+        return Totals(self._answered, self._failed, self._waited, self._ran, self._rows, self._last)
+
     # --- in the model's thread -----------------------------------------------------------------
 
-    def count_run(self, rows: int) -> None:
-        """The model is about to be run on so many rows."""
+    def count_wait(self, requests: int, ns: int) -> None:
+        """So many requests have left the queue, after so many nanoseconds altogether."""
+        self._waited = self._waited.more(ns, requests)
+
+    def count_run(self, rows: int, ns: int) -> None:
+        """The model has run on so many rows, for so many nanoseconds."""
+        self._ran = self._ran.more(ns)
         number = int(self.clock())
         place = number % _SLOTS
         second, runs, total = self._runs[place]

@@ -9,6 +9,7 @@ is not read yet waits with its stream, which is as long as the text at most.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
@@ -153,7 +154,7 @@ class Generator:
 
     max_streams: texts that are written at once; further ones wait for a place.
     window: how many tokens a step is shown, for a model that cannot carry its state along.
-    on_step: told in the model's thread how many texts the next step is about.
+    on_step: told in the model's thread of each step: how many texts, and how many nanoseconds.
     """
 
     def __init__(
@@ -163,7 +164,7 @@ class Generator:
         name: str,
         max_streams: int,
         window: int | None = None,
-        on_step: Callable[[int], None] = lambda texts: None,
+        on_step: Callable[[int, int], None] = lambda texts, ns: None,
     ) -> None:
         self._session = session
         self._window = window
@@ -174,6 +175,7 @@ class Generator:
         self._ready = threading.Condition(threading.Lock())
         self._news: deque[tuple[Stream, int | None, KeraportError | None]] = deque()
         self._closed = False
+        self._loop: Any = None
         self._wake: Any = None
         # In the model's thread: the running streams, what each said last, and their states.
         self._streams: list[Stream] = []
@@ -186,7 +188,8 @@ class Generator:
     def start(self, stream: Stream) -> None:
         """Let `stream` be written, from the hub's thread. Raises ModelUnavailable after `close`."""
         if self._wake is None:
-            self._wake = get_hub().loop.async_()
+            self._loop = get_hub().loop
+            self._wake = self._loop.async_()
             self._wake.start(self._deliver)
         with self._ready:
             if self._closed:
@@ -205,6 +208,9 @@ class Generator:
             self._closed = True
             self._ready.notify()
         self._thread.join()
+        if self._wake is not None:
+            # A watcher belongs to the hub's thread, and keeps this generator until it is closed.
+            self._loop.run_callback_threadsafe(self._forget_hub)
 
     # --- in the model's thread -----------------------------------------------------------------
 
@@ -253,7 +259,7 @@ class Generator:
         streams = self._streams
         if not streams:
             return
-        self._on_step(len(streams))
+        started = time.monotonic_ns()
         uniform = np.array([stream.uniform() for stream in streams], np.float32)
         inputs = [s.next_input(said) for s, said in zip(streams, self._said, strict=True)]
         said, self._states = self._session.step(
@@ -263,6 +269,7 @@ class Generator:
             np.array([stream.diversity for stream in streams], np.float32),
             np.array([stream.top_k for stream in streams], np.int32),
         )
+        self._on_step(len(streams), time.monotonic_ns() - started)
         drawn = [int(token) for token in said]
         self._said = list(drawn)
         going = []
@@ -300,3 +307,9 @@ class Generator:
                 stream.end(error)
             elif not stream.over:
                 stream.receive(token)
+
+    def _forget_hub(self) -> None:
+        """The thread has ended."""
+        self._deliver()
+        self._wake.stop()
+        self._wake.close()

@@ -17,6 +17,7 @@ DTYPES = frozenset(
     [
         "string",
         "bool",
+        "bfloat16",
         "float16",
         "float32",
         "float64",
@@ -30,9 +31,22 @@ DTYPES = frozenset(
         "uint64",
     ]
 )
-_KINDS = {"f": "numbers", "i": "whole numbers", "u": "whole numbers", "b": "true or false"}
+_JSON_TYPES = {"f": "number", "i": "integer", "u": "integer", "b": "boolean", "s": "string"}
+_KINDS = {
+    "f": "numbers",
+    "i": "whole numbers",
+    "u": "whole numbers",
+    "b": "true or false",
+    "s": "texts",
+}
 # The types of JSON values that a dtype is made of. True is no 1.
-_TYPES: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
+_TYPES: dict[str, set[type]] = {
+    "f": {int, float},
+    "i": {int},
+    "u": {int},
+    "b": {bool},
+    "s": {str, bytes},
+}
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
@@ -40,6 +54,15 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     if name == "string":
         return np.dtype(object)
     return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
+
+
+def kind(name: str) -> str:
+    """What a TensorFlow dtype holds: `f` for fractions, `i` and `u` for whole numbers with and
+    without a sign, `b` for true and false, `s` for texts."""
+    if name == "string":
+        return "s"
+    # NumPy itself does not know what bfloat16 is.
+    return "f" if name == "bfloat16" else np.dtype(name).kind
 
 
 def problems(inputs: Mapping[str, Array], signature: SignatureDef) -> list[Detail]:
@@ -117,7 +140,7 @@ def from_nested(value: Any, spec: TensorSpec, *, finite: bool = True) -> Array |
     array = np.array(value, object)
     flat = array.reshape(-1)
     types = set(map(type, flat))
-    allowed = {str, bytes} if spec.dtype == "string" else _TYPES[np.dtype(spec.dtype).kind]
+    allowed = _TYPES[kind(spec.dtype)]
     if list in types:
         return Detail(spec.name, "rows of different lengths", expected=expected)
     if not types <= allowed:
@@ -132,10 +155,10 @@ def from_nested(value: Any, spec: TensorSpec, *, finite: bool = True) -> Array |
     try:
         # Infinity itself does not overflow.
         with np.errstate(over="raise"):
-            cast = array.astype(np.dtype(spec.dtype))
+            cast = array.astype(numpy_dtype(spec.dtype))
     except (OverflowError, FloatingPointError):
         cast = None
-    if cast is None or (finite and cast.dtype.kind == "f" and not np.isfinite(cast).all()):
+    if cast is None or (finite and kind(spec.dtype) == "f" and not np.isfinite(cast).all()):
         return Detail(spec.name, "out of range", expected=f"values that fit {spec.dtype}")
     return cast
 
@@ -150,5 +173,16 @@ def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
 def expected_text(spec: TensorSpec) -> str:
     """What an input takes, in words."""
     shape = "any shape" if spec.shape is None else str([*spec.shape]).replace("None", "any")
-    kind = "texts" if spec.dtype == "string" else _KINDS[np.dtype(spec.dtype).kind]
-    return f"{kind} ({spec.dtype}) of shape {shape}"
+    return f"{_KINDS[kind(spec.dtype)]} ({spec.dtype}) of shape {shape}"
+
+
+def nested_schema(dtype: str, shape: Sequence[int | None] | None) -> dict[str, Any]:
+    """JSON Schema of a tensor as nested lists, or as a plain value for the shape `()`. dtype,
+    shape: as in `TensorSpec`."""
+    if shape is None:
+        return {"type": "array"}
+    schema: dict[str, Any] = {"type": _JSON_TYPES[kind(dtype)]}
+    for size in reversed(shape):
+        limits = {} if size is None else {"minItems": size, "maxItems": size}
+        schema = {"type": "array", "items": schema, **limits}
+    return schema

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from gevent import get_hub
 
 from app.lifecycle import Lifecycle
-from app.serving.registry import Entry, Registry
+from app.serving.entry import Entry
+from app.serving.registry import Registry
 from app.settings import Settings
 from app.status.journal import Journal, newest
 from app.status.memory import memory
@@ -80,10 +81,10 @@ def _model(entry: Entry) -> ModelStatus:
     model = entry.model
     about = {
         "name": fitting(entry.name),
-        "title": fitting((entry.card and entry.card.title) or entry.name),
+        "title": fitting(entry.title),
         "state": entry.state,
         "version": entry.version,
-        "reason": None if entry.reason is None else fitting(entry.reason),
+        "reason": None if entry.trouble is None else fitting(entry.trouble),
     }
     if model is not None:
         about |= asdict(model.statistics.snapshot())

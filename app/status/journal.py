@@ -28,7 +28,16 @@ MAX_EVENTS = 1000
 MAX_BYTES = 2_000_000
 LOCK_PATIENCE_S = 0.5
 # In which things happen that happen in one millisecond.
-_ORDER = ("died", "started", "failed", "loaded", "stopped")
+_ORDER = (
+    "died",
+    "started",
+    "failed",
+    "not_reloaded",
+    "loaded",
+    "reloaded",
+    "unloaded",
+    "stopped",
+)
 
 
 class Journal:

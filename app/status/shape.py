@@ -32,12 +32,22 @@ class _Part(BaseModel):
 class Event(_Part):
     """Something that happened to a replica, or to a model in it.
 
-    seconds: how long loading took. reason: why it failed, or how a stop went, in words.
+    model: its name, with the version where that is one of numbered folders. seconds: how long
+    loading took. reason: why it failed, or how a stop went, in words.
     """
 
     time: Moment
     replica: Text
-    kind: Literal["started", "stopped", "died", "loaded", "failed"]
+    kind: Literal[
+        "started",
+        "stopped",
+        "died",
+        "loaded",
+        "reloaded",
+        "failed",
+        "not_reloaded",
+        "unloaded",
+    ]
     model: Text | None = None
     seconds: Measure | None = None
     reason: Text | None = None
@@ -55,8 +65,14 @@ class Event(_Part):
                 return "Server had ended without a stop: killed, crashed or out of memory"
             case "loaded":
                 return f"Model {self.model} ready after {self.seconds or 0:.1f} s"
+            case "reloaded":
+                return f"Model {self.model} replaced after {self.seconds or 0:.1f} s"
             case "failed":
                 return f"Model {self.model} failed to load: {self.reason}"
+            case "not_reloaded":
+                return f"Model {self.model} goes on as it was, its change failed: {self.reason}"
+            case "unloaded":
+                return f"Model {self.model} unloaded"
 
 
 class Memory(_Part):

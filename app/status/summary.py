@@ -33,6 +33,8 @@ def summarise(replicas: Sequence[ReplicaStatus | LostReplica]) -> Summary:
             models[model.name] = None
             if model.state == "failed":
                 problems[f'the model "{model.name}" failed to load'] = "problem"
+            elif model.reason:
+                problems[f'a version of the model "{model.name}" failed to load'] = "problem"
             for code, words in _FAILURES.items():
                 if model.errors.get(code):
                     problems[f'the model "{model.name}" {words} in the last minute'] = "problem"

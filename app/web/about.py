@@ -31,7 +31,7 @@ def facts(about: dict[str, Any]) -> list[tuple[str, list[str]]]:
         *_writing(about),
         ("Parameters", [f"{about['parameters']:,}"] if about["parameters"] else []),
         ("Precision", [about["card"]["runtime"]["precision"]]),
-        ("Version", [_version(each, about["version"]) for each in about["versions"]]),
+        ("Version", [_version(each, about) for each in about["versions"]]),
         *_metrics(about["metrics"]),
     ]
     return [(term, values) for term, values in found if values]
@@ -65,10 +65,15 @@ def _labels(labels: list[str] | str | None) -> list[str]:
     return [shown if len(labels) <= MAX_LABELS else f"{len(labels):,}, such as {shown}"]
 
 
-def _version(version: dict[str, Any], served: int) -> str:
-    """A version and its state, which goes without saying for the one on this page."""
-    number = str(version["version"])
-    return number if version["version"] == served else f"{number} ({version['state']})"
+def _version(version: dict[str, Any], about: dict[str, Any]) -> str:
+    """A version with its state, which goes without saying for the one on this page, and what else
+    it is called."""
+    number, canary = version["version"], about["canary"]
+    said = [version["state"]] if number != about["version"] else []
+    said += [alias for alias, of in about["aliases"].items() if of == number]
+    if canary and canary["version"] == number:
+        said.append(f"{canary['percent']:g} % of the requests")
+    return f"{number} ({', '.join(said)})" if said else str(number)
 
 
 def _writing(about: dict[str, Any]) -> list[tuple[str, list[str]]]:

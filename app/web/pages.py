@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask import Blueprint, Response, make_response, render_template, request
 from wtforms import Form
@@ -11,11 +11,14 @@ from wtforms import Form
 from app.api.requests import start_call, watching
 from app.errors import BadRequest, Draining, InvalidInput
 from app.lifecycle import Lifecycle
-from app.serving.registry import LOADING_RETRY_S, TEXT_TASK, Registry
+from app.serving.card import TEXT_TASK
+from app.serving.entry import LOADING_RETRY_S, Entry
+from app.serving.registry import Registry
 from app.settings import Settings
 from app.status.board import StatusBoard
 from app.web.about import facts, moment
 from app.web.compare import add_compare
+from app.web.docs import add_docs
 from app.web.image import ImagePage
 from app.web.layout import readable_json
 from app.web.model_page import ModelPage, add_problems
@@ -24,9 +27,6 @@ from app.web.status import status_context
 from app.web.tabular import TabularPage
 from app.web.tensor import TensorPage
 from app.web.text import TextPage
-
-if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
-    from app.serving.model import Model
 
 PAGES: dict[str, type[ModelPage]] = {
     "image-classification": ImagePage,
@@ -43,7 +43,7 @@ SEARCHABLE_ABOVE = 8
 def blueprint(
     settings: Settings, registry: Registry, lifecycle: Lifecycle, board: StatusBoard
 ) -> Blueprint:
-    """`/`, the list of models; `/models/NAME`; `/compare` and `/status`."""
+    """`/`, the list of models; `/models/NAME`; `/compare`, `/status` and `/docs`."""
     routes = Blueprint("pages", __name__)
     routes.add_app_template_filter(readable_json, "json")
     routes.add_app_template_filter(moment)
@@ -73,12 +73,17 @@ def blueprint(
             response = make_response(text, 503)
             response.headers["Retry-After"] = str(LOADING_RETRY_S)
             return response
-        page = _page(entry.model)
-        return _render(page, page.form())
+        with registry.leased(name, canary=False) as entry:
+            page = _page(entry)
+            return _render(entry, page, page.form())
 
     @routes.post("/models/<name>")
     def answer(name: str) -> Response:
-        page = _page(registry.get(name))
+        with registry.leased(name, canary=False) as entry:
+            return _answer(entry)
+
+    def _answer(entry: Entry) -> Response:
+        page = _page(entry)
         call = start_call(min(settings.request_timeout_s, page.model.card.runtime.timeout_s))
         form, predictions = page.form(), None
         error: BadRequest | InvalidInput | None = None
@@ -95,9 +100,10 @@ def blueprint(
         except BadRequest as bad:
             error = bad
         status = 200 if predictions is not None else 422
-        return make_response(_render(page, form, predictions, error), status)
+        return make_response(_render(entry, page, form, predictions, error), status)
 
     add_compare(routes, settings, registry)
+    add_docs(routes)
 
     @routes.get("/status")
     def status() -> str:
@@ -105,12 +111,13 @@ def blueprint(
         return render_template("status.html", events_kept=kept, **status_context(board.whole()))
 
     def _render(
+        entry: Entry,
         page: ModelPage,
         form: Form,
         predictions: list[Any] | None = None,
         error: BadRequest | InvalidInput | None = None,
     ) -> str:
-        about = registry.entry(page.model.name).describe()
+        about = entry.describe()
         return render_template(
             page.template,
             model=page.model,
@@ -127,7 +134,8 @@ def blueprint(
     return routes
 
 
-def _page(model: Model) -> ModelPage:
+def _page(entry: Entry) -> ModelPage:
+    model = entry.ready_model()
     return PAGES[model.card.task](model)
 
 

@@ -6,8 +6,8 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from app.serving.registry import TEXT_TASK
-from app.web.examples import Repeated, example_input, is_long
+from app.api.examples import Repeated, example_input, is_long
+from app.serving.card import TEXT_TASK
 from app.web.layout import json_scalar, layout
 
 PICTURE = "picture.jpg"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import orjson
 from flask import Request
 from wtforms import Field, Form, TextAreaField
 from wtforms.validators import InputRequired, StopValidation
 
+from app.api.examples import example_input, is_long
 from app.errors import Detail
 from app.serving.batching import Call
 from app.serving.signature import Signature, TensorSpec
 from app.serving.tasks.base import Payload
-from app.web.examples import example_input, is_long
+from app.serving.tensors import kind
 from app.web.layout import layout
 from app.web.model_page import ModelPage
 
@@ -78,12 +78,12 @@ def input_in_words(signature: Signature) -> str:
 
 
 def _in_words(spec: TensorSpec) -> str:
-    kind = "s" if spec.dtype == "string" else np.dtype(spec.dtype).kind
-    one, many = (f"{name} ({spec.dtype})" for name in _KINDS[kind])
+    holds = kind(spec.dtype)
+    one, many = (f"{name} ({spec.dtype})" for name in _KINDS[holds])
     if spec.shape is None:
         return f"{many} in a list of any shape"
     if not spec.shape:
-        return one if kind == "b" else f"a single {one}"
+        return one if holds == "b" else f"a single {one}"
     if spec.shape[0] is not None:
         return _nested(spec.shape, many)
     row = spec.row_shape

@@ -17,6 +17,9 @@ PATHS = ["/", *MODELS, "/compare", "/status", "/nothing"]
 MAX_BYTES = 250_000
 PHONE: ViewportSize = {"width": 375, "height": 667}
 each_page = pytest.mark.parametrize("path", PATHS)
+# Swagger UI alone is heavier than all else, but its page is for those who write programs.
+# What axe finds in it is in test_docs.py.
+each_with_docs = pytest.mark.parametrize("path", [*PATHS, "/docs"])
 
 
 def policy() -> str:
@@ -44,7 +47,7 @@ def test_axe_finds_nothing(page: Page, path: str, scheme: Literal["light", "dark
     assert [(v["id"], v["help"], [n["html"] for n in v["nodes"]]) for v in violations] == []
 
 
-@each_page
+@each_with_docs
 def test_nothing_leaves_the_origin_under_nginx_policy(page: Page, path: str, base_url: str) -> None:
     """The `page` fixture fails on what the policy blocks: Chromium writes it to the console."""
     asked: list[str] = []
@@ -88,14 +91,14 @@ def test_the_first_load_is_light(page: Page, path: str) -> None:
     assert 0 < size < MAX_BYTES
 
 
-@each_page
+@each_with_docs
 def test_nothing_is_wider_than_a_phone(page: Page, path: str) -> None:
     page.set_viewport_size(PHONE)
     settled(page, path)
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
 
 
-@each_page
+@each_with_docs
 def test_dark_is_dark(page: Page, path: str) -> None:
     def brightness(scheme: Literal["light", "dark"]) -> float:
         page.emulate_media(color_scheme=scheme)
@@ -121,7 +124,7 @@ def test_every_control_has_a_label_that_is_seen(page: Page, path: str) -> None:
     assert unlabelled == []
 
 
-@each_page
+@each_with_docs
 def test_no_cookie(page: Page, path: str) -> None:
     settled(page, path)
     assert page.context.cookies() == []

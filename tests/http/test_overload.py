@@ -22,7 +22,9 @@ QUICK = [[1.0]]
 @pytest.fixture(scope="module")
 def server(slow_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     save_slow_model(slow_models / "hasty", timeout_s=0.3)
-    with serving(slow_models, tmp_path_factory.mktemp("overload")) as server:
+    folder = tmp_path_factory.mktemp("overload")
+    # However slow the machine is: it is the card of "hasty" that ends waits here.
+    with serving(slow_models, folder, request_timeout_s=120) as server:
         yield server
 
 

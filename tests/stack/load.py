@@ -11,7 +11,7 @@ from types import TracebackType
 
 from tests.stack.certificates import AUTHORITY_PEM
 from tests.stack.compose import Stack
-from tests.support import CAR, picture
+from tests.support import CAR, V1_CAR, V2_CAR, picture
 
 CONNECTIONS = 32
 # Seconds between two requests of one connection.
@@ -34,7 +34,8 @@ class SteadyLoad:
         self._requests = [
             ("/api/mpg", json.dumps(CAR).encode(), "application/json"),
             ("/api/cats-dogs", picture(), "image/jpeg"),
-            ("/api/mpg", json.dumps(CAR).encode(), "application/json"),
+            ("/v1/models/mpg:predict", json.dumps(V1_CAR).encode(), "application/json"),
+            ("/v2/models/mpg/infer", json.dumps(V2_CAR).encode(), "application/json"),
         ]
         self._bursts: list[threading.Thread] = []
         self._threads = [
@@ -118,7 +119,7 @@ class SteadyLoad:
             text = response.read()
             status = response.status
             if status == 200:
-                assert "predictions" in json.loads(text)
+                assert json.loads(text).keys() & {"predictions", "outputs"}
             problem = "" if status == 200 else f"{status} {text[:300]!r}"
         except (OSError, http.client.HTTPException) as error:
             status, problem = 0, repr(error)

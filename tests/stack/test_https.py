@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import ssl
 
 import httpx
+import numpy as np
 import pytest
 
 from tests.stack.compose import Stack
-from tests.support import CAR, picture
+from tests.support import CAR, V1_CAR, V2_CAR, picture
 
 HEADERS = {
     "content-security-policy": "default-src 'self'",
@@ -45,6 +47,36 @@ def test_predictions(stack: Stack, http2: bool) -> None:
         ):
             assert answer.json()["predictions"][0]["label"] in ("cat", "dog")
         assert set(client.post("/predict", files={"image": picture()}).json()) == {"cats-dogs"}
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+def test_the_standard_protocols(stack: Stack, http2: bool) -> None:
+    with stack.client(http2=http2) as client:
+        native = client.post("/api/mpg", json=CAR).json()["predictions"][0]["mpg"]
+        v1 = client.post("/v1/models/mpg:predict", json=V1_CAR)
+        assert v1.json()["predictions"] == [[pytest.approx(native, abs=0.1)]]
+        v2 = client.post("/v2/models/mpg/infer", json=V2_CAR)
+        assert v2.json()["outputs"][0]["data"] == [pytest.approx(native, abs=0.1)]
+        assert client.get("/v2/health/ready").status_code == 200
+        # A tensor as bytes behind the JSON, both ways.
+        (tensor,) = V2_CAR["inputs"]
+        car = np.array(tensor["data"], np.float32).tobytes()
+        head = json.dumps(
+            {
+                "inputs": [
+                    {k: tensor[k] for k in ("name", "datatype", "shape")}
+                    | {"parameters": {"binary_data_size": len(car)}}
+                ],
+                "parameters": {"binary_data_output": True},
+            }
+        ).encode()
+        answer = client.post(
+            "/v2/models/mpg/infer",
+            content=head + car,
+            headers={"Inference-Header-Content-Length": str(len(head))},
+        )
+        body = answer.content[int(answer.headers["inference-header-content-length"]) :]
+        assert np.frombuffer(body, np.float32) == pytest.approx([native], abs=0.1)
 
 
 def test_http_is_sent_to_the_same_place_on_https(stack: Stack) -> None:

@@ -156,6 +156,11 @@ def test_without_an_application_browsers_get_a_page(start: Start) -> None:
         assert "then try again" in page(answer)
     for path in ("/api/mpg", "/predict", "/readyz"):
         assert nginx.get(path, headers=BROWSER).json()["error"]["code"] == "model_unavailable"
+    for path in ("/v1/models/mpg:predict", "/v2/models/mpg/infer"):
+        told = nginx.post(path, json={}, headers=BROWSER)
+        assert told.status_code == 503
+        assert told.json().keys() == {"error"}
+        assert "try again" in told.json()["error"]
     style = nginx.get("/errors/errors.css")
     assert style.headers["content-type"] == "text/css"
     assert "light-dark" in style.text

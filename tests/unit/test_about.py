@@ -20,6 +20,8 @@ def about(**changes: Any) -> dict[str, Any]:
         "parameters": None,
         "version": 2,
         "versions": [{"version": 2, "state": "ready"}],
+        "aliases": {},
+        "canary": None,
         "metrics": {},
         **changes,
     }
@@ -53,6 +55,18 @@ def test_many_labels_are_counted() -> None:
 def test_other_versions_say_their_state() -> None:
     versions = [{"version": 1, "state": "failed"}, {"version": 2, "state": "ready"}]
     assert dict(facts(about(versions=versions)))["Version"] == ["1 (failed)", "2"]
+
+
+def test_versions_say_what_else_they_are_called_and_how_much_they_get() -> None:
+    versions = [{"version": n, "state": "ready"} for n in (2, 3)]
+    found = facts(
+        about(
+            versions=versions,
+            aliases={"stable": 2, "old": 2, "next": 3},
+            canary={"version": 3, "percent": 2.5},
+        )
+    )
+    assert dict(found)["Version"] == ["2 (stable, old)", "3 (ready, next, 2.5 % of the requests)"]
 
 
 def test_metrics_without_a_place_of_measure() -> None:

@@ -184,3 +184,23 @@ def test_two_outputs_are_no_classifier() -> None:
 def test_a_softmax_of_one_unit_would_always_say_one() -> None:
     with pytest.raises(CardError, match="softmax needs several units"):
         classes(1, "linear", output=Output(activation="softmax"))
+
+
+@pytest.mark.parametrize(
+    ("units", "activation", "keys"),
+    [
+        (1, "sigmoid", ["label", "probability", "top"]),
+        (3, "softmax", ["label", "probability", "top"]),
+        (3, "sigmoid", ["label", "probability", "labels", "top"]),
+    ],
+)
+def test_the_schema_is_that_of_the_answers(units: int, activation: str, keys: list[str]) -> None:
+    made = classes(units, activation, top=2)
+    schema = made.schema()
+    (answer,) = made.answer(np.full((1, units), 0.6, np.float32))
+    assert list(answer) == keys == schema["required"] == list(schema["properties"])
+    top = schema["properties"]["top"]
+    assert top["minItems"] == top["maxItems"] == len(answer["top"]) == 2
+    labels = schema["properties"]["label"]["enum"]
+    assert labels == made.labels
+    assert answer["label"] in labels

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.web.examples import MAX_NUMBERS, Repeated, example_input
+from app.api.examples import MAX_NUMBERS, Repeated, example_input
 from app.web.snippets import languages
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,9 +13,8 @@ import pytest
 
 from app.errors import InvalidInput
 from app.serving.batching import Array, Call
-from app.serving.loader import Loader
 from app.serving.model import Model
-from app.serving.registry import Entry, load_entry
+from app.serving.registry import Registry
 from app.serving.signature import TensorSpec
 from app.serving.tasks.base import Limits
 from tests.models import save_half_plus_two, save_picture_model, save_text_model
@@ -39,15 +39,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Model
     save_half_plus_two(folder / "half")
     save_picture_model(folder / "pictures.keras", rescales=False)
     save_text_model(folder / "text")
-    paths = {name: folder / name for name in ("half", "text")}
-    paths |= {"pictures": folder / "pictures.keras", "two": fixture("tf2_two_inputs")}
-    paths |= {"nan": fixture("nan"), "table": fixture("tf1_table_savedmodel")}
-    loader = Loader()
-    loaded = {name: load_entry(Entry(name, path), loader, Limits()) for name, path in paths.items()}
-    loader.close()
-    yield loaded
-    for model in loaded.values():
-        model.close()
+    for name in ("tf2_two_inputs", "nan"):
+        shutil.copy(fixture(name), folder)
+    shutil.copytree(fixture("tf1_table_savedmodel"), folder / "table")
+    registry = Registry(folder, Limits())
+    registry.load()
+    yield {entry.name: entry.ready_model() for entry in registry.entries()}
+    registry.close()
 
 
 def ones(spec: TensorSpec, rows: int) -> Array:
@@ -98,7 +96,7 @@ def test_only_the_outputs_that_are_wanted(models: dict[str, Model]) -> None:
 
 
 def test_all_problems_at_once(models: dict[str, Model]) -> None:
-    two = models["two"]
+    two = models["tf2_two_inputs"]
     first, second = two.signatures[two.default_signature].inputs
     width = first.row_shape[0] or 1
     told = refused(two, {first.name: np.zeros((2, width + 1), np.float32), "other": column(1)})

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.listing import listing
 from app.serving.card import Card
-from app.serving.registry import Entry
+from app.serving.entry import Entry, Group
 from tests.unit.signatures import signature, spec
 
 REASON = "a reason that is longer than any terminal is wide, but must stay readable: " + "x" * 60
@@ -16,9 +16,9 @@ REASON = "a reason that is longer than any terminal is wide, but must stay reada
 
 def _entries() -> list[Entry]:
     model: Any = SimpleNamespace(signature=signature(spec("picture", shape=(None, 150, 150, 3))))
-    ready = Entry("cats-dogs", Path("a"), state="ready", model=model)
+    ready = Entry(Group("cats-dogs"), path=Path("a"), state="ready", model=model)
     ready.card = Card(task="image-classification")
-    return [ready, Entry("bad", Path("b"), version=12, state="failed", reason=REASON)]
+    return [ready, Entry(Group("bad"), 12, Path("b"), state="failed", reason=REASON)]
 
 
 def test_a_wide_terminal_shows_inputs_and_outputs() -> None:

@@ -1,108 +1,59 @@
-"""What the models folder holds, before anything is loaded."""
+"""What the models folder holds, and who may use it."""
 
 from __future__ import annotations
 
+import gc
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
+import gevent
 import pytest
 
-from app.errors import CardError, ModelNotFound, ModelUnavailable
-from app.serving.registry import Entry, Registry, discover
-from app.serving.tasks.base import Limits
+from app.errors import ModelNotFound, ModelUnavailable
+from app.serving.batching import Call
+from app.serving.registry import Registry
+from app.serving.tasks.base import Limits, Payload
+from tests.models import save_constant_model
+
+if TYPE_CHECKING:
+    from app.serving.model import Model, TensorModel
 
 
-def _touch(folder: Path, *names: str) -> None:
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
-
-
-def _found(folder: Path) -> dict[str, Entry]:
-    return {entry.name: entry for entry in discover(folder)}
-
-
-def test_files_folders_and_savedmodels_are_models(tmp_path: Path) -> None:
-    _touch(tmp_path, "a.keras", "b.h5", "c.hdf5", "d/model.h5", "e/saved_model.pb", "f/g/model.h5")
-    assert list(_found(tmp_path)) == ["a", "b", "c", "d", "e", "f"]
-
-
-def test_other_files_hidden_and_underscored_ones_are_left_alone(tmp_path: Path) -> None:
-    _touch(tmp_path, "README.md", ".gitkeep", ".a.h5", "_b/model.h5", "c.txt")
-    assert _found(tmp_path) == {}
-
-
-def test_the_latest_version_is_taken(tmp_path: Path) -> None:
-    _touch(tmp_path, "m/2/model.h5", "m/10/model.h5", "m/9/model.h5", "m/model.yaml")
-    entry = _found(tmp_path)["m"]
-    assert (entry.version, entry.path.name, entry.home) == (10, "10", tmp_path / "m")
-
-
-def test_version_numbers_may_have_leading_zeros(tmp_path: Path) -> None:
-    _touch(tmp_path, "m/00000123/saved_model.pb")
-    assert _found(tmp_path)["m"].version == 123
-
-
-def test_a_savedmodel_is_no_folder_of_versions(tmp_path: Path) -> None:
-    _touch(tmp_path, "m/saved_model.pb", "m/1/x")
-    entry = _found(tmp_path)["m"]
-    assert (entry.version, entry.path) == (1, tmp_path / "m")
-
-
-def test_two_models_of_one_name_fail(tmp_path: Path) -> None:
-    _touch(tmp_path, "m.h5", "m/model.h5")
-    entry = _found(tmp_path)["m"]
-    assert entry.state == "failed"
-    assert "two models have this name" in str(entry.reason)
-
-
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        ("models", "reserved: /api/models is the list of models"),
-        ("status", "reserved: /api/status is"),
-        ("with space", "letters, digits"),
-        ("ümlaut", "letters, digits"),
-    ],
-)
-def test_names_that_no_address_can_hold_fail(tmp_path: Path, name: str, says: str) -> None:
-    _touch(tmp_path, f"{name}.h5")
-    entry = _found(tmp_path)[name]
-    assert entry.state == "failed"
-    assert says in str(entry.reason)
-
-
-def test_a_missing_folder_names_the_setting(tmp_path: Path) -> None:
-    with pytest.raises(CardError, match="KERAPORT_MODELS_DIR"):
-        discover(tmp_path / "none")
+@contextmanager
+def loaded(folder: Path) -> Iterator[Registry]:
+    registry = Registry(folder, Limits())
+    registry.load()
+    try:
+        yield registry
+    finally:
+        registry.close()
 
 
 def test_what_is_not_ready_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "m.h5").write_text("no model")
-    registry = Registry(tmp_path, Limits())
-    registry.load()
-    assert registry.loaded
-    with pytest.raises(ModelUnavailable, match="not a Keras model"):
-        registry.get("m")
-    with pytest.raises(ModelNotFound, match="the models are: m"):
-        registry.get("n")
-    registry.close()
+    with loaded(tmp_path) as registry:
+        assert registry.loaded
+        with pytest.raises(ModelUnavailable, match="not a Keras model"), registry.using("m"):
+            pass
+        with pytest.raises(ModelNotFound, match="the models are: m"), registry.using("n"):
+            pass
 
 
 def test_the_end_of_loading_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    _touch(tmp_path, "models.h5", "with space.h5")
-    registry = Registry(tmp_path, Limits())
-    with caplog.at_level("INFO"):
-        registry.load()
-    assert "0 models ready, 2 failed" in caplog.messages
-    registry.close()
+    (tmp_path / "models.h5").write_bytes(b"")
+    (tmp_path / "with space.h5").write_bytes(b"")
+    with caplog.at_level("INFO"), loaded(tmp_path):
+        assert "0 models ready, 2 failed" in caplog.messages
 
 
 def test_an_empty_folder_is_loaded_at_once(tmp_path: Path) -> None:
-    registry = Registry(tmp_path, Limits())
-    registry.load()
-    assert (registry.loaded, registry.entries()) == (True, [])
-    registry.close()
+    with loaded(tmp_path) as registry:
+        assert (registry.loaded, registry.entries()) == (True, [])
 
 
 def test_stopping_while_loading_ends_the_loading(tmp_path: Path) -> None:
@@ -114,3 +65,95 @@ def test_stopping_while_loading_ends_the_loading(tmp_path: Path) -> None:
     registry.stop()
     registry.close()
     assert registry.loaded
+
+
+# --- leases ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Iterator[tuple[Registry, Path]]:
+    """A registry whose model `m` answers 1, and the file that it is from."""
+    file = tmp_path / "m" / "model.keras"
+    save_constant_model(file, 1)
+    (tmp_path / "m" / "model.yaml").write_text("task: tensor\n")
+    with loaded(tmp_path) as registry:
+        yield registry, file
+
+
+def _await(happened: Callable[[], bool]) -> None:
+    """The hub runs meanwhile, as it does where requests are served."""
+    until = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < until
+        gevent.sleep(0.01)
+
+
+def _replace(registry: Registry, file: Path, value: float) -> None:
+    before = registry.entry("m").model
+    save_constant_model(file, value)
+    registry.reload()
+    _await(lambda: registry.entry("m").model is not before)
+
+
+def _ask(model: Model) -> float:
+    (answer,) = model.predict(Payload("json", b"[[0.0]]"), Call(time.monotonic() + 30))
+    return float(answer[0])
+
+
+def _closings() -> int:
+    return sum("_retire" in thread.name for thread in threading.enumerate())
+
+
+def test_a_model_in_use_outlives_its_replacement(one: tuple[Registry, Path]) -> None:
+    registry, file = one
+    with registry.using("m") as first:
+        _replace(registry, file, 2)
+        with registry.using("m") as second:
+            assert (_ask(first), _ask(second)) == (1, 2)
+        assert _closings() == 1
+    _await(lambda: _closings() == 0)
+    with pytest.raises(ModelUnavailable, match="being unloaded"):
+        _ask(first)
+    assert _ask(second) == 2
+
+
+def test_a_model_is_kept_for_a_request_so_long_and_no_longer(
+    one: tuple[Registry, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry, file = one
+    monkeypatch.setattr(registry, "_lease_s", 0.1)
+    with registry.using("m") as first:
+        _replace(registry, file, 2)
+        _await(lambda: _closings() == 0)
+        assert "model m is closed under 1 requests" in caplog.messages
+        with pytest.raises(ModelUnavailable, match="being unloaded"):
+            _ask(first)
+
+
+def test_a_closed_model_keeps_nothing(one: tuple[Registry, Path]) -> None:
+    """Neither its graph with the weights, nor its thread, nor a watcher of the hub."""
+    registry, file = one
+    with registry.using("m") as model:
+        _ask(model)
+        graph = weakref.ref(cast("TensorModel", model).engine._session._session.graph)
+        gone = weakref.ref(model)
+        assert graph() is not None
+    assert "model-m" in [thread.name for thread in threading.enumerate()]
+    del model
+    _replace(registry, file, 2)
+    _await(lambda: _closings() == 0)
+    assert graph() is None
+    # The rest goes once the hub has had its turn.
+    _await(lambda: gc.collect() >= 0 and gone() is None)
+    assert [thread.name for thread in threading.enumerate()].count("model-m") == 1
+
+
+def test_statistics_go_on(one: tuple[Registry, Path]) -> None:
+    registry, file = one
+    with registry.using("m") as model:
+        _ask(model)
+    _replace(registry, file, 2)
+    with registry.using("m") as model:
+        _ask(model)
+        snapshot = model.statistics.snapshot()
+    assert (snapshot.requests_total, snapshot.mean_batch) == (2, 1)

@@ -79,7 +79,7 @@ def test_what_is_older_than_a_minute_counts_in_the_totals_only(
 ) -> None:
     _ask(statistics, clock)
     _fail(statistics, Overloaded("full"))
-    statistics.count_run(4)
+    statistics.count_run(4, 1)
     clock.now += WINDOW_S - 1
     assert statistics.snapshot().errors == {"overloaded": 1}
     clock.now += 1
@@ -93,7 +93,7 @@ def test_a_slot_is_used_again_after_any_time(statistics: Statistics, clock: Cloc
     for hours in range(5):
         clock.now = 1000.5 + 3600 * hours
         _ask(statistics, clock)
-        statistics.count_run(1)
+        statistics.count_run(1, 1)
         clock.now += 1
         assert sum(statistics.snapshot().history) == 1
         assert statistics.snapshot().mean_batch == 1
@@ -159,7 +159,7 @@ def test_a_deadline_counts_among_the_times_and_a_refusal_does_not(statistics: St
 
 def test_batches_and_words(statistics: Statistics, clock: Clock) -> None:
     for rows in (1, 2, 9):
-        statistics.count_run(rows)
+        statistics.count_run(rows, 1)
         clock.now += 1
     for _ in range(30):
         statistics.count_word()
@@ -177,7 +177,7 @@ def test_two_threads_write_while_one_reads() -> None:
 
     def run() -> None:
         for _ in range(runs):
-            statistics.count_run(3)
+            statistics.count_run(3, 1)
 
     thread = threading.Thread(target=run)
     thread.start()

@@ -302,10 +302,38 @@ def test_the_schema_says_what_a_row_is() -> None:
                 "x-unit": "m",
                 "examples": [1.5],
             },
-            "b": {"enum": [1, 2]},
+            "b": {"enum": [1, 2, "one", "two"]},
             "c": {"enum": ["x", "y"]},
         },
         "required": ["a", "b", "c"],
+        "additionalProperties": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "value"),
+    [
+        ((None, 1), "float32", {"type": "number"}),
+        ((None,), "int32", {"type": "integer"}),
+        (
+            (None, 3),
+            "float32",
+            {"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3},
+        ),
+        (
+            (None, None),
+            "float32",
+            {"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}]},
+        ),
+    ],
+)
+def test_the_schema_says_what_a_prediction_is(shape: Any, dtype: str, value: Any) -> None:
+    card = Card(task="tabular-regression", output=Output(name="mpg", unit="mi"))
+    made = make_task(card, signature(outputs=(spec("y", dtype, shape),)), Limits())
+    assert made.answer_schema() == {
+        "type": "object",
+        "properties": {"mpg": {**value, "x-unit": "mi"}},
+        "required": ["mpg"],
         "additionalProperties": False,
     }
 

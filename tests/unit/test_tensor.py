@@ -154,6 +154,7 @@ def test_beyond_64_bits_json_has_no_whole_numbers(dtype: str, value: int) -> Non
     ("dtype", "inside", "outside"),
     [
         ("float16", 65504.0, 65536.0),
+        ("bfloat16", 3.3895313892515355e38, 3.4e38),
         ("float32", 3.4028234663852886e38, 3.5e38),
         ("float64", 1.7e308, None),
     ],
@@ -297,7 +298,7 @@ def test_outputs_that_are_no_rows_are_one_answer() -> None:
     ]
 
 
-@pytest.mark.parametrize("dtype", ["complex64", "resource", "variant", "qint8", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["complex64", "resource", "variant", "qint8"])
 def test_types_that_json_cannot_carry_are_found_at_once(dtype: str) -> None:
     with pytest.raises(CardError, match=f"x is of type {dtype}"):
         one(dtype)
@@ -316,8 +317,9 @@ def test_the_schema_is_the_signature() -> None:
 def test_the_schema_of_one_input_is_its_nested_lists() -> None:
     numbers = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
     found = one(shape=(None, 2)).input_schema()
-    assert (found["type"], found["items"]) == ("array", numbers)
-    assert "minItems" not in found
+    assert (found["type"], found["items"], found["minItems"]) == ("array", numbers, 1)
+    assert "maxItems" not in found
+    assert one(shape=(3, 2)).input_schema()["minItems"] == 3
     kinds = {"uint8": "integer", "bool": "boolean", "string": "string"}
     assert {d: one(d, (None,)).input_schema()["items"]["type"] for d in kinds} == kinds
     assert one(shape=None).input_schema()["type"] == "array"
@@ -347,8 +349,38 @@ def test_the_schema_of_several_inputs_is_an_object() -> None:
     found = TWO.input_schema()
     assert found["type"] == "object"
     assert found["required"] == ["a", "b"]
-    assert found["properties"]["b"] == {"type": "array", "items": {"type": "string"}}
+    assert found["properties"]["b"] == {
+        "type": "array",
+        "items": {"type": "string"},
+        "minItems": 1,
+    }
     assert found["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    ("outputs", "schema"),
+    [
+        ((spec("y", shape=(None,)),), {"type": "number"}),
+        (
+            (spec("y", "int64", (None, 2)),),
+            {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2},
+        ),
+        # Rows of unknown rank, and outputs without rows.
+        ((spec("y", shape=None),), {}),
+        ((spec("y", "string", ()),), {"type": "string"}),
+        (
+            (spec("y", shape=(None,)), spec("z", "bool", (None,))),
+            {
+                "type": "object",
+                "properties": {"y": {"type": "number"}, "z": {"type": "boolean"}},
+                "required": ["y", "z"],
+                "additionalProperties": False,
+            },
+        ),
+    ],
+)
+def test_the_schema_of_an_answer(outputs: tuple[TensorSpec, ...], schema: dict[str, Any]) -> None:
+    assert task(spec(), outputs=outputs).answer_schema() == schema
 
 
 JSON = st.recursive(

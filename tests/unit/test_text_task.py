@@ -57,9 +57,9 @@ def test_unknown_words_are_named() -> None:
     ("key", "good", "bad"),
     [
         ("diversity", [0.5, 5, 1], [0.4, 5.1, "1", True, None, [1]]),
-        ("words", [10, 100], [9, 101, 1000, "ten", 10.5, True, None]),
-        ("random_seed", [0, MAX_RANDOM_SEED, None], [-1, MAX_RANDOM_SEED + 1, "1", 1.5, True]),
-        ("top_k", [1, len(TOKENS), None], [0, len(TOKENS) + 1, "1", 1.5, True]),
+        ("words", [10, 100, 50.0], [9, 101, 1000, "ten", 10.5, True, None]),
+        ("random_seed", [0, MAX_RANDOM_SEED, 3.0, None], [-1, MAX_RANDOM_SEED + 1, "1", 1.5, True]),
+        ("top_k", [1, len(TOKENS), 2.0, None], [0, len(TOKENS) + 1, "1", 1.5, True]),
     ],
 )
 def test_both_sides_of_each_limit(key: str, good: list[Any], bad: list[Any]) -> None:
@@ -139,3 +139,12 @@ def test_the_example_of_a_seed_is_known(text: dict[str, Any], seed: str) -> None
     schema = task(**text).input_schema()
     assert schema["properties"]["seed"]["examples"] == [seed]
     assert read({"seed": seed}, **text).seed == seed
+
+
+def test_the_schema_wants_a_seed_where_there_are_no_random_starts() -> None:
+    schema = task().input_schema()
+    assert schema["required"] == ["seed"]
+    assert schema["properties"]["seed"]["type"] == "string"
+    schema = task(starts=["the network"]).input_schema()
+    assert schema["required"] == []
+    assert schema["properties"]["seed"]["type"] == ["string", "null"]

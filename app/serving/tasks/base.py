@@ -57,6 +57,10 @@ class Question(ABC):
         """What a request must look like, for people and programs: a JSON schema of one row, or
         the picture's formats and limits."""
 
+    @abstractmethod
+    def answer_schema(self) -> dict[str, Any]:
+        """What a prediction looks like: a JSON schema (2020-12) of one of them."""
+
 
 class Task(Question):
     """A question that becomes rows of tensors, and an answer that is read from a model's
@@ -104,3 +108,8 @@ def invalid(details: list[Detail], *, more: bool = False) -> InvalidInput:
         if only.expected is not None:
             message += f", expected {only.expected}"
     return InvalidInput(message, details[:MAX_DETAILS])
+
+
+def whole(value: Any) -> Any:
+    """4.0 is a whole number: JSON has one kind of number only."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

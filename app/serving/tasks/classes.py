@@ -73,6 +73,38 @@ class Classes:
         """scores: float (rows, units). One answer a row: label, probability and the top labels."""
         return [self._one(row) for row in self._probabilities(scores.astype(np.float64)).tolist()]
 
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema of one answer."""
+        label = {"type": "string", "enum": list(dict.fromkeys(self.labels))}
+        probability = {"type": "number"}
+        scored = {
+            "type": "object",
+            "properties": {"label": label, "probability": probability},
+            "required": ["label", "probability"],
+            "additionalProperties": False,
+        }
+        shown = min(self.top, len(self.labels))
+        properties: dict[str, Any] = {"label": label, "probability": probability}
+        if self.kind == "multi":
+            properties["labels"] = {
+                "type": "array",
+                "items": label,
+                "description": f"All with a probability of at least {self.threshold:g}.",
+            }
+        properties["top"] = {
+            "type": "array",
+            "items": scored,
+            "minItems": shown,
+            "maxItems": shown,
+            "description": "The most probable first.",
+        }
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": list(properties),
+            "additionalProperties": False,
+        }
+
     def _probabilities(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         if not self.logits:
             probabilities = scores

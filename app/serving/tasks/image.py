@@ -104,6 +104,10 @@ class ImageClassification(Task):
         """`{label, probability, top}` a picture."""
         return self._classes.answer(outputs[0])
 
+    def answer_schema(self) -> dict[str, Any]:
+        """JSON Schema of one picture's answer."""
+        return self._classes.schema()
+
     def input_schema(self) -> dict[str, Any]:
         """Formats, limits and labels."""
         height, width = self._spec.size

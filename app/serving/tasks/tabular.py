@@ -23,9 +23,11 @@ from app.serving.tasks.base import (
     Task,
     invalid,
     parse_json,
+    whole,
 )
 from app.serving.tasks.classes import Classes
 from app.serving.tasks.csvtext import read_csv
+from app.serving.tensors import nested_schema
 
 # Rows checked before other requests get a turn.
 ROWS_AT_ONCE = 500
@@ -169,6 +171,26 @@ class TabularRegression(_Tabular):
             return [{self._name: v} for v in values[:, 0]]
         return [{self._name: row} for row in values]
 
+    def answer_schema(self) -> dict[str, Any]:
+        """JSON Schema of one row's answer."""
+        out = self.signature.outputs[0]
+        number = nested_schema(out.dtype, ())
+        known = [size for size in out.row_shape if size is not None]
+        if out.shape is None or len(known) < len(out.row_shape):
+            several: dict[str, Any] = {"type": "array", "items": number}
+            value: dict[str, Any] = {"anyOf": [number, several]}
+        else:
+            count = math.prod(known)
+            value = number if count == 1 else nested_schema(out.dtype, (count,))
+        if self.card.output.unit is not None:
+            value = {**value, "x-unit": self.card.output.unit}
+        return {
+            "type": "object",
+            "properties": {self._name: value},
+            "required": [self._name],
+            "additionalProperties": False,
+        }
+
 
 class TabularClassification(_Tabular):
     """`tabular-classification`: one label a row."""
@@ -180,6 +202,10 @@ class TabularClassification(_Tabular):
     def answer(self, outputs: Sequence[Array]) -> list[Any]:
         """`{label, probability, top}` a row."""
         return self._classes.answer(outputs[0])
+
+    def answer_schema(self) -> dict[str, Any]:
+        """JSON Schema of one row's answer."""
+        return self._classes.schema()
 
 
 def _numpy(dtype: str) -> Any:
@@ -249,7 +275,7 @@ class _Column:
             high = min(high, field.max)
         if field.type == "integer":
             limits = Field(ge=math.ceil(low), le=math.floor(high))
-            return Annotated[int, BeforeValidator(_whole), limits]
+            return Annotated[int, BeforeValidator(whole), limits]
         return Annotated[float, Field(ge=low, le=high)]
 
     def expected(self) -> str:
@@ -279,11 +305,6 @@ def _row_model(columns: list[_Column]) -> type[BaseModel]:
     return model
 
 
-def _whole(value: Any) -> Any:
-    """4.0 is a whole number: JSON has one kind of number only."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 def _choices(field: FieldSpec, dtype: str) -> dict[str, Any]:
     """What a client may send (a value or its label), and what the model gets for it.
 
@@ -293,11 +314,11 @@ def _choices(field: FieldSpec, dtype: str) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     if isinstance(choices, dict):
         for value, label in choices.items():
-            chosen[label] = chosen[str(_whole(value))] = value
+            chosen[label] = chosen[str(whole(value))] = value
         return chosen
     words = any(isinstance(c, str) for c in choices) and dtype != "string"
     for i, value in enumerate(choices):
-        chosen[str(_whole(value))] = i if words and field.type != "text" else value
+        chosen[str(whole(value))] = i if words and field.type != "text" else value
     return chosen
 
 
@@ -308,7 +329,7 @@ def _chooser(field: FieldSpec, dtype: str) -> Any:
 
     def choose(value: Any) -> Any:
         # True is no 1 and null is no text.
-        text = str(_whole(value)) if type(value) in (int, float, str) else None
+        text = str(whole(value)) if type(value) in (int, float, str) else None
         if text not in cells:
             raise PydanticCustomError("choice", "not a choice")
         return cells[text]
@@ -349,7 +370,8 @@ def _schema(field: FieldSpec) -> dict[str, Any]:
     """The field as JSON Schema (2020-12)."""
     schema: dict[str, Any] = {}
     if isinstance(field.choices, dict):
-        schema["enum"] = list(field.choices)
+        # A choice may be said by its value or by its label.
+        schema["enum"] = list(dict.fromkeys([*field.choices, *field.choices.values()]))
     elif field.choices is not None:
         schema["enum"] = field.choices
     else:

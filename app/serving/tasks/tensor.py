@@ -9,11 +9,9 @@ import numpy as np
 
 from app.errors import CardError, Detail, short
 from app.serving.card import CARD_FILE, Card, may_classify_pictures
-from app.serving.signature import Signature, TensorSpec
+from app.serving.signature import Signature
 from app.serving.tasks.base import Array, Limits, Payload, Task, invalid, parse_json
-from app.serving.tensors import DTYPES, from_nested
-
-_JSON_TYPES = {"f": "number", "i": "integer", "u": "integer", "b": "boolean", "s": "string"}
+from app.serving.tensors import DTYPES, from_nested, nested_schema
 
 
 class TensorTask(Task):
@@ -84,30 +82,37 @@ class TensorTask(Task):
         names = [t.name for t in self.signature.outputs]
         return [dict(zip(names, row, strict=True)) for row in zip(*readable, strict=True)]
 
-    def input_schema(self) -> dict[str, Any]:
-        """JSON Schema of the body, and the signature."""
-        specs = self.signature.inputs
-        if len(specs) == 1:
-            return {**_schema(specs[0]), **self.signature.describe()}
+    def answer_schema(self) -> dict[str, Any]:
+        """JSON Schema of a row of the outputs, or of all of them where there are no rows."""
+        batchable = self.signature.batchable
+        schemas: dict[str, dict[str, Any]] = {}
+        for out in self.signature.outputs:
+            shape = out.shape[1:] if batchable and out.shape is not None else out.shape
+            # Of an output of any rank a row may be a plain value.
+            schemas[out.name] = {} if out.shape is None else nested_schema(out.dtype, shape)
+        if len(schemas) == 1:
+            return next(iter(schemas.values()))
         return {
             "type": "object",
-            "properties": {t.name: _schema(t) for t in specs},
-            "required": [t.name for t in specs],
+            "properties": schemas,
+            "required": list(schemas),
+            "additionalProperties": False,
+        }
+
+    def input_schema(self) -> dict[str, Any]:
+        """JSON Schema of the body, and the signature."""
+        inputs = {t.name: nested_schema(t.dtype, t.shape) for t in self.signature.inputs}
+        if self.signature.batchable:
+            inputs = {name: {**rows, "minItems": 1} for name, rows in inputs.items()}
+        if len(inputs) == 1:
+            return {**next(iter(inputs.values())), **self.signature.describe()}
+        return {
+            "type": "object",
+            "properties": inputs,
+            "required": list(inputs),
             "additionalProperties": False,
             **self.signature.describe(),
         }
-
-
-def _schema(spec: TensorSpec) -> dict[str, Any]:
-    """Nested lists of the input's shape, as JSON Schema."""
-    if spec.shape is None:
-        return {"type": "array"}
-    kind = "s" if spec.dtype == "string" else np.dtype(spec.dtype).kind
-    schema: dict[str, Any] = {"type": _JSON_TYPES[kind]}
-    for size in reversed(spec.shape):
-        limits = {} if size is None else {"minItems": size, "maxItems": size}
-        schema = {"type": "array", "items": schema, **limits}
-    return schema
 
 
 def _readable(out: Array) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from app.errors import BadRequest, CardError, Detail, short
 from app.serving.card import CARD_FILE, Card, Range
 from app.serving.signature import Signature
-from app.serving.tasks.base import Payload, Question, invalid, parse_json
+from app.serving.tasks.base import Payload, Question, invalid, parse_json, whole
 from app.serving.tasks.words import Joiner, Vocabulary
 
 # Far more than any window; a longer one is a mistake or worse.
@@ -78,7 +78,7 @@ class TextGeneration(Question):
             if key not in _KEYS
         ]
         diversity = self._number(body, "diversity", self._text.diversity, problems)
-        words = self._number(body, "words", self._text.words, problems, whole=True)
+        words = self._number(body, "words", self._text.words, problems, integer=True)
         top_k = self._whole(body, "top_k", 1, len(self._text.vocabulary), problems)
         random_seed = self._whole(body, "random_seed", 0, MAX_RANDOM_SEED, problems)
         seed, tokens, unknown, actual = self._seed(body.get("seed"), int(words), problems)
@@ -156,14 +156,14 @@ class TextGeneration(Question):
         key: str,
         allowed: Range,
         problems: list[Detail],
-        whole: bool = False,
+        integer: bool = False,
     ) -> float:
         if key not in body:
             return allowed.default
-        value = body[key]
-        kind = "a whole number" if whole else "a number"
+        value = whole(body[key]) if integer else body[key]
+        kind = "a whole number" if integer else "a number"
         expected = f"{kind} from {allowed.min:g} to {allowed.max:g}"
-        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        if isinstance(value, bool) or not isinstance(value, int if integer else (int, float)):
             problems.append(Detail(key, "wrong type", short(value), expected))
         elif not allowed.min <= value <= allowed.max:
             problems.append(Detail(key, "out of range", short(value), expected))
@@ -174,7 +174,7 @@ class TextGeneration(Question):
     def _whole(
         self, body: dict[str, Any], key: str, low: int, high: int, problems: list[Detail]
     ) -> int | None:
-        value = body.get(key)
+        value = whole(body.get(key))
         expected = f"a whole number from {low} to {high}, or null"
         if value is None:
             return None
@@ -186,22 +186,59 @@ class TextGeneration(Question):
             return value
         return None
 
+    def answer_schema(self) -> dict[str, Any]:
+        """A JSON schema of a text."""
+        return {
+            "type": "object",
+            "properties": {
+                "seed": {"type": "string", "description": "What the text begins with."},
+                "generated": {"type": "string", "description": "What was written after it."},
+                "actual": {
+                    "type": "string",
+                    "description": "How the text of a random start goes on.",
+                },
+                "unknown_words": {
+                    "type": "array",
+                    "items": {"type": "string"},
+                    "description": "Words of the seed that the model does not know.",
+                },
+            },
+            "required": ["seed", "generated"],
+            "additionalProperties": False,
+        }
+
     def input_schema(self) -> dict[str, Any]:
         """A JSON schema of a request."""
         text = self._text
+        seed = f"At least one {text.level} that the model knows."
+        if self._starts:
+            seed += " null takes a random start."
         return {
             "type": "object",
             "properties": {
                 "seed": {
-                    "type": ["string", "null"],
+                    "type": ["string", "null"] if self._starts else "string",
+                    "minLength": 1,
                     "maxLength": MAX_SEED_CHARACTERS,
+                    "description": seed,
                     "examples": [self._example],
                 },
                 "diversity": {"type": "number", **_schema(text.diversity)},
                 "words": {"type": "integer", **_schema(text.words)},
-                "random_seed": {"type": ["integer", "null"], "minimum": 0},
-                "top_k": {"type": ["integer", "null"], "minimum": 1},
+                "random_seed": {
+                    "type": ["integer", "null"],
+                    "minimum": 0,
+                    "maximum": MAX_RANDOM_SEED,
+                    "description": "The same seed, the same text.",
+                },
+                "top_k": {
+                    "type": ["integer", "null"],
+                    "minimum": 1,
+                    "maximum": len(text.vocabulary),
+                    "description": "Only the so many most probable are drawn from.",
+                },
             },
+            "required": [] if self._starts else ["seed"],
             "additionalProperties": False,
             "level": text.level,
             "vocabulary": len(text.vocabulary),

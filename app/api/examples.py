@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from app.serving.registry import TEXT_TASK
+from app.serving.card import TEXT_TASK
 
 # Tensors with more numbers are not written out.
 MAX_NUMBERS = 200
@@ -96,4 +96,4 @@ def _of_type(dtype: str) -> Any:
         return "text"
     if dtype == "bool":
         return False
-    return 0.5 if dtype.startswith("float") else 1
+    return 0.5 if "float" in dtype else 1

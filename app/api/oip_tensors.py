@@ -1,0 +1,135 @@
+"""Tensors of the Open Inference Protocol, as JSON and as the binary tensor data extension frames
+them.
+
+The extension is Triton's (docs/protocol/extension_binary_data.md in triton-inference-server/server)
+and KServe's: little-endian, row-major, no padding; a BOOL is a byte, an element of BYTES its length
+as an unsigned 32-bit integer and then so many bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import Detail, InvalidInput, short
+from app.serving.signature import TensorSpec
+from app.serving.tensors import from_nested, numpy_dtype
+
+Array = NDArray[Any]
+# The protocol's names of what TensorFlow has.
+DTYPES = {
+    "BOOL": "bool",
+    "UINT8": "uint8",
+    "UINT16": "uint16",
+    "UINT32": "uint32",
+    "UINT64": "uint64",
+    "INT8": "int8",
+    "INT16": "int16",
+    "INT32": "int32",
+    "INT64": "int64",
+    "FP16": "float16",
+    "BF16": "bfloat16",
+    "FP32": "float32",
+    "FP64": "float64",
+    "BYTES": "string",
+}
+DATATYPES = {dtype: datatype for datatype, dtype in DTYPES.items()}
+_LENGTH = struct.Struct("<I")
+# What NumPy's arrays can have.
+MAX_DIMENSIONS = 64
+
+
+def datatype_of(array: Array) -> str:
+    """The protocol's name of an array's type; objects are texts."""
+    return DATATYPES["string" if array.dtype == object else array.dtype.name]
+
+
+def from_json(field: str, datatype: str, shape: Sequence[int], data: Any) -> Array | Detail:
+    """`data`, flat or nested like `shape`, as an array; or what is wrong with it."""
+    if datatype == "BF16":
+        return Detail(field, "BF16 in JSON", expected="it as binary data")
+    if not isinstance(data, list):
+        return Detail(field, "not a list", short(data), "a list")
+    nested = bool(data) and isinstance(data[0], list)
+    wanted = tuple(shape) if nested else (math.prod(shape),)
+    read = from_nested(data, TensorSpec(field, "", DTYPES[datatype], wanted), finite=False)
+    return read if isinstance(read, Detail) else _shaped(field, read, shape)
+
+
+def from_binary(
+    field: str, datatype: str, shape: Sequence[int], part: memoryview
+) -> Array | Detail:
+    """The bytes of a tensor as an array, of numbers without a copy; or what is wrong with them."""
+    if datatype == "BYTES":
+        texts = _texts(field, math.prod(shape), part)
+        return texts if isinstance(texts, Detail) else _shaped(field, texts, shape)
+    dtype = numpy_dtype(DTYPES[datatype])
+    needed = math.prod(shape) * dtype.itemsize
+    if needed != len(part):
+        expected = f"{needed} for {datatype} of shape {list(shape)}"
+        return Detail(field, f"{len(part)} bytes of data", len(part), expected)
+    if datatype == "BOOL":
+        # A byte that is neither 0 nor 1 would be a bool that is neither.
+        return _shaped(field, np.frombuffer(part, np.uint8) != 0, shape)
+    return _shaped(field, np.frombuffer(part, dtype), shape)
+
+
+def _shaped(field: str, flat: Array, shape: Sequence[int]) -> Array | Detail:
+    # The number of elements is right: only a shape without any can have such dimensions.
+    try:
+        return flat.reshape(shape)
+    except ValueError as error:
+        return Detail(field, f"no such shape: {error}")
+
+
+def _texts(field: str, count: int, part: memoryview) -> Array | Detail:
+    expected = f"{count} of them, each after its length in 4 bytes, little-endian"
+    texts: list[bytes] = []
+    at, end = 0, len(part)
+    while at < end:
+        start = at + _LENGTH.size
+        if len(texts) == count:
+            return Detail(field, "more than the shape has elements", expected=expected)
+        if start > end:
+            return Detail(field, "ends within a length", expected=expected)
+        (length,) = _LENGTH.unpack_from(part, at)
+        at = start + length
+        if at > end:
+            return Detail(
+                field,
+                f"element {len(texts)} is said to have {length} bytes, where {end - start} are",
+                expected=expected,
+            )
+        texts.append(bytes(part[start:at]))
+    if len(texts) != count:
+        return Detail(field, f"{len(texts)} elements", expected=expected)
+    array = np.empty(count, object)
+    array[:] = texts
+    return array
+
+
+def to_json(name: str, array: Array) -> Any:
+    """A flat array, or list of texts, that JSON can carry. Raises InvalidInput for what it
+    cannot."""
+    if datatype_of(array) == "BF16":
+        raise InvalidInput(f"{name}: BF16 in JSON: ask for it with 'binary_data': true")
+    if array.dtype != object:
+        return np.ascontiguousarray(array).reshape(-1)
+    try:
+        return [text.decode() for text in array.reshape(-1)]
+    except UnicodeDecodeError:
+        raise InvalidInput(
+            f"{name}: its texts are not UTF-8: ask for them with 'binary_data': true"
+        ) from None
+
+
+def to_binary(array: Array) -> bytes | memoryview:
+    """The bytes of a tensor, of numbers without a copy."""
+    if array.dtype != object:
+        return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+    return b"".join(part for text in array.reshape(-1) for part in (_LENGTH.pack(len(text)), text))

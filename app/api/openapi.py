@@ -1,0 +1,91 @@
+"""The contract for programs: one OpenAPI document, made of the models that are ready.
+
+Of the OpenAPI Specification 3.1 (spec.openapis.org/oas/v3.1.1), whose schemas are JSON Schema
+2020-12.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from flask import Blueprint, Response, request
+from werkzeug.http import generate_etag
+
+from app import __version__
+from app.api import openapi_native
+from app.serving.registry import Registry
+
+if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
+    from app.serving.model import Model
+
+# The modules that say what is in the document: TAGS, paths and components of each.
+PROTOCOLS = (openapi_native,)
+
+_DESCRIPTION = """\
+What this server answers, for the models that are ready now. Each answer has the id of its request \
+as the header `X-Request-ID`, by which the server's log knows it. All problems of a request are \
+told at once."""
+
+
+def blueprint(registry: Registry) -> Blueprint:
+    """`/openapi.json`."""
+    routes = Blueprint("openapi", __name__)
+    made: _Made | None = None
+
+    @routes.get("/openapi.json")
+    def openapi() -> Response:
+        """Made anew only when a model has come, gone or been replaced."""
+        nonlocal made
+        ready = ready_models(registry)
+        key = tuple((model.name, model.version, model.loaded_at) for model in ready)
+        if made is None or made.key != key:
+            body = orjson.dumps(document(ready), option=orjson.OPT_NON_STR_KEYS)
+            made = _Made(key, body, generate_etag(body))
+        response = Response(made.body, mimetype="application/json")
+        response.headers["Cache-Control"] = "no-cache"
+        response.set_etag(made.etag)
+        response.make_conditional(request)
+        return response
+
+    return routes
+
+
+def ready_models(registry: Registry) -> list[Model]:
+    """The models that can be asked, by name."""
+    models = (entry.model for entry in registry.entries())
+    return [model for model in models if model is not None]
+
+
+def document(models: list[Model]) -> dict[str, Any]:
+    """The document for these models."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Keraport",
+            "version": __version__,
+            "description": _DESCRIPTION,
+            "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [tag for part in PROTOCOLS for tag in part.TAGS],
+        "paths": {path: item for part in PROTOCOLS for path, item in part.paths(models).items()},
+        "components": {
+            kind: {
+                name: component
+                for part in PROTOCOLS
+                for name, component in part.components(models).get(kind, {}).items()
+            }
+            for kind in ("schemas", "responses", "parameters", "headers")
+        },
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """The document as it was sent. key: the models that it was made of."""
+
+    key: tuple[tuple[str, int, float], ...]
+    body: bytes
+    etag: str

@@ -1,0 +1,326 @@
+"""What the Open Inference Protocol refuses, and that it goes on afterwards."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import tritonclient.http as triton
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tritonclient.utils import InferenceServerException
+
+from app.factory import create_app
+from app.lifecycle import Lifecycle
+from app.serving.registry import Registry
+from app.serving.tasks.base import Limits
+from app.settings import Settings
+from tests.models import save_echo
+from tests.oip import asked, error_of, framed, numbers, tensor, x
+from tests.support import ServerProcess, serving
+
+
+@pytest.fixture(scope="module")
+def client(oip: ServerProcess) -> Iterator[Any]:
+    with triton.InferenceServerClient(f"127.0.0.1:{oip.port}") as client:
+        yield client
+
+
+def test_errors_of_the_client(client: Any) -> None:
+    one = tensor("y", np.ones((1, 1)), "FP64")
+    for model, version, sent, status, why in (
+        ("nobody", "", x(1), "404", "no model 'nobody'"),
+        ("half", "9", x(1), "404", "no version '9'"),
+        ("half", "stable", x(1), "404", "no version 'stable'"),
+        ("half", "9" * 5000, x(1), "404", "no version '9"),
+        ("broken", "", x(1), "503", "failed to load"),
+        ("half", "", one, "400", "missing"),
+    ):
+        with pytest.raises(InferenceServerException, match=why) as caught:
+            client.infer(model, [sent], model_version=version)
+        assert caught.value.status() == status
+    with pytest.raises(InferenceServerException, match="no model 'nobody'"):
+        client.get_model_config("nobody")
+
+
+def test_all_problems_are_told_at_once(oip: ServerProcess) -> None:
+    told = error_of(
+        asked(
+            oip,
+            "numbers",
+            id=7,
+            parameters={"binary_data_output": "yes", "timeout": 1.5},
+            inputs=[
+                {"name": "fp32", "datatype": "FLOAT", "shape": [1, -1], "data": [1]},
+                {"name": "fp32", "datatype": "FP32", "shape": [1], "data": [1]},
+                {"name": "a", "datatype": "FP32", "shape": [1]},
+                {"name": "b", "datatype": "BOOL", "shape": [2], "data": [True, 1]},
+                {"name": "c", "datatype": "INT8", "shape": [1], "data": [300]},
+            ],
+            outputs=[{"name": "same_fp32", "parameters": {"classification": 0}}, {}],
+        )
+    )
+    for field in (
+        "id: ",
+        "parameters.binary_data_output: ",
+        "parameters.timeout: ",
+        "inputs[0].datatype: ",
+        "inputs[0].shape: ",
+        "inputs[1].name: fp32 a second time",
+        "inputs[2]: neither",
+        "b: wrong type",
+        "c: out of range",
+        "outputs[0].parameters.classification: no classes",
+        "outputs[1].name: ",
+    ):
+        assert field in told
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"shape": [10**9, 10**9]}, "wrong shape"),
+        ({"shape": [2]}, "wrong shape"),
+        ({"shape": [1] * 65}, "at most 64"),
+        ({"shape": [True, 2]}, "shape"),
+        ({"shape": [10**9, 0], "data": []}, "rows of nothing"),
+        ({"shape": [2**62, 0], "data": []}, "rows of nothing"),
+        ({"shape": [0, 4], "data": []}, "no rows"),
+        ({"data": None}, "neither"),
+        ({"data": 5}, "not a list"),
+        ({"data": [1, "2"]}, "wrong type"),
+        ({"data": [1, True]}, "wrong type"),
+        ({"data": [[1], 2]}, "different lengths"),
+        ({"parameters": {"shared_memory_region": "a"}}, "no shared memory"),
+        ({"parameters": {"binary_data_size": 8}}, "both"),
+        ({"parameters": []}, "not an object"),
+        ({"datatype": "FP64"}, "wrong dtype"),
+        ({"name": "y"}, "unexpected"),
+        ({"name": 5}, "not a name"),
+    ],
+)
+def test_inputs_that_are_wrong(oip: ServerProcess, change: dict[str, Any], told: str) -> None:
+    assert told in error_of(asked(oip, "numbers", inputs=[{**numbers([1, 2]), **change}]))
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"", "empty"),
+        (b"{", "not JSON"),
+        (b"[1]", "not a JSON object"),
+        (b'{"NaN": ' + b"[" * 100_000, "not JSON"),
+        (b'{"inputs": [], "x": ' + b"[" * 2000 + b"NaN" + b"]" * 2000 + b"}", "not JSON"),
+        (b"{}", "inputs: not a list"),
+        (b'{"inputs": []}', "at least one"),
+        (b'{"inputs": [1]}', "list of objects"),
+        (b'{"inputs": [{}], "outputs": {}}', "outputs: not a list"),
+        (b"\xff\xfe", "not JSON"),
+    ],
+)
+def test_bodies_that_are_wrong(oip: ServerProcess, body: bytes, told: str) -> None:
+    assert told in error_of(oip.post("/v2/models/numbers/infer", content=body))
+
+
+def test_outputs_that_are_wrong(oip: ServerProcess) -> None:
+    def told(*outputs: Any) -> str:
+        return error_of(asked(oip, "numbers", inputs=[numbers([1])], outputs=list(outputs)))
+
+    same = {"name": "same_fp32"}
+    assert "no such output" in told({"name": "y"})
+    assert "a second time" in told(same, same)
+    assert "no shared memory" in told({**same, "parameters": {"shared_memory_region": "a"}})
+    assert "true or false" in told({**same, "parameters": {"binary_data": 1}})
+    texts = {"name": "bytes", "datatype": "BYTES", "shape": [1, 1], "data": ["a"]}
+    wanted = [{"name": "same_bytes", "parameters": {"classification": 1}}]
+    assert "in order" in error_of(asked(oip, "texts", inputs=[texts], outputs=wanted))
+
+
+def test_the_number_of_tensors_is_limited(oip: ServerProcess) -> None:
+    def told(count: int) -> str:
+        inputs = [{**numbers([1]), "name": f"n{i}"} for i in range(count)]
+        return error_of(asked(oip, "numbers", inputs=inputs))
+
+    assert "fp32: missing" in told(1000)
+    assert "inputs: 1001 of them, expected at most 1000" in told(1001)
+
+
+def test_a_coding_that_is_not_read_here(oip: ServerProcess) -> None:
+    headers = {"Content-Encoding": "br"}
+    answer = oip.post("/v2/models/numbers/infer", content=b"x", headers=headers)
+    assert "gzip or deflate" in error_of(answer, 415)
+
+
+def test_the_largest_body(tmp_path: Path) -> None:
+    def frame(size: int) -> dict[str, Any]:
+        count = (size - 200) // 4
+        head = {"name": "fp32", "datatype": "FP32", "shape": [1, count]}
+        short = len(framed(head, bytes(count * 4))["content"])
+        return framed(head, bytes(count * 4), pad=size - short)
+
+    save_echo(tmp_path / "models" / "numbers", "FP32")
+    with serving(tmp_path / "models", tmp_path, max_body_mb=0.1) as small:
+        for size, status in ((100_000, 200), (100_001, 413)):
+            sent = frame(size)
+            assert len(sent["content"]) == size
+            assert small.post("/v2/models/numbers/infer", **sent).status_code == status
+            packed = gzip.compress(sent["content"])
+            headers = {**sent["headers"], "Content-Encoding": "gzip"}
+            answer = small.post("/v2/models/numbers/infer", content=packed, headers=headers)
+            assert answer.status_code == status
+        assert "0.1 MB" in error_of(answer, 413)
+
+
+def test_a_server_that_shuts_down(tmp_path: Path) -> None:
+    registry = Registry(tmp_path, Limits())
+    registry.load()
+    lifecycle = Lifecycle(draining=True)
+    client = create_app(Settings(), registry, lifecycle).test_client()
+    assert client.get("/v2").status_code == 200
+    assert client.get("/v2/health/ready").status_code == 503
+    lifecycle.refusing = True
+    refused = client.post("/v2/models/any/infer", json={})
+    assert (refused.status_code, list(refused.get_json())) == (503, ["error"])
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert client.get("/v2/health/live").status_code == 200
+
+
+# --- malformed requests --------------------------------------------------------------------------
+
+# Far less than a request may take, far more than it takes.
+DEADLINE_S = 20
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+SIZES = st.integers(-2, 5) | st.sampled_from([2**31, 2**63 - 1, 2**64 - 1, 10**30])
+
+
+def objects(**keys: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Objects of which any key may be missing, or be anything."""
+    optional = {key: values | JSON for key, values in keys.items()}
+    return st.fixed_dictionaries({}, optional=optional)
+
+
+BODIES = objects(
+    id=st.text(max_size=5),
+    parameters=objects(binary_data_output=st.booleans(), timeout=SIZES),
+    inputs=st.lists(
+        objects(
+            name=st.sampled_from(["fp32", "bytes", "x"]),
+            datatype=st.sampled_from(["FP32", "BYTES", "BOOL", "BF16", "UINT64"]),
+            shape=st.lists(SIZES, max_size=3),
+            data=st.lists(JSON, max_size=4),
+            parameters=objects(binary_data_size=SIZES),
+        ),
+        max_size=3,
+    ),
+    outputs=st.lists(
+        objects(
+            name=st.sampled_from(["same_fp32", "same_bytes"]),
+            parameters=objects(binary_data=st.booleans(), classification=SIZES),
+        ),
+        max_size=2,
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def connection(oip: ServerProcess) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=oip.url, timeout=DEADLINE_S) as connection:
+        yield connection
+
+
+def survived(connection: httpx.Client, answer: httpx.Response, *, bad: bool) -> None:
+    """The answer is an error of the client's where the request was bad for sure, and the next one
+    on the same connection is served."""
+    if bad or answer.status_code != 200:
+        told = answer.json()
+        assert 400 <= answer.status_code < 500, told
+        assert list(told) == ["error"]
+        assert isinstance(told["error"], str)
+    good = connection.post("/v2/models/numbers/infer", json={"inputs": [numbers([1.5])]})
+    assert good.json()["outputs"][0]["data"] == [1.5]
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200) | st.text(alphabet='{}[]",:inputs1', max_size=60).map(str.encode))
+def test_bodies_that_are_no_requests(connection: httpx.Client, body: bytes) -> None:
+    answer = connection.post("/v2/models/numbers/infer", content=body)
+    survived(connection, answer, bad=True)
+
+
+@settings(deadline=None)
+@given(BODIES, st.sampled_from(["numbers", "texts"]))
+def test_requests_of_any_content(connection: httpx.Client, body: Any, model: str) -> None:
+    answer = connection.post(f"/v2/models/{model}/infer", content=json.dumps(body))
+    survived(connection, answer, bad=False)
+
+
+@settings(deadline=None)
+@given(
+    data=st.binary(max_size=24),
+    size=SIZES | st.just(8),
+    shape=st.lists(SIZES, max_size=3) | st.just([1, 2]),
+    header=st.none() | st.text("0123456789-+. x", max_size=4) | st.just("9" * 30),
+    wanted=st.booleans(),
+)
+def test_frames_of_any_length(
+    connection: httpx.Client,
+    data: bytes,
+    size: int,
+    shape: list[int],
+    header: str | None,
+    wanted: bool,
+) -> None:
+    """header: None for the right one."""
+    head = {"name": "fp32", "datatype": "FP32", "shape": shape}
+    body: dict[str, Any] = {"inputs": [{**head, "parameters": {"binary_data_size": size}}]}
+    if wanted:
+        body["parameters"] = {"binary_data_output": True}
+    text = json.dumps(body).encode()
+    headers = {"Inference-Header-Content-Length": str(len(text)) if header is None else header}
+    answer = connection.post("/v2/models/numbers/infer", content=text + data, headers=headers)
+    right = header is None and size == len(data) == 8 and shape in ([1, 2], [2, 1])
+    survived(connection, answer, bad=not right)
+    if right:
+        assert answer.status_code == 200
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.text(max_size=3).map(str.encode), st.integers(-3, 3) | st.just(2**32 - 10)),
+        max_size=4,
+    )
+)
+def test_texts_whose_lengths_are_wrong(
+    connection: httpx.Client, texts: list[tuple[bytes, int]]
+) -> None:
+    """Each text, and by how much its length is wrong."""
+    data = b"".join(struct.pack("<I", (len(text) + wrong) % 2**32) + text for text, wrong in texts)
+    head = {"name": "bytes", "datatype": "BYTES", "shape": [len(texts), 1]}
+    answer = connection.post("/v2/models/texts/infer", **framed(head, data))
+    # All wrong by nothing is right; wrong lengths may make up another list of as many.
+    survived(connection, answer, bad=not texts)
+    if texts and not any(wrong for _, wrong in texts):
+        assert answer.status_code == 200
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=40), st.sampled_from(["gzip", "deflate"]))
+def test_bodies_that_are_not_compressed_as_they_say(
+    connection: httpx.Client, body: bytes, coding: str
+) -> None:
+    answer = connection.post(
+        "/v2/models/numbers/infer", content=body, headers={"Content-Encoding": coding}
+    )
+    survived(connection, answer, bad=True)

@@ -1,0 +1,239 @@
+"""What the models folder holds, before anything is loaded."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from app.errors import CardError
+from app.serving.discovery import Found, Seen, Sight, discover, look
+from app.serving.versions import Policy
+
+
+def _touch(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+
+def _found(folder: Path) -> dict[str, Found]:
+    return {found.name: found for found in discover(folder)}
+
+
+def _seen(folder: Path, name: str = "m", version: int = 1) -> Seen:
+    return look(folder)[name, version]
+
+
+def _state(folder: Path, name: str = "m", version: int = 1) -> object:
+    return _found(folder)[name].versions[version].state
+
+
+# --- models and versions --------------------------------------------------------------------------
+
+
+def test_files_folders_and_savedmodels_are_models(tmp_path: Path) -> None:
+    _touch(tmp_path, "a.keras", "b.h5", "c.hdf5", "d/model.h5", "e/saved_model.pb", "f/g/model.h5")
+    assert list(_found(tmp_path)) == ["a", "b", "c", "d", "e", "f"]
+    assert all(list(found.versions) == [1] for found in _found(tmp_path).values())
+
+
+def test_other_files_hidden_and_underscored_ones_are_left_alone(tmp_path: Path) -> None:
+    _touch(tmp_path, "README.md", ".gitkeep", ".a.h5", "_b/model.h5", "c.txt")
+    assert _found(tmp_path) == {}
+
+
+def test_numbered_folders_are_versions(tmp_path: Path) -> None:
+    _touch(tmp_path, "m/2/model.h5", "m/10/model.h5", "m/old/model.h5", "m/model.yaml", "m/3")
+    assert set(_found(tmp_path)["m"].versions) == {2, 10}
+    seen = _seen(tmp_path, version=10)
+    assert (seen.path, seen.home, seen.numbered) == (tmp_path / "m/10", tmp_path / "m", True)
+
+
+def test_version_numbers_may_have_leading_zeros(tmp_path: Path) -> None:
+    _touch(tmp_path, "m/00000123/saved_model.pb")
+    assert set(_found(tmp_path)["m"].versions) == {123}
+
+
+def test_two_folders_of_one_number_fail(tmp_path: Path) -> None:
+    _touch(tmp_path, "m/3/model.h5", "m/003/model.h5", "m/4/model.h5")
+    assert _seen(tmp_path, version=3).problem == "several folders are version 3: 003, 3"
+    assert _seen(tmp_path, version=4).problem is None
+
+
+def test_a_savedmodel_is_no_folder_of_versions(tmp_path: Path) -> None:
+    _touch(tmp_path, "m/saved_model.pb", "m/1/x")
+    assert _seen(tmp_path).path == tmp_path / "m"
+    assert not _seen(tmp_path).numbered
+
+
+def test_two_models_of_one_name_fail(tmp_path: Path) -> None:
+    _touch(tmp_path, "m.h5", "m/7/model.h5", "n.h5")
+    sight = look(tmp_path)
+    assert sight["m", 1].problem == sight["m", 7].problem == "two models have this name: m and m.h5"
+    assert sight["n", 1].problem is None
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("models", "reserved: /api/models is the list of models"),
+        ("status", "reserved: /api/status is"),
+        ("with space", "letters, digits"),
+        ("ümlaut", "letters, digits"),
+    ],
+)
+@pytest.mark.parametrize("file", ["{}.h5", "{}/model.h5", "{}/3/model.h5"])
+def test_names_that_no_address_can_hold_fail(
+    tmp_path: Path, name: str, says: str, file: str
+) -> None:
+    _touch(tmp_path, file.format(name))
+    (seen,) = look(tmp_path).values()
+    assert seen.name == name
+    assert says in str(seen.problem)
+
+
+def test_a_missing_folder_names_the_setting(tmp_path: Path) -> None:
+    with pytest.raises(CardError, match="KERAPORT_MODELS_DIR"):
+        look(tmp_path / "none")
+
+
+def test_a_folder_that_cannot_be_followed_fails_alone(tmp_path: Path) -> None:
+    """A link to itself stands for what the file system refuses: root may read everything else."""
+    _touch(tmp_path, "m/1/model.h5", "n.h5")
+    loop = tmp_path / "m/1/loop"
+    loop.symlink_to(loop)
+    sight = look(tmp_path)
+    assert "cannot be read: Too many levels" in str(sight["m", 1].problem)
+    assert sight["n", 1].problem is None
+
+
+# --- fingerprints ---------------------------------------------------------------------------------
+
+
+def _changes(folder: Path, before: Sight) -> set[int]:
+    after = look(folder)
+    return {v for n, v in {*before, *after} if before.get((n, v)) != after.get((n, v))}
+
+
+def test_a_look_twice_sees_the_same(tmp_path: Path) -> None:
+    _touch(tmp_path, "m/1/a/b/model.h5", "m/labels.txt", "n.h5")
+    assert look(tmp_path) == look(tmp_path)
+
+
+def test_every_change_of_a_file_is_seen(tmp_path: Path) -> None:
+    _touch(tmp_path, "m/1/a/b/variables", "m/2/model.h5")
+    file = tmp_path / "m/1/a/b/variables"
+    before = look(tmp_path)
+    file.write_bytes(b"x")
+    assert _changes(tmp_path, before) == {1}
+
+    before = look(tmp_path)
+    status = file.stat()
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert _changes(tmp_path, before) == {1}
+
+    before = look(tmp_path)
+    other = tmp_path / "other"
+    shutil.copy2(file, other)  # of the same size and time
+    other.replace(file)
+    assert _changes(tmp_path, before) == {1}
+
+    before = look(tmp_path)
+    file.rename(file.with_name("renamed"))
+    assert _changes(tmp_path, before) == {1}
+
+    before = look(tmp_path)
+    file.with_name("renamed").unlink()
+    assert _changes(tmp_path, before) == {1}
+
+
+def test_a_bare_file_is_seen_to_change(tmp_path: Path) -> None:
+    _touch(tmp_path, "m.h5")
+    before = look(tmp_path)
+    (tmp_path / "m.h5").write_bytes(b"x")
+    assert _changes(tmp_path, before) == {1}
+
+
+def test_hidden_files_and_what_python_leaves_do_not_count(tmp_path: Path) -> None:
+    _touch(tmp_path, "m/1/model.h5")
+    before = look(tmp_path)
+    _touch(tmp_path, "m/1/.part", "m/1/__pycache__/custom.pyc", "m/.DS_Store", ".x/model.h5")
+    assert _changes(tmp_path, before) == set()
+
+
+def test_links_are_followed(tmp_path: Path) -> None:
+    """Kubernetes mounts files as links, whose target changes."""
+    _touch(tmp_path, "elsewhere/old/model.h5", "elsewhere/new/model.h5", "models/m/labels.txt")
+    (tmp_path / "elsewhere/new/model.h5").write_bytes(b"new")
+    models = tmp_path / "models"
+    data = models / "m/..data"
+    data.symlink_to(tmp_path / "elsewhere/old")
+    (models / "m/model.h5").symlink_to(data / "model.h5")
+    (models / "linked").symlink_to(tmp_path / "elsewhere/old")
+    before = look(models)
+    data.unlink()
+    data.symlink_to(tmp_path / "elsewhere/new")
+    assert before["m", 1] != look(models)["m", 1]
+    assert before["linked", 1] == look(models)["linked", 1]
+    (tmp_path / "elsewhere/old/model.h5").write_bytes(b"changed")
+    assert before["linked", 1] != look(models)["linked", 1]
+
+
+def test_links_in_circles_and_to_nothing_do_no_harm(tmp_path: Path) -> None:
+    _touch(tmp_path, "m/1/model.h5")
+    (tmp_path / "m/1/again").symlink_to(tmp_path / "m")
+    (tmp_path / "m/1/gone").symlink_to(tmp_path / "nothing")
+    (tmp_path / "gone.h5").symlink_to(tmp_path / "nothing.h5")
+    assert [file[0] for file in _seen(tmp_path).files] == ["model.h5"]
+    assert _seen(tmp_path, "gone").files == ()  # and loading it will say why
+
+
+# --- what makes a difference ----------------------------------------------------------------------
+
+
+def test_what_the_card_says_of_versions_reloads_nothing(tmp_path: Path) -> None:
+    _touch(tmp_path, "m/1/model.h5")
+    card = tmp_path / "m/model.yaml"
+    card.write_text("task: tensor\n")
+    before = _state(tmp_path)
+    card.write_text("# moved\nversions: all\naliases: {stable: 1}\ntask: tensor\n")
+    assert _state(tmp_path) == before
+    assert _found(tmp_path)["m"].policy == Policy(versions="all", aliases={"stable": 1})
+    card.write_text("task: tensor\ntop: 3\n")
+    assert _state(tmp_path) != before
+
+
+def test_the_card_of_a_folder_without_numbers_counts_the_same(tmp_path: Path) -> None:
+    _touch(tmp_path, "m/model.h5")
+    card = tmp_path / "m/model.yaml"
+    card.write_text("task: tensor\n")
+    before = _state(tmp_path)
+    card.write_text("task: tensor\naliases: {stable: 1}\n")
+    assert _state(tmp_path) == before
+    (tmp_path / "m/model.h5").write_bytes(b"x")
+    assert _state(tmp_path) != before
+
+
+def test_a_version_with_a_card_of_its_own_does_not_care_for_the_other(tmp_path: Path) -> None:
+    _touch(tmp_path, "m/1/model.h5", "m/2/model.h5", "m/labels.txt")
+    (tmp_path / "m/model.yaml").write_text("task: tensor\n")
+    (tmp_path / "m/2/model.yaml").write_text("task: tensor\n")
+    one, two = _state(tmp_path, version=1), _state(tmp_path, version=2)
+    (tmp_path / "m/labels.txt").write_text("cat\ndog\n")
+    assert (_state(tmp_path, version=1) != one, _state(tmp_path, version=2) != two) == (True, False)
+    (tmp_path / "m/2/model.yaml").write_text("task: tensor\ntop: 1\n")
+    assert _state(tmp_path, version=2) != two
+
+
+def test_a_card_that_cannot_be_read_says_nothing_of_versions(tmp_path: Path) -> None:
+    _touch(tmp_path, "m/1/model.h5")
+    before = _state(tmp_path)
+    (tmp_path / "m/model.yaml").write_text("task: tensor\nversion: all\n")
+    found = _found(tmp_path)["m"]
+    assert found.policy is None
+    assert "unknown key 'version'" in str(found.problem)
+    assert found.versions[1].state != before

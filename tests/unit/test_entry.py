@@ -1,0 +1,113 @@
+"""Which version speaks for its model, and what is said of the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.errors import ModelNotFound, ModelUnavailable
+from app.serving.entry import Entry, Group, State
+from app.serving.versions import Canary, Policy
+
+
+def _group(states: dict[int, State], policy: Policy | None = None) -> Group:
+    group = Group("m")
+    group.policy = policy or Policy()
+    group.there = frozenset(states)
+    for version, state in states.items():
+        group.put(_entry(group, version, state))
+    return group
+
+
+def _entry(group: Group, version: int, state: State) -> Entry:
+    reason = f"reason {version}" if state == "failed" else None
+    home = Path("m")
+    return Entry(group, version, home / str(version), home, state=state, reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("states", "default"),
+    [
+        ({1: "ready", 2: "ready"}, 2),
+        ({1: "ready", 2: "loading"}, 1),
+        ({1: "ready", 2: "failed"}, 1),
+        ({1: "failed", 2: "loading"}, 2),
+        ({1: "loading", 2: "failed"}, 1),
+        ({1: "failed", 2: "failed"}, 2),
+    ],
+)
+def test_the_highest_that_is_ready_answers(states: dict[int, State], default: int) -> None:
+    assert _group(states).default.version == default
+
+
+def test_neither_the_canary_nor_what_is_only_named_answers_by_default() -> None:
+    canary = Policy(canary=Canary(version=3, percent=50))
+    assert _group({2: "ready", 3: "ready"}, canary).default.version == 2
+    assert _group({2: "failed", 3: "ready"}, canary).default.version == 2
+    listed = Policy(versions=(1,), aliases={"new": 2})
+    assert _group({1: "ready", 2: "ready"}, listed).default.version == 1
+
+
+def test_the_last_one_goes_on_until_another_is_ready() -> None:
+    """Its folder is gone, or the card has become another: nobody is left without an answer."""
+    group = _group({3: "ready"})
+    group.there = frozenset({2})
+    group.put(_entry(group, 2, "loading"))
+    assert group.default.version == 3
+    group.put(_entry(group, 2, "failed"))
+    assert group.default.version == 3
+    group.put(_entry(group, 2, "ready"))
+    assert group.default.version == 2
+
+
+def test_a_version_loaded_anew_takes_over_from_itself() -> None:
+    group = _group({3: "ready"})
+    group.there = frozenset()
+    fresh = _entry(group, 3, "ready")
+    group.put(fresh)
+    assert group.default is fresh
+
+
+def test_numbers_and_aliases_are_found() -> None:
+    group = _group({1: "ready", 2: "failed"}, Policy(aliases={"stable": 1, "gone": 9}))
+    assert group.pick(1) is group.pick("stable") is group.versions[1]
+    assert group.pick(2) is group.versions[2]
+    for unknown in (3, "new", "gone"):
+        with pytest.raises(ModelNotFound, match=r"the versions are: 1, 2; the aliases are: stable"):
+            group.pick(unknown)
+
+
+def test_what_is_wrong_with_others_is_said_by_the_default_alone() -> None:
+    group = _group({1: "failed", 2: "ready", 3: "failed"})
+    assert group.versions[2].trouble == "version 1: reason 1; version 3: reason 3"
+    assert group.versions[3].trouble == "reason 3"
+    assert group.versions[2].summary()["versions"] == [
+        {"version": 1, "state": "failed", "reason": "reason 1"},
+        {"version": 2, "state": "ready"},
+        {"version": 3, "state": "failed", "reason": "reason 3"},
+    ]
+
+
+def test_a_card_that_cannot_be_read_is_said_once() -> None:
+    group = _group({1: "ready"})
+    group.problem = "the card is wrong"
+    assert group.trouble == "the card is wrong"
+    group.versions[1].reason = "not served: the card is wrong"
+    assert group.trouble == "not served: the card is wrong"
+
+
+def test_what_is_not_ready_says_why() -> None:
+    group = _group({1: "failed", 2: "loading"})
+    with pytest.raises(ModelUnavailable, match=r"'m \(version 1\)' failed to load: reason 1"):
+        group.versions[1].ready_model()
+    with pytest.raises(ModelUnavailable, match=r"'m \(version 2\)' is still loading"):
+        group.versions[2].ready_model()
+
+
+def test_the_label_names_the_version_of_numbered_folders_only() -> None:
+    group = Group("m")
+    assert Entry(group, 3, Path("m/3"), Path("m")).label == "m (version 3)"
+    assert Entry(group, 3).label == "m (version 3)"
+    assert Entry(group, 1, Path("m"), Path("m")).label == "m"
+    assert Entry(group, 1, Path("m.h5")).label == "m"
