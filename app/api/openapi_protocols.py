@@ -106,11 +106,13 @@ def _v1(names: list[str]) -> dict[str, Any]:
     for path, key, parameters in forms:
         found[path] = {
             "parameters": parameters,
-            "get": _get(_V1, f"{key}_status", "State of the versions", ref("v1.Status")),
+            "get": _get(
+                _V1, f"{key}_status", "State of the versions", ref("v1.Status"), 400, *_TOLD
+            ),
         }
         found[f"{path}/metadata"] = {
             "parameters": parameters,
-            "get": _get(_V1, f"{key}_metadata", "Signatures", ref("v1.Metadata")),
+            "get": _get(_V1, f"{key}_metadata", "Signatures", ref("v1.Metadata"), 400, *_TOLD),
         }
         for verb, request, answer in (
             ("predict", "v1.PredictRequest", "v1.PredictResponse"),

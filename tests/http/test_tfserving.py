@@ -19,6 +19,7 @@ import pytest
 
 from tests.models import (
     save_caption_model,
+    save_constant_model,
     save_half_plus_two,
     save_picture_model,
     save_slow_model,
@@ -47,6 +48,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_text_model(folder / "text")
     (folder / "nan.keras").symlink_to(fixture("nan"))
     (folder / "words").symlink_to(fixture("tf1_table_savedmodel"))
+    for version in (1, 2):
+        save_constant_model(folder / "numbered" / str(version) / "model.keras", version)
+    (folder / "numbered" / "3").mkdir()
+    (folder / "numbered" / "3" / "model.keras").write_text("no model")
+    (folder / "numbered" / "model.yaml").write_text(
+        "task: tensor\nversions: all\naliases: {stable: 1, next: 3}\n"
+    )
     (folder / "slow").mkdir()
     save_slow_model(folder / "slow", max_queue=2)
     (folder / "hasty").mkdir()
@@ -293,10 +301,33 @@ def test_a_model_that_failed(server: ServerProcess) -> None:
     assert "failed to load" in answer.json()["error"]
 
 
-def test_labels(server: ServerProcess) -> None:
-    error = "Unrecognized servable version label: stable"
-    assert refusal(server, "own/labels/stable:predict", {"instances": [1]}) == error
-    assert told(server, "/v1/models/own/labels/stable", 400) == {"error": error}
+def test_versions_and_labels(server: ServerProcess) -> None:
+    statuses = told(server, "/v1/models/numbered")["model_version_status"]
+    assert [(s["version"], s["state"]) for s in statuses] == [
+        ("3", "END"),
+        ("2", "AVAILABLE"),
+        ("1", "AVAILABLE"),
+    ]
+    for part, version in (("versions/1", 1), ("versions/3", 3), ("labels/stable", 1)):
+        (status,) = told(server, f"/v1/models/numbered/{part}")["model_version_status"]
+        assert status == statuses[3 - version]
+    for part, answer in (("", 2), ("/versions/1", 1), ("/versions/002", 2), ("/labels/stable", 1)):
+        asked = ask(server, f"numbered{part}:predict", {"instances": [5.0]})
+        assert asked == {"predictions": [[answer] * 4]}
+        spec = told(server, f"/v1/models/numbered{part}/metadata")["model_spec"]
+        assert spec["version"] == str(answer)
+    for part in ("versions/3", "labels/next"):
+        assert "failed to load" in refusal(server, f"numbered/{part}:predict", {}, 503)
+    error = "Servable not found for request: Specific(numbered, 4)"
+    assert refusal(server, "numbered/versions/4:predict", {}, 404) == error
+
+
+@pytest.mark.parametrize("model", ["numbered", "own", "none"])
+def test_labels_that_are_not_there(server: ServerProcess, model: str) -> None:
+    error = "Unrecognized servable version label: 1st"
+    assert refusal(server, f"{model}/labels/1st:predict", {"instances": [1]}) == error
+    assert told(server, f"/v1/models/{model}/labels/1st", 400) == {"error": error}
+    assert told(server, f"/v1/models/{model}/labels/1st/metadata", 400) == {"error": error}
 
 
 @pytest.mark.parametrize(
