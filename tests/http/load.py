@@ -158,7 +158,7 @@ def _plain(array: Any) -> Any:
 
 class Load:
     """Threads that ask questions and note what went wrong. Loopback only, bounded by `stop_after`
-    (seconds) or `count` (requests)."""
+    (seconds), `count` (requests) or `stop`."""
 
     def __init__(self, port: int, questions: list[Question]) -> None:
         self._port = port
@@ -166,6 +166,11 @@ class Load:
         self.answered: Counter[str] = Counter()
         self.wrong: list[str] = []
         self._lock = threading.Lock()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Ask no more, from another thread than the one that waits for `run`."""
+        self._stopped = True
 
     def run(self, clients: int, *, stop_after: float = 3600.0, count: int = 10**9) -> None:
         until = time.monotonic() + stop_after
@@ -185,7 +190,7 @@ class Load:
         answered: Counter[str] = Counter()
         wrong: list[str] = []
         try:
-            while count and time.monotonic() < until and not wrong:
+            while count and time.monotonic() < until and not (wrong or self._stopped):
                 count -= 1
                 question = self._questions[rng.integers(len(self._questions))]
                 connection.request(

@@ -58,6 +58,7 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("PORT", "-1"),
         ("MAX_BODY_MB", "0"),
         ("LOG_LEVEL", "loud"),
+        ("RELOAD", "sometimes"),
         ("FORWARDED_ALLOW_IPS", "nginx"),
     ],
 )
@@ -65,6 +66,12 @@ def test_wrong_values_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, va
     monkeypatch.setenv(f"KERAPORT_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()):
         Settings()
+
+
+@pytest.mark.parametrize(("value", "reload"), [("on", True), ("off", False)])
+def test_reload_is_on_or_off(monkeypatch: pytest.MonkeyPatch, value: str, reload: bool) -> None:
+    monkeypatch.setenv("KERAPORT_RELOAD", value)
+    assert Settings().reload is reload
 
 
 @pytest.mark.parametrize(("name", "value"), [("PORT", "65535"), ("PORT", "0")])
