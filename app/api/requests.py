@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, TypeVar, cast
 
 import gevent
 from flask import Request
@@ -22,6 +22,7 @@ from app.errors import BadRequest, ClientDisconnected, DeadlineExceeded, Unsuppo
 from app.serving.batching import Call
 from app.serving.tasks.base import Payload
 
+T = TypeVar("T")
 # Uploads above this many bytes go to disk, into a file that has no name.
 SPOOL_ABOVE = 500_000
 CHUNK = 64 * 1024
@@ -88,13 +89,44 @@ def read_body(request: Request, call: Call) -> bytes:
         )
     too_slow = DeadlineExceeded("the body did not arrive within the time allowed")
     with gevent.Timeout(call.remaining, too_slow):
-        data = request.get_data(cache=False)
+        data = _whole(request)
         _check_size(request, len(data))
         if coding != "identity":
             limit = request.max_content_length or 0
-            data = get_hub().threadpool.apply(_decompressed, (data, coding, limit))
+            compressed = data
+            data = in_thread(lambda: _decompressed(compressed, coding, limit))
             _check_size(request, len(data))
     return data
+
+
+def in_thread(work: Callable[[], T]) -> T:
+    """What `work` returns, in a native thread. Blocks the greenlet. Raises what `work` raises."""
+
+    def guarded() -> tuple[T | None, Exception | None]:
+        # Of an exception that leaves a task, gevent's pool writes the trace into the log.
+        try:
+            return work(), None
+        except Exception as error:
+            return None, error
+
+    result, error = get_hub().threadpool.apply(guarded)
+    if error is not None:
+        raise error
+    return cast(T, result)
+
+
+def _whole(request: Request) -> bytes:
+    """The body in one piece, which for a large one takes half the time of Werkzeug's way: that
+    copies it three times over."""
+    if request.content_length is None:
+        return request.get_data(cache=False)
+    try:
+        body: bytes = request.environ["wsgi.input"].read(request.content_length)
+    except OSError:  # pywsgi's word for a connection that ended
+        body = b""
+    if len(body) < request.content_length:
+        raise ClientDisconnected("the client closed the connection before its body was sent")
+    return body
 
 
 def _decompressed(data: bytes, coding: str, limit: int) -> bytes:
