@@ -185,6 +185,37 @@ def test_the_largest_body_and_the_slowest(tmp_path: Path) -> None:
             assert slow.recv(100).startswith(b"HTTP/1.1 504 ")
 
 
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "0 elements"),
+        (b"\x01\x00\x00\x00a", "1 elements"),
+        (b"\x01\x00\x00\x00a\x02\x00\x00\x00b", "said to have 2 bytes, where 1 are"),
+        (b"\x01\x00\x00\x00a\xff\xff\xff\xff", "said to have 4294967295 bytes, where 0 are"),
+        (b"\x01\x00\x00\x00a\x01\x00\x00", "ends within a length"),
+        (b"\x00\x00\x00\x00" * 3, "more than the shape has"),
+    ],
+)
+def test_texts_that_are_framed_wrong(oip: ServerProcess, data: bytes, told: str) -> None:
+    head = {"name": "bytes", "datatype": "BYTES", "shape": [2, 1]}
+    answer = oip.post("/v2/models/texts/infer", **framed(head, data))
+    assert told in error_of(answer)
+
+
+def test_numbers_that_are_framed_wrong(oip: ServerProcess) -> None:
+    head = {"name": "fp32", "datatype": "FP32", "shape": [1, 2]}
+    sent = framed(head, bytes(8))
+    longer = {**sent, "content": sent["content"] + b"x"}
+    assert "1 bytes more" in error_of(oip.post("/v2/models/numbers/infer", **longer))
+    shorter = {**sent, "content": sent["content"][:-1]}
+    assert "at most 7" in error_of(oip.post("/v2/models/numbers/infer", **shorter))
+    for size in (7, 9):
+        answer = oip.post("/v2/models/numbers/infer", **framed(head, bytes(size)))
+        assert f"{size} bytes of data, expected 8 for FP32 of shape [1, 2]" in error_of(answer)
+    huge = framed({**head, "shape": [10**9, 10**9]}, bytes(8))
+    assert "expected 4000000000000000000" in error_of(oip.post("/v2/models/numbers/infer", **huge))
+
+
 def started(server: ServerProcess) -> socket.socket:
     """A connection on which a request was begun whose body has not come."""
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE_S)
