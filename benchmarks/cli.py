@@ -15,13 +15,14 @@ import orjson
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import cases, contestants
+from benchmarks import cases, contestants, tensors
 from benchmarks.load import CONNECTIONS, Sample, require_wrk
 from benchmarks.report import Contest, Ratio, as_dict, show
 from benchmarks.stack import composed, engine_missing
 
 OURS, PEER, CEILING = "keraport", "gunicorn", "ceiling"
 TWO, STACK = "2 processes", "nginx, TLS"
+BATCH, IN_PROCESS, BINARY, AS_JSON = "32 tensors", "in process", "binary", "JSON"
 LOOP, ONE_STREAM, STREAMS = "predict loop", "1 stream", "32 streams"
 WARM_UP_S = 2
 # Case, who, against whom, how many times as fast at least.
@@ -32,6 +33,8 @@ TARGETS = [
     ("tabular", OURS, PEER, 2.0),
     ("text", ONE_STREAM, LOOP, 50.0),
     ("text", STREAMS, LOOP, 300.0),
+    # At most 1.3 times the cost.
+    (BATCH, BINARY, IN_PROCESS, 1 / 1.3),
 ]
 Measures = dict[tuple[str, str], contestants.Measure]
 
@@ -116,6 +119,13 @@ def _start(models: Path, folder: Path, stack: ExitStack) -> Measures:
         measures[texts.name, LOOP] = stack.enter_context(loop)
         measures[texts.name, ONE_STREAM] = contestants.against(ours, texts, folder, 1)
         measures[texts.name, STREAMS] = contestants.against(ours, texts, folder)
+    noise = folder / "noise"
+    contestants.make_mobilenet(noise / tensors.MODEL, folder)
+    url = stack.enter_context(contestants.for_large_bodies(noise, folder))
+    batch = contestants.alone("batch", noise / tensors.MODEL, folder)
+    measures[BATCH, IN_PROCESS] = stack.enter_context(batch)
+    measures[BATCH, BINARY] = tensors.asking(url, binary=True)
+    measures[BATCH, AS_JSON] = tensors.asking(url, binary=False)
     return measures
 
 

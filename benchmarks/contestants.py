@@ -21,6 +21,7 @@ from benchmarks.processes import (
     running,
     wait_until_ready,
 )
+from benchmarks.tensors import MAX_BODY_MB
 
 PEER_THREADS = 8
 Measure = Callable[[int], Sample]
@@ -80,6 +81,22 @@ def _wait_until_all_ready(url: str) -> None:
             raise click.ClickException(f"{url} does not become ready")
         in_a_row = in_a_row + 1 if httpx.get(url, timeout=5).status_code == 200 else 0
         time.sleep(0.02)
+
+
+def make_mobilenet(model: Path, folder: Path) -> None:
+    """Save it, in a process of its own: this one needs no TensorFlow."""
+    log = folder / "mobilenet.log"
+    with running(["-m", "benchmarks.mobilenet", str(model)], log) as process:
+        if process.wait(START_TIMEOUT_S):
+            raise failed("mobilenet", log)
+
+
+@contextmanager
+def for_large_bodies(models: Path, folder: Path) -> Iterator[str]:
+    """Keraport over `models`, ready for a batch of tensors; yields its URL."""
+    port = free_port()
+    with _serving(models, folder, port, "tensors", KERAPORT_MAX_BODY_MB=str(MAX_BODY_MB)):
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager

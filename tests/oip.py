@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,13 @@ def error_of(response: httpx.Response, status: int = 400) -> str:
     return body["error"]
 
 
-def framed(head: dict[str, Any], data: bytes, pad: int = 0) -> dict[str, Any]:
-    """A request whose only input is sent as binary data."""
+def framed(
+    head: dict[str, Any], data: bytes, pad: int = 0, wanted: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A request whose only input is sent as binary data, for all outputs as JSON or those that are
+    wanted as binary data."""
     one = {**head, "parameters": {"binary_data_size": len(data)}}
-    text = json.dumps({"inputs": [one]}).encode() + b" " * pad
+    outputs = [{"name": name, "parameters": {"binary_data": True}} for name in wanted]
+    text = json.dumps({"inputs": [one], "outputs": outputs}).encode() + b" " * pad
     headers = {"Inference-Header-Content-Length": str(len(text))}
     return {"content": text + data, "headers": headers}

@@ -13,14 +13,13 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from flask import Blueprint, Request, Response, request
-from gevent import get_hub
 
 from app import __version__
 from app.api import oip_models
 from app.api.answers import json_response
 from app.api.oip_answer import CODINGS, write_answer
 from app.api.oip_request import HEADER_LENGTH, read_request
-from app.api.requests import read_body, start_call, watching
+from app.api.requests import in_thread, read_body, start_call, watching
 from app.errors import BadRequest, Draining
 from app.lifecycle import Lifecycle
 from app.serving.entry import Entry
@@ -165,10 +164,7 @@ def _infer(model: Model, request: Request, timeout_s: float) -> Response:
 
 def _beside(size: int, work: Callable[[], T]) -> T:
     """`work` on so many bytes, in a native thread where these are many. Blocks the greenlet."""
-    if size <= SMALL:
-        return work()
-    result: T = get_hub().threadpool.apply(work)
-    return result
+    return work() if size <= SMALL else in_thread(work)
 
 
 def _statistics(models: list[Model | None]) -> Response:

@@ -3,12 +3,10 @@ that are sent as binary data."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
+from app.api.json_with_nan import loads
 from app.api.oip_tensors import DTYPES, MAX_DIMENSIONS, Array, from_binary, from_json
 from app.errors import BadRequest, Detail, short
 from app.serving.tasks.base import invalid
@@ -68,21 +66,12 @@ def _json_size(header_length: str | None, length: int) -> int:
 
 
 def _parsed(text: bytes) -> Any:
-    """With NaN and Infinity, as Triton's clients write them."""
     if not text.strip():
         raise BadRequest("the body is empty: expected JSON")
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        problem = str(error)
-    if b"NaN" in text or b"Infinity" in text:
-        try:
-            value = json.loads(text.decode())
-            orjson.dumps(value)  # refuses what only Python takes, such as half a surrogate pair
-            return value
-        except (ValueError, TypeError, RecursionError) as error:
-            problem = str(error)
-    raise BadRequest(f"the body is not JSON: {problem}")
+        return loads(text)
+    except ValueError as error:
+        raise BadRequest(f"the body is not JSON: {error}") from None
 
 
 class _Reader:

@@ -89,7 +89,7 @@ def read_body(request: Request, call: Call) -> bytes:
         )
     too_slow = DeadlineExceeded("the body did not arrive within the time allowed")
     with gevent.Timeout(call.remaining, too_slow):
-        data = request.get_data(cache=False)
+        data = _whole(request)
         _check_size(request, len(data))
         if coding != "identity":
             limit = request.max_content_length or 0
@@ -113,6 +113,20 @@ def in_thread(work: Callable[[], T]) -> T:
     if error is not None:
         raise error
     return cast(T, result)
+
+
+def _whole(request: Request) -> bytes:
+    """The body in one piece, which for a large one takes half the time of Werkzeug's way: that
+    copies it three times over."""
+    if request.content_length is None:
+        return request.get_data(cache=False)
+    try:
+        body: bytes = request.environ["wsgi.input"].read(request.content_length)
+    except OSError:  # pywsgi's word for a connection that ended
+        body = b""
+    if len(body) < request.content_length:
+        raise ClientDisconnected("the client closed the connection before its body was sent")
+    return body
 
 
 def _decompressed(data: bytes, coding: str, limit: int) -> bytes:

@@ -7,7 +7,6 @@ Its documentation is tensorflow_serving/g3doc/api_rest.md; where the real server
 from __future__ import annotations
 
 import binascii
-import json
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from app.api.json_with_nan import loads
 from app.errors import BadRequest, Detail, InvalidInput
 from app.serving.batching import Array
 from app.serving.examples import serialised
@@ -27,9 +27,6 @@ from app.serving.tensors import DTYPES, expected_text, from_nested
 Signatures = Mapping[str, SignatureDef]
 # How its messages call what a signature is for.
 _KINDS = {CLASSIFY_METHOD: "classification", REGRESS_METHOD: "regression"}
-# What JSON does not have and TensorFlow Serving takes all the same; texts, to pass them over, also
-# one that does not end.
-_NOT_FINITE = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|NaN|Infinity', re.DOTALL)
 # NumPy has at most so many dimensions.
 _MAX_DEPTH = 64
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
@@ -212,22 +209,12 @@ def _parse(body: bytes) -> dict[str, Any]:
     if not body.strip():
         raise BadRequest("JSON Parse error: The document is empty")
     try:
-        if b"NaN" in body or b"Infinity" in body:
-            # As JSON that it would be with numbers in their place: the same faults at the same
-            # places, and nothing left that the other parser would take and this one refuses.
-            orjson.loads(_NOT_FINITE.sub(_zero, body))
-            document = json.loads(body)
-        else:
-            document = orjson.loads(body)
-    except (json.JSONDecodeError, RecursionError) as error:
+        document = loads(body)
+    except ValueError as error:
         raise BadRequest(f"JSON Parse error: {error}") from None
     if not isinstance(document, dict):
         raise BadRequest('JSON Value: Is not object: expected {"instances": [...]} or the like')
     return document
-
-
-def _zero(found: re.Match[bytes]) -> bytes:
-    return found[0] if found[0].startswith(b'"') else b"0".ljust(len(found[0]))
 
 
 def _signature_name(document: dict[str, Any], default: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,9 @@ from tests.models import save_echo
 from tests.oip import asked, error_of, framed, numbers, tensor, x
 from tests.support import ServerProcess, serving
 
+# Far less than a request may take, far more than it takes.
+DEADLINE_S = 20
+
 
 @pytest.fixture(scope="module")
 def client(oip: ServerProcess) -> Iterator[Any]:
@@ -37,7 +42,7 @@ def test_errors_of_the_client(client: Any) -> None:
     one = tensor("y", np.ones((1, 1)), "FP64")
     for model, version, sent, status, why in (
         ("nobody", "", x(1), "404", "no model 'nobody'"),
-        ("half", "9", x(1), "404", "no version '9'"),
+        ("half", "9", x(1), "404", "does not have version 9"),
         ("half", "stable", x(1), "404", "no version 'stable'"),
         ("half", "9" * 5000, x(1), "404", "no version '9"),
         ("broken", "", x(1), "503", "failed to load"),
@@ -158,7 +163,7 @@ def test_a_coding_that_is_not_read_here(oip: ServerProcess) -> None:
     assert "gzip or deflate" in error_of(answer, 415)
 
 
-def test_the_largest_body(tmp_path: Path) -> None:
+def test_the_largest_body_and_the_slowest(tmp_path: Path) -> None:
     def frame(size: int) -> dict[str, Any]:
         count = (size - 200) // 4
         head = {"name": "fp32", "datatype": "FP32", "shape": [1, count]}
@@ -166,7 +171,7 @@ def test_the_largest_body(tmp_path: Path) -> None:
         return framed(head, bytes(count * 4), pad=size - short)
 
     save_echo(tmp_path / "models" / "numbers", "FP32")
-    with serving(tmp_path / "models", tmp_path, max_body_mb=0.1) as small:
+    with serving(tmp_path / "models", tmp_path, max_body_mb=0.1, request_timeout_s=4) as small:
         for size, status in ((100_000, 200), (100_001, 413)):
             sent = frame(size)
             assert len(sent["content"]) == size
@@ -176,6 +181,64 @@ def test_the_largest_body(tmp_path: Path) -> None:
             answer = small.post("/v2/models/numbers/infer", content=packed, headers=headers)
             assert answer.status_code == status
         assert "0.1 MB" in error_of(answer, 413)
+        with started(small) as slow:
+            assert slow.recv(100).startswith(b"HTTP/1.1 504 ")
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "0 elements"),
+        (b"\x01\x00\x00\x00a", "1 elements"),
+        (b"\x01\x00\x00\x00a\x02\x00\x00\x00b", "said to have 2 bytes, where 1 are"),
+        (b"\x01\x00\x00\x00a\xff\xff\xff\xff", "said to have 4294967295 bytes, where 0 are"),
+        (b"\x01\x00\x00\x00a\x01\x00\x00", "ends within a length"),
+        (b"\x00\x00\x00\x00" * 3, "more than the shape has"),
+    ],
+)
+def test_texts_that_are_framed_wrong(oip: ServerProcess, data: bytes, told: str) -> None:
+    head = {"name": "bytes", "datatype": "BYTES", "shape": [2, 1]}
+    answer = oip.post("/v2/models/texts/infer", **framed(head, data))
+    assert told in error_of(answer)
+
+
+def test_numbers_that_are_framed_wrong(oip: ServerProcess) -> None:
+    head = {"name": "fp32", "datatype": "FP32", "shape": [1, 2]}
+    sent = framed(head, bytes(8))
+    longer = {**sent, "content": sent["content"] + b"x"}
+    assert "1 bytes more" in error_of(oip.post("/v2/models/numbers/infer", **longer))
+    shorter = {**sent, "content": sent["content"][:-1]}
+    assert "at most 7" in error_of(oip.post("/v2/models/numbers/infer", **shorter))
+    for size in (7, 9):
+        answer = oip.post("/v2/models/numbers/infer", **framed(head, bytes(size)))
+        assert f"{size} bytes of data, expected 8 for FP32 of shape [1, 2]" in error_of(answer)
+    huge = framed({**head, "shape": [10**9, 10**9]}, bytes(8))
+    assert "expected 4000000000000000000" in error_of(oip.post("/v2/models/numbers/infer", **huge))
+
+
+def started(server: ServerProcess) -> socket.socket:
+    """A connection on which a request was begun whose body has not come."""
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE_S)
+    connection.sendall(
+        b"POST /v2/models/numbers/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
+    )
+    return connection
+
+
+def test_a_client_that_leaves_while_it_sends(oip: ServerProcess) -> None:
+    started(oip).close()
+    until = time.monotonic() + DEADLINE_S
+    while '"/v2/models/numbers/infer" 499' not in oip.log():
+        assert time.monotonic() < until, oip.log()
+        time.sleep(0.05)
+
+
+def test_the_log_keeps_quiet_about_what_clients_do_wrong(oip: ServerProcess) -> None:
+    long = b'{"inputs": 1, "x": "' + b"x" * 100_000 + b'"}'
+    assert "not a list" in error_of(oip.post("/v2/models/numbers/infer", content=long))
+    torn = {"content": b"no gzip", "headers": {"Content-Encoding": "gzip"}}
+    assert "not gzip" in error_of(oip.post("/v2/models/numbers/infer", **torn))
+    assert "Traceback" not in oip.log()
 
 
 def test_a_server_that_shuts_down(tmp_path: Path) -> None:
@@ -194,8 +257,6 @@ def test_a_server_that_shuts_down(tmp_path: Path) -> None:
 
 # --- malformed requests --------------------------------------------------------------------------
 
-# Far less than a request may take, far more than it takes.
-DEADLINE_S = 20
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner),
@@ -270,7 +331,7 @@ def test_requests_of_any_content(connection: httpx.Client, body: Any, model: str
     data=st.binary(max_size=24),
     size=SIZES | st.just(8),
     shape=st.lists(SIZES, max_size=3) | st.just([1, 2]),
-    header=st.none() | st.text("0123456789-+. x", max_size=4) | st.just("9" * 30),
+    header=st.none() | st.text("0123456789-+.x", max_size=4) | st.just("9" * 30),
     wanted=st.booleans(),
 )
 def test_frames_of_any_length(

@@ -351,3 +351,21 @@ def test_a_thousand_requests_over_many_batches_are_all_right(make: Make, model: 
     assert [g.value for g in jobs] == [[2 * i + 1] for i in range(1000)]
     assert max(model.batches) <= 32
     assert sum(model.batches) == 1000
+
+
+def test_who_leaves_the_queue_is_counted_with_the_time_that_passed(
+    make: Make, model: Model
+) -> None:
+    taken: list[tuple[int, int]] = []
+    batcher = make(on_take=lambda jobs, ns: taken.append((jobs, ns)))
+    first = held(batcher, model)
+    others = [gevent.spawn(ask, batcher, rows(i)) for i in range(3)]
+    gevent.sleep(0.05)
+    there = time.monotonic_ns()
+    gevent.sleep(0.01)
+    waits = time.monotonic_ns() - there
+    model.gate.set()
+    gevent.joinall([first, *others])
+    (one, _), (three, waited) = taken
+    assert (one, three) == (1, 3)
+    assert waited >= 3 * waits, "each of the three"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from app.errors import ClientDisconnected, DeadlineExceeded, InvalidInput, Overloaded
-from app.serving.statistics import WINDOW_S, Statistics
+from app.serving.statistics import WINDOW_S, Spent, Statistics, Totals
 from tests.support import ROOT
 
 
@@ -202,3 +203,23 @@ def test_memory_of_the_weights(tmp_path: Path) -> None:
         parameters = model.signature.parameters or 0
         assert 4 * parameters <= session.weight_bytes <= 4 * parameters + 10_000
         session.close()
+
+
+def test_totals_are_since_the_model_was_loaded(statistics: Statistics, clock: Clock) -> None:
+    assert statistics.totals() == Totals(Spent(), Spent(), Spent(), Spent(), 0, 0.0)
+    for rows in (2, 3):
+        with statistics.asked() as asked:
+            asked.rows = rows
+            clock.now += 0.5
+    _fail(statistics, InvalidInput("bad"), 0.25)
+    clock.now += 10 * WINDOW_S
+    statistics.count_wait(3, 700)
+    statistics.count_wait(1, 50)
+    statistics.count_run(5, 4000)
+    before = time.time()
+    _ask(statistics, clock)
+    found = statistics.totals()
+    assert (found.answered.count, found.failed) == (3, Spent(1, 250_000_000))
+    assert found.answered.ns >= 1_000_000_000
+    assert (found.waited, found.runs) == (Spent(4, 750), Spent(1, 4000))
+    assert found.last >= before
