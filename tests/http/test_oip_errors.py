@@ -43,8 +43,8 @@ def test_errors_of_the_client(client: Any) -> None:
     for model, version, sent, status, why in (
         ("nobody", "", x(1), "404", "no model 'nobody'"),
         ("half", "9", x(1), "404", "does not have version 9"),
-        ("half", "stable", x(1), "404", "no version 'stable'"),
-        ("half", "9" * 5000, x(1), "404", "no version '9"),
+        ("half", "stable", x(1), "404", "does not have the alias 'stable'"),
+        ("half", "9" * 5000, x(1), "404", "does not have the alias '9"),
         ("broken", "", x(1), "503", "failed to load"),
         ("half", "", one, "400", "missing"),
     ):
