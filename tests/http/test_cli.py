@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.models import save_picture_model, save_text_model
+from tests.models import save_constant_model, save_picture_model, save_text_model
 from tests.support import CAR, ROOT, picture
 
 
@@ -91,6 +91,27 @@ def test_check_fails_and_says_why(tmp_path: Path) -> None:
     assert "failed\n    model.yaml: unknown key 'colour'" in done.stdout
     assert done.stdout.count("ready") == 1
     assert done.stdout.count("failed") == 1
+
+
+def test_check_lists_every_version_that_would_be_served(tmp_path: Path) -> None:
+    home = tmp_path / "m"
+    for version in (1, 2, 3):
+        save_constant_model(home / str(version) / "model.keras", version)
+    (home / "4").mkdir()
+    (home / "4" / "model.keras").write_text("no model")
+    (home / "model.yaml").write_text("task: tensor\naliases: {old: 1, lost: 9}\n")
+    done = run("check", tmp_path, code=1)
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith("m ")]
+    assert [(row[1], "ready" in row) for row in rows] == [
+        ("4", False),
+        ("3", True),  # in place of 4
+        ("9", False),
+        ("1", True),
+    ]
+    assert "there is no folder m/9, which the card names" in done.stdout
+    (tmp_path / "x.json").write_text("[[0.0]]")
+    done = run("predict", "m", "--json", tmp_path / "x.json", models=tmp_path)
+    assert json.loads(done.stdout)["predictions"] == [[3.0] * 4]
 
 
 def test_check_of_nothing_is_an_error(tmp_path: Path) -> None:

@@ -71,6 +71,27 @@ def test_reasons_come_through_the_process(loader: Loader, temp: Path) -> None:
     assert list(temp.iterdir()) == []
 
 
+def test_an_idle_process_ends_and_another_starts(temp: Path) -> None:
+    """After the time, and not before."""
+    loader = Loader()
+    try:
+        loader.end_if_idle(0)  # none is there
+        with loader.convert(fixture("keras3_mlp"), trusted=False):
+            pass
+        first = _pid(loader)
+        assert first is not None
+        loader.end_if_idle(3600)
+        assert _pid(loader) == first
+        loader.end_if_idle(0)
+        assert not loader.running
+        assert not psutil.pid_exists(first)
+        with loader.convert(fixture("keras3_mlp"), trusted=False) as model:
+            assert_as_expected("keras3_mlp", model)
+        assert _pid(loader) not in (None, first)
+    finally:
+        loader.close()
+
+
 def test_the_process_is_kept(loader: Loader) -> None:
     _refusal(loader, fixture("keras3_custom"))
     pid = _pid(loader)
