@@ -15,10 +15,12 @@ import gevent
 import pytest
 
 from app.errors import ModelNotFound, ModelUnavailable
+from app.factory import create_app
 from app.serving.batching import Call
 from app.serving.registry import Registry
 from app.serving.tasks.base import Limits, Payload
-from tests.models import save_constant_model
+from app.settings import Settings
+from tests.models import save_constant_model, save_text_model
 
 if TYPE_CHECKING:
     from app.serving.model import Model, TensorModel
@@ -157,3 +159,22 @@ def test_statistics_go_on(one: tuple[Registry, Path]) -> None:
         _ask(model)
         snapshot = model.statistics.snapshot()
     assert (snapshot.requests_total, snapshot.mean_batch) == (2, 1)
+
+
+def test_events_use_the_model_until_their_answer_is_closed(tmp_path: Path) -> None:
+    save_text_model(tmp_path / "writer")
+    with loaded(tmp_path) as registry:
+        client = create_app(Settings(uploads_dir=tmp_path), registry).test_client()
+        entry = registry.entry("writer")
+        response = client.post(
+            "/api/writer", json={"seed": "w1", "words": 20}, headers={"Accept": "text/event-stream"}
+        )
+        assert entry.leases == 1
+        assert response.text.count("event: word") == 20
+        response.close()
+        assert entry.leases == 0
+        # What is wrong with the request is no stream, and leaves nothing behind.
+        refused = client.post(
+            "/api/writer", json={"words": -1}, headers={"Accept": "text/event-stream"}
+        )
+        assert (refused.status_code, entry.leases) == (422, 0)
