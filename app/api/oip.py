@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from flask import Blueprint, Request, Response, request
-from gevent import get_hub
 
 from app import __version__
 from app.api import oip_models
@@ -27,6 +26,7 @@ from app.serving.entry import Entry
 from app.serving.registry import Registry
 from app.serving.tasks.base import parse_json
 from app.serving.versions import version_number
+from app.serving.workers import in_a_thread
 from app.settings import Settings
 
 if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
@@ -165,10 +165,7 @@ def _infer(model: Model, request: Request, timeout_s: float) -> Response:
 
 def _beside(size: int, work: Callable[[], T]) -> T:
     """`work` on so many bytes, in a native thread where these are many. Blocks the greenlet."""
-    if size <= SMALL:
-        return work()
-    result: T = get_hub().threadpool.apply(work)
-    return result
+    return work() if size <= SMALL else in_a_thread(work)
 
 
 def _statistics(models: list[Model | None]) -> Response:

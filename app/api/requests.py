@@ -9,6 +9,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
@@ -21,6 +22,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from app.errors import BadRequest, ClientDisconnected, DeadlineExceeded, UnsupportedMediaType
 from app.serving.batching import Call
 from app.serving.tasks.base import Payload
+from app.serving.workers import in_a_thread
 
 # Uploads above this many bytes go to disk, into a file that has no name.
 SPOOL_ABOVE = 500_000
@@ -92,7 +94,7 @@ def read_body(request: Request, call: Call) -> bytes:
         _check_size(request, len(data))
         if coding != "identity":
             limit = request.max_content_length or 0
-            data = get_hub().threadpool.apply(_decompressed, (data, coding, limit))
+            data = in_a_thread(partial(_decompressed, data, coding, limit))
             _check_size(request, len(data))
     return data
 
