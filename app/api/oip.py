@@ -19,13 +19,14 @@ from app.api import oip_models
 from app.api.answers import json_response
 from app.api.oip_answer import CODINGS, write_answer
 from app.api.oip_request import HEADER_LENGTH, read_request
-from app.api.requests import in_thread, read_body, start_call, watching
+from app.api.requests import read_body, start_call, watching
 from app.errors import BadRequest, Draining
 from app.lifecycle import Lifecycle
 from app.serving.entry import Entry
 from app.serving.registry import Registry
 from app.serving.tasks.base import parse_json
 from app.serving.versions import version_number
+from app.serving.workers import in_a_thread
 from app.settings import Settings
 
 if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
@@ -164,7 +165,7 @@ def _infer(model: Model, request: Request, timeout_s: float) -> Response:
 
 def _beside(size: int, work: Callable[[], T]) -> T:
     """`work` on so many bytes, in a native thread where these are many. Blocks the greenlet."""
-    return work() if size <= SMALL else in_thread(work)
+    return work() if size <= SMALL else in_a_thread(work)
 
 
 def _statistics(models: list[Model | None]) -> Response:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
 
 # What became of every model here, whichever file it was.
 PLATFORM = "tensorflow_savedmodel"
-_STATES = {"ready": "READY", "loading": "LOADING", "failed": "UNAVAILABLE"}
+STATES = {"ready": "READY", "loading": "LOADING", "failed": "UNAVAILABLE"}
 
 
 def metadata(model: Model, versions: Iterable[Entry]) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def index(entries: Iterable[Entry], ready: bool) -> list[dict[str, str]]:
         {
             "name": entry.name,
             "version": str(entry.version),
-            "state": _STATES[entry.state],
+            "state": STATES[entry.state],
             "reason": entry.reason or "",
         }
         for entry in entries

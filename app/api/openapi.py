@@ -14,14 +14,14 @@ from flask import Blueprint, Response, request
 from werkzeug.http import generate_etag
 
 from app import __version__
-from app.api import openapi_native
+from app.api import openapi_native, openapi_protocols
 from app.serving.registry import Registry
 
 if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
     from app.serving.model import Model
 
 # The modules that say what is in the document: TAGS, paths and components of each.
-PROTOCOLS = (openapi_native,)
+PROTOCOLS = (openapi_native, openapi_protocols)
 
 _DESCRIPTION = """\
 What this server answers, for the models that are ready now. Each answer has the id of its request \
@@ -41,7 +41,8 @@ def blueprint(registry: Registry) -> Blueprint:
         ready = ready_models(registry)
         key = tuple((model.name, model.version, model.loaded_at) for model in ready)
         if made is None or made.key != key:
-            body = orjson.dumps(document(ready), option=orjson.OPT_NON_STR_KEYS)
+            options = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+            body = orjson.dumps(document(ready), option=options)
             made = _Made(key, body, generate_etag(body))
         response = Response(made.body, mimetype="application/json")
         response.headers["Cache-Control"] = "no-cache"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.api.events import EVENTS
 from app.api.examples import example_input, is_long
-from app.api.openapi_parts import FILE, VERSION, json_content, pictures, ref, responses
+from app.api.openapi_parts import FILE, VERSION, array, json_content, obj, pictures, ref, responses
 from app.serving.card import TEXT_TASK
 
 if TYPE_CHECKING:
@@ -85,17 +85,14 @@ def _answer(model: Model) -> dict[str, Any]:
     prediction = ref(f"{model.name}.prediction")
     text = model.card.task == TEXT_TASK
     amount = {"minItems": 1, "maxItems": 1} if text else {}
-    answer = {
-        "type": "object",
-        "properties": {
+    answer = obj(
+        {
             "id": {"type": "string", "description": "Of the request, as in `X-Request-ID`."},
             "model": {"const": model.name},
             "version": {"type": "integer", "description": "Of the model that answered."},
-            "predictions": {"type": "array", "items": prediction, **amount},
-        },
-        "required": ["id", "model", "version", "predictions"],
-        "additionalProperties": False,
-    }
+            "predictions": array(prediction, **amount),
+        }
+    )
     content = json_content(answer)
     if text:
         content[EVENTS] = {"schema": {"type": "string"}, "example": _EVENTS}

@@ -10,6 +10,8 @@ from app.api.errors import STATUS
 from app.api.openapi_models import predictions, schemas
 from app.api.openapi_parts import (
     VERSION,
+    array,
+    errors,
     json_content,
     named,
     nullable,
@@ -35,7 +37,12 @@ _ID = {"type": "string", "description": "Of the request, as in `X-Request-ID`."}
 
 def paths(models: list[Model]) -> dict[str, Any]:
     """Every address of the native API, with one for each model."""
-    names = [model.name for model in models]
+    name = named(
+        "name",
+        "Of the model.",
+        {"type": "string", "minLength": 1},
+        {model.name: model.name for model in models},
+    )
     return {
         **predictions(models),
         "/predict": {"post": _PREDICT},
@@ -52,7 +59,7 @@ def paths(models: list[Model]) -> dict[str, Any]:
                 "tags": ["Models"],
                 "operationId": "model",
                 "summary": "One model",
-                "parameters": [named("name", "Of the model.", names), VERSION],
+                "parameters": [name, VERSION],
                 "responses": responses(_answer("Model"), 404, 422, 500, 503),
             }
         },
@@ -78,9 +85,9 @@ def components(models: list[Model]) -> dict[str, Any]:
             **schemas(models),
             **shown,
             "Error": _ERROR,
-            "Models": obj({"id": _ID, "models": {"type": "array", "items": ref("ModelSummary")}}),
-            "ModelSummary": _SUMMARY,
-            "Model": {"allOf": [obj({"id": _ID}), ref("ModelSummary"), _DESCRIBED]},
+            "Models": obj({"id": _ID, "models": array(ref("ModelSummary"))}),
+            "ModelSummary": obj(_SUMMARY, "reason"),
+            "Model": obj({"id": _ID, **_SUMMARY, **_DESCRIBED}, "reason", *_DESCRIBED),
         },
         "responses": _RESPONSES,
         "parameters": {"version": _VERSION},
@@ -95,27 +102,40 @@ def _answer(schema: str) -> dict[str, Any]:
 # --- The models ----------------------------------------------------------------------------------
 
 _STATE = {"enum": list(get_args(State))}
-_SUMMARY = obj(
-    {
-        "name": {"type": "string"},
-        "title": {"type": "string"},
-        "description": nullable("string"),
-        "task": {"enum": [*TASKS, None], "description": "null while it is unknown."},
-        "state": _STATE,
-        "version": {"type": "integer", "description": "That answers unless another is asked for."},
-        "versions": {
-            "type": "array",
-            "items": obj({"version": {"type": "integer"}, "state": _STATE}),
-        },
-        "metrics": {
-            "type": "object",
-            "additionalProperties": {"type": ["number", "string"]},
-            "description": "Quality, as the model's author has measured it.",
-        },
-        "reason": {"type": "string", "description": "Why it failed to load."},
+_NUMBER = {"type": "integer"}
+_REASON = {"type": "string", "description": "Why it is not served, or a change of it is not."}
+_SUMMARY = {
+    "name": {"type": "string"},
+    "title": {"type": "string"},
+    "description": nullable("string"),
+    "task": {"enum": [*TASKS, None], "description": "null while it is unknown."},
+    "state": _STATE,
+    "version": {**_NUMBER, "description": "That answers unless another is asked for."},
+    "versions": array(obj({"version": _NUMBER, "state": _STATE, "reason": _REASON}, "reason")),
+    "aliases": {
+        "type": "object",
+        "additionalProperties": _NUMBER,
+        "description": "What else versions may be called, and which each stands for.",
     },
-    "reason",
-)
+    "canary": {
+        "anyOf": [
+            obj(
+                {
+                    "version": _NUMBER,
+                    "percent": {"type": "number", "minimum": 0, "maximum": 100},
+                }
+            ),
+            {"type": "null"},
+        ],
+        "description": "A version that has so many percent of the requests that name none.",
+    },
+    "metrics": {
+        "type": "object",
+        "additionalProperties": {"type": ["number", "string"]},
+        "description": "Quality, as the model's author has measured it.",
+    },
+    "reason": {"type": "string", "description": "What is wrong with any version."},
+}
 _TENSORS = {
     "type": "array",
     "items": obj(
@@ -131,22 +151,18 @@ _TENSORS = {
     ),
 }
 # What there is only of a model that is ready.
-_DESCRIBED = obj(
-    {
-        "card": ref("Card"),
-        "input": {"type": "object", "description": "What a request must look like."},
-        "signature": obj({"inputs": _TENSORS, "outputs": _TENSORS}),
-        "parameters": {**nullable("integer"), "description": "The number of weights."},
-        "loaded_at": {"type": "number", "description": "Seconds since 1970."},
-        "waiting": {"type": "integer", "description": "Requests between arrival and answer."},
-        "generation": {
-            "type": "object",
-            "properties": {"kind": {"enum": ["step", "window"]}, "reason": nullable("string")},
-            "description": "How a model of texts makes them.",
-        },
+_DESCRIBED = {
+    "card": ref("Card"),
+    "input": {"type": "object", "description": "What a request must look like."},
+    "signature": obj({"inputs": _TENSORS, "outputs": _TENSORS}),
+    "parameters": {**nullable("integer"), "description": "The number of weights."},
+    "loaded_at": {"type": "number", "description": "Seconds since 1970."},
+    "waiting": {"type": "integer", "description": "Requests between arrival and answer."},
+    "generation": {
+        **obj({"kind": {"enum": ["step", "window"]}, "reason": nullable("string")}),
+        "description": "How a model of texts makes them.",
     },
-    *("card", "input", "signature", "parameters", "loaded_at", "waiting", "generation"),
-)
+}
 
 # --- Errors --------------------------------------------------------------------------------------
 
@@ -189,18 +205,7 @@ _MEANINGS = {
     503: "Not now: the model is loading, failed to load or has a full queue, or the server stops.",
     504: "No answer within the time allowed.",
 }
-_RESPONSES = {
-    f"Error{status}": {
-        "description": meaning,
-        "content": json_content(ref("Error")),
-        **(
-            {"headers": {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}}
-            if status in (429, 503)
-            else {}
-        ),
-    }
-    for status, meaning in _MEANINGS.items()
-}
+_RESPONSES = errors(_MEANINGS, ref("Error"))
 _VERSION = {
     "name": "version",
     "in": "query",
@@ -256,7 +261,13 @@ _STATUS = {
         {
             "description": "The state.",
             "content": json_content(
-                {"allOf": [obj({"id": _ID}), {"anyOf": [ref("Status"), ref("SelfStatus")]}]}
+                {
+                    "type": "object",
+                    "properties": {"id": _ID},
+                    "required": ["id"],
+                    "anyOf": [ref("Status"), ref("SelfStatus")],
+                    "unevaluatedProperties": False,
+                }
             ),
         },
         *(400, 500),

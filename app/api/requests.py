@@ -9,8 +9,9 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeVar, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import gevent
 from flask import Request
@@ -21,8 +22,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from app.errors import BadRequest, ClientDisconnected, DeadlineExceeded, UnsupportedMediaType
 from app.serving.batching import Call
 from app.serving.tasks.base import Payload
+from app.serving.workers import in_a_thread
 
-T = TypeVar("T")
 # Uploads above this many bytes go to disk, into a file that has no name.
 SPOOL_ABOVE = 500_000
 CHUNK = 64 * 1024
@@ -93,26 +94,9 @@ def read_body(request: Request, call: Call) -> bytes:
         _check_size(request, len(data))
         if coding != "identity":
             limit = request.max_content_length or 0
-            compressed = data
-            data = in_thread(lambda: _decompressed(compressed, coding, limit))
+            data = in_a_thread(partial(_decompressed, data, coding, limit))
             _check_size(request, len(data))
     return data
-
-
-def in_thread(work: Callable[[], T]) -> T:
-    """What `work` returns, in a native thread. Blocks the greenlet. Raises what `work` raises."""
-
-    def guarded() -> tuple[T | None, Exception | None]:
-        # Of an exception that leaves a task, gevent's pool writes the trace into the log.
-        try:
-            return work(), None
-        except Exception as error:
-            return None, error
-
-    result, error = get_hub().threadpool.apply(guarded)
-    if error is not None:
-        raise error
-    return cast(T, result)
 
 
 def _whole(request: Request) -> bytes:

@@ -15,7 +15,7 @@ from flask import Blueprint, Response, request
 from werkzeug.routing import BaseConverter
 
 from app.api.answers import json_response
-from app.api.requests import in_thread, read_body, start_call, watching
+from app.api.requests import read_body, start_call, watching
 from app.api.tfserving_json import (
     Question,
     read_examples,
@@ -30,6 +30,7 @@ from app.serving.batching import Array
 from app.serving.entry import Entry
 from app.serving.registry import Registry
 from app.serving.signature import CLASSIFY_METHOD, REGRESS_METHOD, SignatureDef, TensorSpec
+from app.serving.workers import in_a_thread
 from app.settings import Settings
 
 if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
@@ -38,7 +39,7 @@ if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
 # From so many bytes on a body is read in a native thread: a millisecond or so.
 _LARGE = 64 * 1024
 # tensorflow_serving/apis/get_model_status.proto
-_STATES = {"loading": "LOADING", "ready": "AVAILABLE", "failed": "END"}
+STATES = {"loading": "LOADING", "ready": "AVAILABLE", "failed": "END"}
 # tensorflow/core/framework/types.proto, where a dtype's own name is not in it.
 _TYPES = {"float16": "DT_HALF", "float32": "DT_FLOAT", "float64": "DT_DOUBLE"}
 
@@ -84,18 +85,21 @@ class ServableConverter(BaseConverter):
 def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> Blueprint:
     """`/v1/models…`: status, metadata, `:predict`, `:classify` and `:regress`."""
     routes = Blueprint("tfserving", __name__)
+    # Flask's own answer to OPTIONS would list what `anything_else` takes as well.
+    get = partial(routes.get, provide_automatic_options=False)
+    post = partial(routes.post, provide_automatic_options=False)
 
     @routes.before_request
     def _refuse() -> None:
         if lifecycle.refusing:
             raise Draining("this server is shutting down: send the request again")
 
-    @routes.get("/v1/models")
+    @get("/v1/models")
     def models() -> Response:
         """As KServe lists them; TensorFlow Serving has no list."""
         return json_response({"models": [entry.name for entry in registry.entries()]})
 
-    @routes.get("/v1/models/<servable:servable>")
+    @get("/v1/models/<servable:servable>")
     def status(servable: Servable) -> Response:
         try:
             entries = _versions(registry, servable)
@@ -106,12 +110,12 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
             ) from None
         return json_response({"model_version_status": [_status(entry) for entry in entries]})
 
-    @routes.get("/v1/models/<servable:servable>/metadata")
+    @get("/v1/models/<servable:servable>/metadata")
     def metadata(servable: Servable) -> Response:
         with _using(registry, servable, canary=False) as model:
             return json_response(_metadata(model))
 
-    @routes.post("/v1/models/<servable:servable>:<any(predict, classify, regress):verb>")
+    @post("/v1/models/<servable:servable>:<any(predict, classify, regress):verb>")
     def ask(servable: Servable, verb: str) -> Response:
         read, write = _VERBS[verb]
         with _using(registry, servable) as model:
@@ -134,10 +138,8 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
 
 
 def _read(read: Read, body: bytes, model: Model) -> Question:
-    def work() -> Question:
-        return read(body, model.signatures, model.default_signature)
-
-    return work() if len(body) < _LARGE else in_thread(work)
+    work = partial(read, body, model.signatures, model.default_signature)
+    return work() if len(body) < _LARGE else in_a_thread(work)
 
 
 def _versions(registry: Registry, servable: Servable) -> Sequence[Entry]:
@@ -173,7 +175,7 @@ def _status(entry: Entry) -> dict[str, Any]:
     failed = entry.state == "failed"
     return {
         "version": str(entry.version),
-        "state": _STATES[entry.state],
+        "state": STATES[entry.state],
         "status": {
             "error_code": "UNKNOWN" if failed else "OK",
             "error_message": (entry.reason or "") if failed else "",

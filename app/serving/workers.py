@@ -11,10 +11,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
 from gevent import get_hub
 from gevent.hub import Waiter
+
+T = TypeVar("T")
 
 
 class _Round:
@@ -89,6 +91,23 @@ class Workers:
             work.results[i] = result
             if work.left == 0:
                 work.waiter.switch(None)
+
+
+def in_a_thread(function: Callable[[], T]) -> T:
+    """What `function` returns or raises, in a native thread of gevent's pool, for work that is rare
+    or long. Blocks the greenlet."""
+    result: T | _Failure = get_hub().threadpool.apply(_tried, (function,))
+    if isinstance(result, _Failure):
+        raise result.error
+    return result
+
+
+def _tried(function: Callable[[], T]) -> T | _Failure:
+    """The pool would print what is raised with its trace, whether or not somebody expects it."""
+    try:
+        return function()
+    except Exception as error:
+        return _Failure(error)
 
 
 class _Failure:

@@ -37,10 +37,14 @@ def operation(page: Page, name: str) -> Locator:
 
 def execute(page: Page, name: str) -> dict[str, Any]:
     """What the server answers to the example that the page offers for a model."""
-    block = operation(page, name)
+    return execute_in(page, operation(page, name), f"/api/{name}")
+
+
+def execute_in(page: Page, block: Locator, path: str) -> dict[str, Any]:
+    """The same for any operation, which asks for `path`."""
     block.locator(".opblock-summary-control").click()
     block.get_by_role("button", name="Try it out").click()
-    with page.expect_response(f"**/api/{name}") as asked:
+    with page.expect_response(f"**{path}") as asked:
         block.get_by_role("button", name="Execute").click()
     expect(block.locator(".live-responses-table .response-col_status").nth(1)).to_have_text("200")
     answer: dict[str, Any] = asked.value.json()
@@ -68,6 +72,19 @@ def test_the_example_of_a_table_gets_a_prediction(docs: Page, shipped: ServerPro
 def test_the_example_of_a_text_gets_one(docs: Page) -> None:
     (text,) = execute(docs, "patents")["predictions"]
     assert text["generated"]
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "answer"),
+    [
+        ("v1_predict", "/v1/models/cats-dogs:predict", "predictions"),
+        ("v2_model_infer", "/v2/models/cats-dogs/infer", "outputs"),
+    ],
+)
+def test_the_first_example_of_a_standard_protocol_gets_a_prediction(
+    docs: Page, name: str, path: str, answer: str
+) -> None:
+    assert execute_in(docs, docs.locator(f"[id^=operations-][id$='-{name}']"), path)[answer]
 
 
 def test_a_picture_can_be_chosen(docs: Page) -> None:

@@ -341,6 +341,7 @@ def test_labels_that_are_not_there(server: ServerProcess, model: str) -> None:
         ("POST", "/v1/models/own/metadata"),
         ("PUT", "/v1/models/own:predict"),
         ("DELETE", "/v1/models/own"),
+        ("OPTIONS", "/v1/models/own"),
         ("GET", "/v1/models/own:predict"),
         ("GET", "/v1/models/debug/own"),
         ("GET", "/v1/models/own/version/123:predict"),

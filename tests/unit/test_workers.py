@@ -8,7 +8,7 @@ import time
 import gevent
 import pytest
 
-from app.serving.workers import Workers
+from app.serving.workers import Workers, in_a_thread
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -53,3 +53,18 @@ def test_an_error_reaches_whoever_asked_and_nobody_else() -> None:
     with pytest.raises(ValueError, match="three"):
         workers.map(work, [1, 3, 3, 2])
     assert workers.map(work, [1, 2]) == [1, 2]
+
+
+def test_one_thing_alone_is_done_in_a_native_thread() -> None:
+    assert in_a_thread(threading.get_ident) != threading.get_ident()
+
+
+def test_what_it_raises_is_for_whoever_asked_not_for_the_log(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def work() -> None:
+        raise ValueError("three")
+
+    with pytest.raises(ValueError, match="three"):
+        in_a_thread(work)
+    assert capfd.readouterr() == ("", "")
