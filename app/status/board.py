@@ -73,18 +73,28 @@ class StatusBoard:
             started_at=self._started_at,
             uptime_s=round(time.monotonic() - self._started, 3),
             memory=memory(),
-            models=[_model(entry) for entry in self._registry.entries()],
+            models=[_model(e) for entry in self._registry.entries() for e in _versions(entry)],
         )
+
+
+def _versions(default: Entry) -> list[Entry]:
+    """The version that answers by default, and those that are ready besides."""
+    others = [e for e in default.group.versions.values() if e.model is not None]
+    return [default, *(entry for entry in others if entry is not default)]
 
 
 def _model(entry: Entry) -> ModelStatus:
     model = entry.model
+    # What is wrong with any version is said once, beside the one that speaks for the model.
+    trouble = entry.trouble if entry is entry.group.default else None
+    several = len(_versions(entry.group.default)) > 1
+    title = f"{entry.title} (version {entry.version})" if several else entry.title
     about = {
         "name": fitting(entry.name),
-        "title": fitting(entry.title),
+        "title": fitting(title),
         "state": entry.state,
         "version": entry.version,
-        "reason": None if entry.trouble is None else fitting(entry.trouble),
+        "reason": None if trouble is None else fitting(trouble),
     }
     if model is not None:
         about |= asdict(model.statistics.snapshot())

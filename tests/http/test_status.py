@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.models import save_slow_model, save_text_model
+from tests.models import save_constant_model, save_slow_model, save_text_model
 from tests.replicas import Replicas, free_ports
 from tests.support import CAR, ROOT, ServerProcess, serving
 
@@ -278,3 +278,24 @@ def test_a_file_of_events_that_cannot_be_written_stops_nothing(
         assert server.log().count("events are kept in memory only") == 1
         server.terminate()
         assert server.process.wait(30) == 0
+
+
+def test_each_version_has_its_own_figures(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    for number in (1, 2):
+        save_constant_model(models / "x" / str(number) / "model.keras", number)
+    (models / "x" / "3").mkdir()
+    card = "task: tensor\ntitle: Ex\nversions: all\ncanary: {version: 1, percent: 0}\n"
+    (models / "x" / "model.yaml").write_text(card)
+    with serving(models, tmp_path) as server:
+        for version in (1, 1, 1, 2):
+            assert server.post(f"/api/x?version={version}", json=[[0]]).status_code == 200
+        (replica,) = _status(server)["replicas"]
+        page = server.get("/status").text
+    found = [(m["title"], m["version"], m["requests_total"]) for m in replica["models"]]
+    assert found == [("Ex (version 2)", 2, 1), ("Ex (version 1)", 1, 3)]
+    # Said once, where the model is.
+    assert [bool(m["reason"]) for m in replica["models"]] == [True, False]
+    assert 'data-name="x"' in page
+    assert 'data-name="x/1"' in page
+    assert "1 replica, 1 model: " in page

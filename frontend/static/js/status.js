@@ -80,6 +80,12 @@ function showModel(row, model, peak) {
   draw(row.querySelector("svg"), model.history, peak);
 }
 
+/** A model's own name for the version that answers by default, which comes first and whose row stays
+ * whatever number it has; the others with theirs. */
+function keys(models) {
+  return models.map(({ name, version }, i) => (models[i - 1]?.name === name ? `${name}/${version}` : name));
+}
+
 function showReplica(section, replica, peaks) {
   const models = replica.models ?? [];
   const show = (name, shown) => (cells(section, name)[0].hidden = !shown);
@@ -97,7 +103,7 @@ function showReplica(section, replica, peaks) {
     fill(section, "requests", requests(replica));
     fill(section, "memory", memory(replica.memory));
   }
-  const rows = sync(section.querySelector("tbody"), models.map((model) => model.name), "new-model");
+  const rows = sync(section.querySelector("tbody"), keys(models), "new-model");
   rows.forEach((row, i) => showModel(row, models[i], peaks.get(models[i].name)));
 }
 
