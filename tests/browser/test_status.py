@@ -309,7 +309,7 @@ def test_with_the_keyboard_only(page: Page) -> None:
     page.set_viewport_size({"width": 375, "height": 800})
     page.goto("/status")
     region = page.get_by_role("region", name="Models of app-1")
-    for _ in range(6):  # skip link, four links of the site, and here we are
+    for _ in range(7):  # skip link, five links of the site, and here we are
         page.keyboard.press("Tab")
     expect(region).to_be_focused()
     assert region.evaluate("(e) => getComputedStyle(e).outlineStyle") == "solid"
