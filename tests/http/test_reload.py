@@ -403,6 +403,57 @@ def test_versions_by_number_and_alias(m: Served) -> None:
     assert "8 (failed, lost)" in page
 
 
+def test_a_wrong_number_in_the_card_takes_nothing_down(m: Served, tmp_path: Path) -> None:
+    for version in (1, 2, 3):
+        put(m.folder / str(version), version)
+    write_card(m.folder, versions=[2, 1])
+    await_that(lambda: m.is_known and m.states == {1: "ready", 2: "ready"})
+    events = m.events
+    write_card(m.folder, versions=[22])
+    await_that(lambda: m.states == {1: "ready", 2: "ready", 22: "failed"})
+    reason = f"version 22: there is no folder {m.name}/22, which the card names"
+    assert m.about()["reason"] == reason
+    assert (m.ask(), m.ask("?version=1")) == ((2, 2), (1, 1))
+
+    # After a restart nobody knows what was served: it is the latest then, for the same reason.
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / m.name).symlink_to(m.folder)
+    with serving(models, tmp_path) as server:
+        restarted = Served(server, m.folder.parent, m.name)
+        assert restarted.ask() == (3, 3)
+        assert restarted.states == {3: "ready", 22: "failed"}
+        assert restarted.about()["reason"] == reason
+    assert m.ask() == (2, 2)
+
+    write_card(m.folder, versions=[3])
+    m.await_answer(3, 3)
+    await_that(lambda: m.states == {3: "ready"})
+    assert "reason" not in m.about()
+    assert m.events[len(events) :] == [
+        f"(version 22) failed to load: {reason.removeprefix('version 22: ')}",
+        "(version 3) ready",
+        "(version 1) unloaded",
+        "(version 2) unloaded",
+    ]
+
+
+def test_a_listed_version_whose_folder_goes_answers_until_another_can(m: Served) -> None:
+    put(m.folder / "1", 1)
+    put(m.folder / "2", 2)
+    write_card(m.folder, versions=[2], aliases={"second": 2})
+    m.await_ready()
+    shutil.rmtree(m.folder / "2")
+    await_that(lambda: m.states == {1: "ready", 2: "failed"})
+    assert m.ask() == (1, 1)
+    refused = m.server.post(f"/api/{m.name}?version=second", json=ROWS)
+    assert refused.status_code == 503
+    assert f"there is no folder {m.name}/2" in refused.json()["error"]["message"]
+    write_card(m.folder)
+    await_that(lambda: m.states == {1: "ready"})
+    assert "reason" not in m.about()
+
+
 def _both(m: Served, query: str) -> list[httpx.Response]:
     path = f"{m.name}?version={query}"
     return [m.server.post(f"/api/{path}", json=ROWS), m.server.get(f"/api/models/{path}")]

@@ -61,6 +61,39 @@ def test_the_last_one_goes_on_until_another_is_ready() -> None:
     assert group.default.version == 2
 
 
+def test_where_the_policy_names_nothing_that_is_ready_another_stands_in() -> None:
+    wrong = Policy(versions=(22,))
+    assert _group({22: "failed", 1: "failed", 2: "ready"}, wrong).default.version == 2
+    assert _group({1: "loading", 22: "failed"}, wrong).default.version == 1
+    assert _group({1: "failed", 22: "failed"}, wrong).default.version == 22
+    # Who answered already goes on.
+    group = _group({1: "ready"})
+    group.there, group.policy = frozenset({1, 2}), wrong
+    group.put(_entry(group, 2, "ready"))
+    group.put(_entry(group, 22, "failed"))
+    assert group.default.version == 1
+    # Unless its folder is gone.
+    group.there = frozenset({2})
+    group.choose()
+    assert group.default.version == 2
+
+
+def test_nothing_is_unloaded_before_another_answers() -> None:
+    group = _group({1: "ready", 2: "ready"})
+    assert group.may_unload(1)
+    group.policy = Policy(versions=(22,))
+    group.put(_entry(group, 22, "failed"))
+    assert not group.may_unload(1)
+    group.there = frozenset({2})
+    assert group.may_unload(1)  # what is gone cannot be kept in any case
+    group.there = frozenset()
+    assert not group.may_unload(1)
+    group.there = frozenset({1, 2, 22})
+    group.put(_entry(group, 22, "ready"))
+    assert group.may_unload(1)
+    assert group.may_unload(2)
+
+
 def test_a_version_loaded_anew_takes_over_from_itself() -> None:
     group = _group({3: "ready"})
     group.there = frozenset()
