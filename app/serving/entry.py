@@ -203,9 +203,15 @@ class Group:
                 f"the alias {version[:100]!r}" if isinstance(version, str) else f"version {version}"
             )
             aliases = ", ".join(f"{a} ({n})" for a, n in self.policy.aliases.items()) or "none"
+            lacks = f"the model {self.name!r} does not have {what}"
+            if number in self.there:
+                lacks = (
+                    f"{what} of the model {self.name!r} is there but not served, for its card says "
+                    f"'versions: {self.policy.said}'"
+                )
             raise ModelNotFound(
-                f"the model {self.name!r} does not have {what}; the versions are: "
-                f"{', '.join(map(str, self.versions))}; the aliases are: {aliases}"
+                f"{lacks}; the versions are: {', '.join(map(str, self.versions))}; "
+                f"the aliases are: {aliases}"
             )
         return found
 

@@ -65,6 +65,11 @@ class Policy(BaseModel):
             raise ValueError("the list is empty: expected numbers, or 'latest' or 'all'")
         return value
 
+    @property
+    def said(self) -> str:
+        """`versions` as the card has it."""
+        return self.versions if isinstance(self.versions, str) else str([*self.versions])
+
     def by_default(self, there: Collection[int]) -> list[int]:
         """The versions that may answer whoever names none, the first of them that can. there: those
         that have a folder."""

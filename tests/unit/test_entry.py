@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,26 @@ def test_numbers_and_aliases_are_found() -> None:
     for unknown in (3, "new", "gone"):
         with pytest.raises(ModelNotFound, match=r"the versions are: 1, 2; the aliases are: stable"):
             group.pick(unknown)
+
+
+def test_a_version_that_is_there_but_not_served_says_why() -> None:
+    group = _group({2: "ready"})
+    group.there = frozenset({1, 2})
+    said = "version 1 of the model 'm' is there but not served, for its card says 'versions: {}'; "
+    with pytest.raises(ModelNotFound, match=re.escape(said.format("latest"))):
+        group.pick(1)
+    group.policy = Policy(versions=(2, 3))
+    with pytest.raises(ModelNotFound, match=re.escape(said.format("[2, 3]"))):
+        group.pick(1)
+    with pytest.raises(ModelNotFound, match="does not have version 3; the versions are: 2"):
+        group.pick(3)
+
+
+def test_what_failed_says_all_that_is_wrong() -> None:
+    group = _group({1: "failed"})
+    group.problem = "the card is wrong"
+    with pytest.raises(ModelUnavailable, match="failed to load: reason 1; the card is wrong"):
+        group.default.ready_model()
 
 
 def test_what_is_wrong_with_others_is_said_by_the_default_alone() -> None:
