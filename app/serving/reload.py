@@ -107,9 +107,9 @@ class Reloader:
     def _work(self) -> None:
         self._load_all()
         if not self._stopping:
-            states = [group.default.state for group in self._groups.values()]
-            ready, failed = states.count("ready"), states.count("failed")
-            log.info("%d model%s ready, %d failed", ready, "" if ready == 1 else "s", failed)
+            ready = [group.default.state for group in self._groups.values()].count("ready")
+            failed = [entry.state for entry in self._entries()].count("failed")
+            log.info("%s ready, %s failed", _count(ready, "model"), _count(failed, "version"))
         self.loaded.set()
         while not self._stopping:
             self._told.wait(POLL_S if self._poll or self._loader.running else None)
@@ -318,3 +318,7 @@ class Reloader:
             log.info("model %s unloaded", entry.label)
             self._note("unloaded", entry, None, None)
             self._registry.retire(entry)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
