@@ -207,6 +207,14 @@ class Card(Policy, _Part):
             raise ValueError(f"fields: the name {twice[0]!r} is used twice")
         return self
 
+    def files(self) -> set[str]:
+        """The files beside the card that are read with it, as paths below its folder; whether they
+        are there or not."""
+        names: list[object] = [self.labels or LABELS_FILE] if self.labels != "imagenet" else []
+        if self.task == TEXT_TASK:
+            names += [self.text.vocabulary, self.text.starts]
+        return {str(PurePosixPath(name)) for name in names if isinstance(name, str)}
+
 
 def read_card(folder: Path) -> Card | None:
     """The card in `folder`, its labels read in; None where there is no `model.yaml`.

@@ -191,6 +191,7 @@ def understand(sight: Sight) -> list[Found]:
 def _understand(name: str, versions: list[Seen]) -> Found:
     policy: Policy | None = Policy()
     card: object = None
+    named: set[str] = set()
     problem = None
     home = versions[0].home
     try:
@@ -200,12 +201,16 @@ def _understand(name: str, versions: list[Seen]) -> Found:
     else:
         if read is not None:
             policy = Policy.model_validate(read.model_dump(include=_POLICY_KEYS))
-            card = read.model_dump(exclude=_POLICY_KEYS)
-    return Found(name, {v.version: Source(v, _state(v, card)) for v in versions}, policy, problem)
+            card, named = read.model_dump(exclude=_POLICY_KEYS), read.files()
+    found = {v.version: Source(v, _state(v, card, named)) for v in versions}
+    return Found(name, found, policy, problem)
 
 
-def _state(seen: Seen, card: object) -> object:
+def _state(seen: Seen, card: object, named: Collection[str]) -> object:
+    """named: the files that the card of the model's own folder names. Of that folder they are all
+    that counts, unless the model file lies there: then anything may be a part of it."""
     own = (seen.path, seen.files, seen.problem)
     if any(file[0] == CARD_FILE for file in seen.files):  # then no other card counts
         return own
-    return (*own, tuple(file for file in seen.shared if file[0] != CARD_FILE), card)
+    shared = (file for file in seen.shared if file[0] != CARD_FILE)
+    return (*own, tuple(f for f in shared if f[0] in named or not seen.numbered), card)

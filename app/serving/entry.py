@@ -35,7 +35,8 @@ class Entry:
     path: a model file or a folder; None for a version that has none. home: the folder of the
     model, whose card may hold for all its versions; None for a bare file.
     reason: for people, why it failed; of a version that is ready, why a change of it is not served.
-    model: set once ready. tried: what the last attempt to load was made from.
+    model: set once ready. made_from: the state of the files that it is from. tried: that of the
+    last attempt to load, which may have failed.
     leases: requests that use the model, counted by the registry.
     """
 
@@ -48,6 +49,7 @@ class Entry:
     model: Model | None = None
     card: Card | None = None
     loaded_at: float | None = None
+    made_from: object = field(default=None, repr=False)
     tried: object = field(default=None, repr=False)
     leases: int = 0
 
@@ -119,7 +121,7 @@ class Entry:
             return self.model
         if self.state == "failed":
             raise ModelUnavailable(
-                f"the model {self.label!r} failed to load: {self.reason}", FAILED_RETRY_S
+                f"the model {self.label!r} failed to load: {self.trouble}", FAILED_RETRY_S
             )
         raise ModelUnavailable(f"the model {self.label!r} is still loading", LOADING_RETRY_S)
 
@@ -131,7 +133,8 @@ def no_folder(entry: Entry) -> str:
 
 class Group:
     """All versions of one model. policy: what its card says of versions; problem: why what it says
-    now cannot be read. there: the versions that have a folder.
+    now cannot be read; told: the last such reason that was logged. there: the versions that have a
+    folder.
 
     Written by the thread that loads, in the registry's lock; `versions` is replaced as a whole, so
     that it can be read without.
@@ -141,6 +144,7 @@ class Group:
         self.name = name
         self.policy = Policy()
         self.problem: str | None = None
+        self.told: str | None = None
         self.there: frozenset[int] = frozenset()
         self.versions: Mapping[int, Entry] = {}
         self._default: Entry | None = None
@@ -162,16 +166,33 @@ class Group:
         self.choose()
 
     def choose(self) -> None:
-        """Anew, which version answers by default: the first that is ready of those that may. Until
-        one is, the last one goes on, even where the policy or its folder has changed meanwhile."""
-        may = [self.versions[n] for n in self.policy.by_default(self.there) if n in self.versions]
-        by_state = {entry.state: entry for entry in reversed(may)}
-        last = self._default and self.versions.get(self._default.version)
-        if "ready" in by_state or last is None or last.state != "ready":
-            fallback = max(self.versions.values(), key=lambda entry: entry.version)
-            order = (by_state.get(state) for state in ("ready", "loading", "failed"))
-            last = next(filter(None, order), fallback)
-        self._default = last
+        """Anew, which version answers by default: the first that is ready of those that the policy
+        means. Until one is, the last one goes on, even where the policy has changed meanwhile; then
+        one that stands in. Whose folder is gone answers only where nothing else is ready."""
+        own = self.policy.by_default(self.there)
+        instead = self.policy.instead(self.there)
+        last = [self._default.version] if self._default else []
+        # Not just any version: what has only an alias, or is the canary, is not meant.
+        may = [*own, *last, *instead]
+        there = [number for number in may if number in self.there]
+        order = ((there, "ready"), (may, "ready"), (may, "loading"), (may, "failed"))
+        found = (
+            entry
+            for numbers, state in order
+            for entry in map(self.versions.get, numbers)
+            if entry is not None and entry.state == state
+        )
+        fallback = max(self.versions.values(), key=lambda entry: entry.version)
+        self._default = next(found, fallback)
+
+    def may_unload(self, version: int) -> bool:
+        """Whether the model can do without a version that should not be served any more: not while
+        nothing else answers by default. Where the policy names only what cannot be served, all goes
+        on that has a folder."""
+        default = self.default
+        if default.state != "ready" or default.version not in self.there:
+            return False
+        return version not in self.there or default.version in self.policy.by_default(self.there)
 
     def pick(self, version: int | str) -> Entry:
         """The version of that number or alias. Raises ModelNotFound."""
@@ -182,9 +203,15 @@ class Group:
                 f"the alias {version[:100]!r}" if isinstance(version, str) else f"version {version}"
             )
             aliases = ", ".join(f"{a} ({n})" for a, n in self.policy.aliases.items()) or "none"
+            lacks = f"the model {self.name!r} does not have {what}"
+            if number in self.there:
+                lacks = (
+                    f"{what} of the model {self.name!r} is there but not served, for its card says "
+                    f"'versions: {self.policy.said}'"
+                )
             raise ModelNotFound(
-                f"the model {self.name!r} does not have {what}; the versions are: "
-                f"{', '.join(map(str, self.versions))}; the aliases are: {aliases}"
+                f"{lacks}; the versions are: {', '.join(map(str, self.versions))}; "
+                f"the aliases are: {aliases}"
             )
         return found
 

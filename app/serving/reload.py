@@ -107,9 +107,9 @@ class Reloader:
     def _work(self) -> None:
         self._load_all()
         if not self._stopping:
-            states = [group.default.state for group in self._groups.values()]
-            ready, failed = states.count("ready"), states.count("failed")
-            log.info("%d model%s ready, %d failed", ready, "" if ready == 1 else "s", failed)
+            ready = [group.default.state for group in self._groups.values()].count("ready")
+            failed = [entry.state for entry in self._entries()].count("failed")
+            log.info("%s ready, %s failed", _count(ready, "model"), _count(failed, "version"))
         self.loaded.set()
         while not self._stopping:
             self._told.wait(POLL_S if self._poll or self._loader.running else None)
@@ -162,11 +162,30 @@ class Reloader:
                 for version in self._wanted(group):
                     if version not in group.versions:
                         group.put(self._new(group, version))
+                self._forget(group)
                 group.choose()
             self._groups = dict(sorted(groups.items()))
         for group in gone:
             for entry in group.versions.values():
                 self._unloaded(entry)
+        for entry in self._entries():
+            self._mend(entry)
+
+    def _forget(self, group: Group) -> None:
+        """What neither lies there nor is named any more."""
+        wanted = self._wanted(group)
+        for version, entry in group.versions.items():
+            if entry.model is None and version not in wanted and version not in group.there:
+                group.remove(version)
+
+    def _mend(self, entry: Entry) -> None:
+        """Where a change that is not served has been undone."""
+        source = self._source(entry.group, entry.version)
+        if entry.model is None or entry.reason is None or source is None:
+            return
+        if source.state == entry.made_from:
+            entry.reason, entry.tried = None, entry.made_from
+            log.info("model %s: the change that failed is undone", entry.label)
 
     def _new(self, group: Group, version: int) -> Entry:
         source = self._source(group, version)
@@ -183,19 +202,26 @@ class Reloader:
             for version, entry in group.versions.items()
             if entry.state == "failed" and not self._is_due(entry)
         }
-        return group.policy.wanted(group.there, failed)
+        default = group.default if group.versions else None
+        serving = default.version if default is not None and default.state == "ready" else None
+        return group.policy.wanted(group.there, failed, serving)
 
     def _is_due(self, entry: Entry) -> bool:
-        """Whether there is something to load that was not tried yet."""
+        """Whether there is something to load that was not tried yet, or a version without a folder
+        that is served no longer than it must."""
         source = self._source(entry.group, entry.version)
-        return entry.tried != (NO_FOLDER if source is None else source.state)
+        if source is not None:
+            return entry.tried != source.state
+        may_end = entry.model is not None and entry.group.may_unload(entry.version)
+        return entry.tried != NO_FOLDER or may_end
 
     def _load_all(self) -> None:
         for group in list(self._groups.values()):
             self._load_group(group)
 
     def _load_group(self, group: Group) -> None:
-        """Load what is wanted and due, then unload what is not wanted any more."""
+        """Load what is wanted and due, then unload what is not wanted any more, unless that would
+        leave the model without an answer."""
         while not self._stopping:
             wanted = self._wanted(group)
             known = group.versions
@@ -204,9 +230,11 @@ class Reloader:
                 self._load(group, due[0])
                 continue
             for version in known.keys() - set(wanted):
-                with self._registry.changing():
-                    group.remove(version)
-                self._unloaded(known[version])
+                if known[version].model is None or group.may_unload(version):
+                    with self._registry.changing():
+                        group.remove(version)
+                    self._unloaded(known[version])
+            self._tell_problem(group)
             return
 
     def _load(self, group: Group, version: int) -> None:
@@ -242,7 +270,7 @@ class Reloader:
         return open_model(seen, self._loader, self._limits, partial(setattr, entry, "card"))
 
     def _ready(self, entry: Entry, serving: Entry | None, model: Model, seconds: float) -> None:
-        entry.loaded_at = model.loaded_at
+        entry.loaded_at, entry.made_from = model.loaded_at, entry.tried
         if serving is not None and serving.model is not None:
             model.statistics = serving.model.statistics
         with self._registry.changing():
@@ -257,7 +285,8 @@ class Reloader:
     def _failed(self, entry: Entry, serving: Entry | None, reason: str) -> None:
         if self._stopping:
             return
-        if serving is not None and entry.tried != NO_FOLDER:
+        ends = entry.tried == NO_FOLDER and entry.group.may_unload(entry.version)
+        if serving is not None and not ends:
             serving.tried = entry.tried
             serving.reason = f"a change of its files is not served: {reason}"
             log.error("model %s goes on as it was: %s", entry.label, serving.reason)
@@ -271,9 +300,25 @@ class Reloader:
         if serving is not None:
             self._registry.retire(serving)
 
+    def _tell_problem(self, group: Group) -> None:
+        """What is wrong with the card, where no version that failed for it has said so."""
+        problem, default = group.problem, group.default
+        if problem == group.told:
+            return
+        group.told = problem
+        if problem and not any(problem in (e.reason or "") for e in group.versions.values()):
+            log.error("model %s: %s", group.name, problem)
+            self._note(
+                "failed" if default.model is None else "not_reloaded", default, None, problem
+            )
+
     def _unloaded(self, entry: Entry) -> None:
         """Nobody can get it any more."""
         if entry.model is not None:
             log.info("model %s unloaded", entry.label)
             self._note("unloaded", entry, None, None)
             self._registry.retire(entry)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -65,24 +65,49 @@ class Policy(BaseModel):
             raise ValueError("the list is empty: expected numbers, or 'latest' or 'all'")
         return value
 
+    @property
+    def said(self) -> str:
+        """`versions` as the card has it."""
+        return self.versions if isinstance(self.versions, str) else str([*self.versions])
+
     def by_default(self, there: Collection[int]) -> list[int]:
         """The versions that may answer whoever names none, the first of them that can. there: those
         that have a folder."""
         known = there if isinstance(self.versions, str) else self.versions
+        return sorted(self._without_canary(known), reverse=True)
+
+    def instead(self, there: Collection[int]) -> list[int]:
+        """Those that answer whoever names none where none of `by_default` can, the first of them
+        that can: the others that have a folder."""
+        others = self._without_canary(there) - set(self.by_default(there))
+        return sorted(others, reverse=True)
+
+    def _without_canary(self, versions: Collection[int]) -> set[int]:
         canary = self.canary.version if self.canary else None
         # A canary that is alone has all requests to itself.
-        return sorted(set(known) - {canary} or known, reverse=True)
+        return set(versions) - {canary} or set(versions)
 
-    def wanted(self, there: Collection[int], failed: Collection[int]) -> list[int]:
+    def wanted(
+        self, there: Collection[int], failed: Collection[int], serving: int | None = None
+    ) -> list[int]:
         """The versions to be served, in the order in which to load them; some of them may have no
         folder.
 
         failed: those that could not be loaded. Of `latest`, the next lower one is served in place
-        of one that failed, so that a restart loses no model to a broken new version.
+        of one that failed, so that a restart loses no model to a broken new version. serving: the
+        version that answers by default now. Where none of a list can be served, because of a wrong
+        number or a broken file, that one goes on, and after a restart the highest that there is.
         """
         first = self.by_default(there)
         if self.versions == "latest":
-            good = next((i for i, version in enumerate(first) if version not in failed), len(first))
-            first = first[: good + 1]
+            first = _up_to_a_good_one(first, failed)
+        elif all(version in failed or version not in there for version in first):
+            instead = self.instead(there)
+            first += [serving] if serving in instead else _up_to_a_good_one(instead, failed)
         named = {*self.aliases.values(), *([self.canary.version] if self.canary else [])}
         return first + sorted(named - set(first), reverse=True)
+
+
+def _up_to_a_good_one(versions: list[int], failed: Collection[int]) -> list[int]:
+    good = next((i for i, v in enumerate(versions) if v not in failed), len(versions))
+    return versions[: good + 1]

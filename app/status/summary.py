@@ -34,7 +34,7 @@ def summarise(replicas: Sequence[ReplicaStatus | LostReplica]) -> Summary:
             if model.state == "failed":
                 problems[f'the model "{model.name}" failed to load'] = "problem"
             elif model.reason:
-                problems[f'a version of the model "{model.name}" failed to load'] = "problem"
+                problems[f'a change of the model "{model.name}" is not served'] = "problem"
             for code, words in _FAILURES.items():
                 if model.errors.get(code):
                     problems[f'the model "{model.name}" {words} in the last minute'] = "problem"

@@ -66,13 +66,17 @@ def _labels(labels: list[str] | str | None) -> list[str]:
 
 
 def _version(version: dict[str, Any], about: dict[str, Any]) -> str:
-    """A version with its state, which goes without saying for the one on this page, and what else
-    it is called."""
+    """A version with its state and which of several answers by default, which goes without saying
+    for the only one, and what else it is called."""
     number, canary = version["version"], about["canary"]
-    said = [version["state"]] if number != about["version"] else []
-    said += [alias for alias, of in about["aliases"].items() if of == number]
+    said = [version["state"]] if len(about["versions"]) > 1 else []
+    if said and number == about["version"]:
+        said.append("answers by default")
+    called = [alias for alias, of in about["aliases"].items() if of == number]
+    if called:
+        said.append(f"called {' and '.join(called)}")
     if canary and canary["version"] == number:
-        said.append(f"{canary['percent']:g} % of the requests")
+        said.append(f"canary with {canary['percent']:g} % of the requests")
     return f"{number} ({', '.join(said)})" if said else str(number)
 
 

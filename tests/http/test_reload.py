@@ -226,7 +226,7 @@ def test_a_broken_change_leaves_the_old_one_and_mending_it_heals(m: Served) -> N
         assert reason in m.server.get(page).text
     summary = m.server.get("/api/status").json()["summary"]
     assert summary["level"] == "problem"
-    assert f'a version of the model "{m.name}" failed to load' in summary["text"]
+    assert f'a change of the model "{m.name}" is not served' in summary["text"]
     assert m.events[-1].startswith("goes on as it was, its change failed: ")
     assert f"model {m.name} goes on as it was" in m.server.log()
 
@@ -247,6 +247,39 @@ def test_a_broken_card_is_such_a_change(m: Served) -> None:
     await_that(lambda: m.about()["aliases"] == {"stable": 3})
     await_that(lambda: "reason" not in m.about())
     assert m.ask("?version=stable") == (3, 3)
+    # The model is the same as before: nothing is loaded anew.
+    assert f"model {m.name} (version 3): the change that failed is undone" in m.server.log()
+    ready, broken = m.events
+    assert ready == "(version 3) ready"
+    assert broken.startswith("(version 3) goes on as it was, its change failed: model.yaml: ")
+
+
+def test_what_else_becomes_wrong_with_a_failed_model_is_told(m: Served) -> None:
+    (m.folder / "1").mkdir(parents=True)
+    write_card(m.folder / "1")  # of its own, so that the other one does not matter to it
+    (m.folder / "1/model.keras").write_text("no model")
+    await_that(lambda: m.about().get("state") == "failed")
+    write_card(m.folder, alias={"stable": 1})
+    await_that(lambda: "unknown key 'alias'" in m.about()["reason"])
+    refused = m.server.post(f"/api/{m.name}", json=ROWS).json()["error"]["message"]
+    assert "not a Keras model" in refused
+    assert "unknown key 'alias'" in refused
+    said = f"model {m.name}: model.yaml: unknown key 'alias'"
+    await_that(lambda: said in m.server.log())
+    assert "unknown key 'alias'" in m.events[-1]
+    assert m.server.log().count(said) == 1
+
+
+def test_files_that_no_version_is_made_of_reload_nothing(m: Served) -> None:
+    put(m.folder / "1", 1)
+    write_card(m.folder)
+    m.await_ready()
+    (m.folder / "README.md").write_text("Read me.")
+    shutil.copy(m.folder / "1/model.keras", m.folder / "other.keras")
+    time.sleep(4)  # longer than it takes to notice it and be sure
+    write_card(m.folder, aliases={"stable": 1})
+    await_that(lambda: m.about()["aliases"] == {"stable": 1})
+    assert m.events == ["(version 1) ready"]
 
 
 # --- on SIGHUP ------------------------------------------------------------------------------------
@@ -399,8 +432,58 @@ def test_versions_by_number_and_alias(m: Served) -> None:
     listed = {each["name"]: each for each in m.server.get("/api/models").json()["models"]}
     assert listed[m.name]["versions"] == found["versions"]
     page = m.server.get(f"/models/{m.name}").text
-    assert "1 (ready, stable)" in page
-    assert "8 (failed, lost)" in page
+    assert "1 (ready, called stable)" in page
+    assert "2 (ready, answers by default)" in page
+    assert "8 (failed, called lost)" in page
+
+
+def test_a_wrong_number_in_the_card_takes_nothing_down(m: Served, tmp_path: Path) -> None:
+    for version in (1, 2, 3):
+        put(m.folder / str(version), version)
+    write_card(m.folder, versions=[2, 1])
+    await_that(lambda: m.is_known and m.states == {1: "ready", 2: "ready"})
+    events = m.events
+    write_card(m.folder, versions=[22])
+    await_that(lambda: m.states == {1: "ready", 2: "ready", 22: "failed"})
+    reason = f"version 22: there is no folder {m.name}/22, which the card names"
+    assert m.about()["reason"] == reason
+    assert (m.ask(), m.ask("?version=1")) == ((2, 2), (1, 1))
+
+    # After a restart nobody knows what was served: it is the latest then, for the same reason.
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / m.name).symlink_to(m.folder)
+    with serving(models, tmp_path) as server:
+        restarted = Served(server, m.folder.parent, m.name)
+        assert restarted.ask() == (3, 3)
+        assert restarted.states == {3: "ready", 22: "failed"}
+        assert restarted.about()["reason"] == reason
+    assert m.ask() == (2, 2)
+
+    write_card(m.folder, versions=[3])
+    m.await_answer(3, 3)
+    await_that(lambda: m.states == {3: "ready"})
+    assert "reason" not in m.about()
+    failed, ready, *unloaded = m.events[len(events) :]
+    assert failed == f"(version 22) failed to load: {reason.removeprefix('version 22: ')}"
+    assert ready == "(version 3) ready"
+    assert sorted(unloaded) == ["(version 1) unloaded", "(version 2) unloaded"]
+
+
+def test_a_listed_version_whose_folder_goes_answers_until_another_can(m: Served) -> None:
+    put(m.folder / "1", 1)
+    put(m.folder / "2", 2)
+    write_card(m.folder, versions=[2], aliases={"second": 2})
+    m.await_ready()
+    shutil.rmtree(m.folder / "2")
+    await_that(lambda: m.states == {1: "ready", 2: "failed"})
+    assert m.ask() == (1, 1)
+    refused = m.server.post(f"/api/{m.name}?version=second", json=ROWS)
+    assert refused.status_code == 503
+    assert f"there is no folder {m.name}/2" in refused.json()["error"]["message"]
+    write_card(m.folder)
+    await_that(lambda: m.states == {1: "ready"})
+    assert "reason" not in m.about()
 
 
 def _both(m: Served, query: str) -> list[httpx.Response]:

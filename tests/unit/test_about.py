@@ -54,7 +54,10 @@ def test_many_labels_are_counted() -> None:
 
 def test_other_versions_say_their_state() -> None:
     versions = [{"version": 1, "state": "failed"}, {"version": 2, "state": "ready"}]
-    assert dict(facts(about(versions=versions)))["Version"] == ["1 (failed)", "2"]
+    assert dict(facts(about(versions=versions)))["Version"] == [
+        "1 (failed)",
+        "2 (ready, answers by default)",
+    ]
 
 
 def test_versions_say_what_else_they_are_called_and_how_much_they_get() -> None:
@@ -66,7 +69,15 @@ def test_versions_say_what_else_they_are_called_and_how_much_they_get() -> None:
             canary={"version": 3, "percent": 2.5},
         )
     )
-    assert dict(found)["Version"] == ["2 (stable, old)", "3 (ready, next, 2.5 % of the requests)"]
+    assert dict(found)["Version"] == [
+        "2 (ready, answers by default, called stable and old)",
+        "3 (ready, called next, canary with 2.5 % of the requests)",
+    ]
+
+
+def test_the_only_version_says_what_else_it_is_called() -> None:
+    assert dict(facts(about()))["Version"] == ["2"]
+    assert dict(facts(about(aliases={"stable": 2})))["Version"] == ["2 (called stable)"]
 
 
 def test_metrics_without_a_place_of_measure() -> None:

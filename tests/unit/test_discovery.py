@@ -207,6 +207,51 @@ def test_what_the_card_says_of_versions_reloads_nothing(tmp_path: Path) -> None:
     assert _state(tmp_path) != before
 
 
+@pytest.mark.parametrize(
+    ("card", "counting"),
+    [
+        (None, set()),
+        ("task: tensor", {"labels.txt"}),
+        ("task: tensor\nlabels: ./sub/names.txt", {"sub/names.txt"}),
+        ("task: tensor\nlabels: [cat, dog]", set()),
+        ("task: tensor\nlabels: imagenet", set()),
+        ("task: text-generation", {"labels.txt", "vocabulary.txt"}),
+        (
+            "task: text-generation\ntext: {vocabulary: [a, b], starts: starts.txt}",
+            {"labels.txt", "starts.txt"},
+        ),
+    ],
+)
+def test_beside_numbered_folders_only_what_the_card_names_counts(
+    tmp_path: Path, card: str | None, counting: set[str]
+) -> None:
+    names = ["labels.txt", "sub/names.txt", "vocabulary.txt", "starts.txt"]
+    others = ["README.md", "m2.keras", "custom.py", "old/model.h5", "imagenet"]
+    if card is not None:
+        (tmp_path / "m").mkdir()
+        (tmp_path / "m/model.yaml").write_text(card)
+    _touch(tmp_path / "m", "1/model.h5", *names, *others)
+    counted = set()
+    for name in names + others:
+        before = _state(tmp_path)
+        (tmp_path / "m" / name).write_bytes(b"changed")
+        changed = _state(tmp_path)
+        (tmp_path / "m" / name).unlink()
+        assert (_state(tmp_path) != changed) == (changed != before)
+        if changed != before:
+            counted.add(name)
+    assert counted == counting
+
+
+def test_beside_the_model_file_everything_counts(tmp_path: Path) -> None:
+    """A custom.py may read it, and a SavedModel is a folder."""
+    for folder in (tmp_path / "m", tmp_path / "n/1"):
+        _touch(folder, "model.h5", "README.md")
+        before = _state(tmp_path, folder.relative_to(tmp_path).parts[0])
+        (folder / "README.md").write_bytes(b"changed")
+        assert _state(tmp_path, folder.relative_to(tmp_path).parts[0]) != before
+
+
 def test_the_card_of_a_folder_without_numbers_counts_the_same(tmp_path: Path) -> None:
     _touch(tmp_path, "m/model.h5")
     card = tmp_path / "m/model.yaml"

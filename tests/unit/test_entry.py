@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,39 @@ def test_the_last_one_goes_on_until_another_is_ready() -> None:
     assert group.default.version == 2
 
 
+def test_where_the_policy_names_nothing_that_is_ready_another_stands_in() -> None:
+    wrong = Policy(versions=(22,))
+    assert _group({22: "failed", 1: "failed", 2: "ready"}, wrong).default.version == 2
+    assert _group({1: "loading", 22: "failed"}, wrong).default.version == 1
+    assert _group({1: "failed", 22: "failed"}, wrong).default.version == 22
+    # Who answered already goes on.
+    group = _group({1: "ready"})
+    group.there, group.policy = frozenset({1, 2}), wrong
+    group.put(_entry(group, 2, "ready"))
+    group.put(_entry(group, 22, "failed"))
+    assert group.default.version == 1
+    # Unless its folder is gone.
+    group.there = frozenset({2})
+    group.choose()
+    assert group.default.version == 2
+
+
+def test_nothing_is_unloaded_before_another_answers() -> None:
+    group = _group({1: "ready", 2: "ready"})
+    assert group.may_unload(1)
+    group.policy = Policy(versions=(22,))
+    group.put(_entry(group, 22, "failed"))
+    assert not group.may_unload(1)
+    group.there = frozenset({2})
+    assert group.may_unload(1)  # what is gone cannot be kept in any case
+    group.there = frozenset()
+    assert not group.may_unload(1)
+    group.there = frozenset({1, 2, 22})
+    group.put(_entry(group, 22, "ready"))
+    assert group.may_unload(1)
+    assert group.may_unload(2)
+
+
 def test_a_version_loaded_anew_takes_over_from_itself() -> None:
     group = _group({3: "ready"})
     group.there = frozenset()
@@ -76,6 +110,26 @@ def test_numbers_and_aliases_are_found() -> None:
     for unknown in (3, "new", "gone"):
         with pytest.raises(ModelNotFound, match=r"the versions are: 1, 2; the aliases are: stable"):
             group.pick(unknown)
+
+
+def test_a_version_that_is_there_but_not_served_says_why() -> None:
+    group = _group({2: "ready"})
+    group.there = frozenset({1, 2})
+    said = "version 1 of the model 'm' is there but not served, for its card says 'versions: {}'; "
+    with pytest.raises(ModelNotFound, match=re.escape(said.format("latest"))):
+        group.pick(1)
+    group.policy = Policy(versions=(2, 3))
+    with pytest.raises(ModelNotFound, match=re.escape(said.format("[2, 3]"))):
+        group.pick(1)
+    with pytest.raises(ModelNotFound, match="does not have version 3; the versions are: 2"):
+        group.pick(3)
+
+
+def test_what_failed_says_all_that_is_wrong() -> None:
+    group = _group({1: "failed"})
+    group.problem = "the card is wrong"
+    with pytest.raises(ModelUnavailable, match="failed to load: reason 1; the card is wrong"):
+        group.default.ready_model()
 
 
 def test_what_is_wrong_with_others_is_said_by_the_default_alone() -> None:

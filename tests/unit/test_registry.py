@@ -50,7 +50,7 @@ def test_the_end_of_loading_is_told(tmp_path: Path, caplog: pytest.LogCaptureFix
     (tmp_path / "models.h5").write_bytes(b"")
     (tmp_path / "with space.h5").write_bytes(b"")
     with caplog.at_level("INFO"), loaded(tmp_path):
-        assert "0 models ready, 2 failed" in caplog.messages
+        assert "0 models ready, 2 versions failed" in caplog.messages
 
 
 def test_an_empty_folder_is_loaded_at_once(tmp_path: Path) -> None:

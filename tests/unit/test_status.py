@@ -61,6 +61,11 @@ LOST = LostReplica(name="app-2", url="http://b", problem="connection refused")
             "b is loading its models",
         ),
         (
+            [_replica("a", _model(reason="version 2: no model"))],
+            "problem",
+            '1 replica, 1 model: a change of the model "mpg" is not served',
+        ),
+        (
             [_replica("a", _model(errors={"overloaded": 12, "invalid_input": 5}))],
             "problem",
             '1 replica, 1 model: the model "mpg" has turned requests away in the last minute',

@@ -23,9 +23,15 @@ from app.serving.versions import Canary, Policy, is_alias, version_number
         (Policy(), {1, 2}, {1}, [2]),
         (Policy(), set(), set(), []),
         (Policy(versions="all"), {1, 2, 10}, {10}, [10, 2, 1]),
-        # A list is meant as it stands: also what has no folder, and nothing in place of a failure.
+        # A list is meant as it stands, also what has no folder, as long as any of it can be served.
         (Policy(versions=(1, 3)), {1, 2, 4}, set(), [3, 1]),
-        (Policy(versions=(3,)), {2, 3}, {3}, [3]),
+        (Policy(versions=(1, 3)), {1, 2, 3, 4}, {3}, [3, 1]),
+        (Policy(versions=(3,)), {2, 3}, {3}, [3, 2]),
+        (Policy(versions=(22,)), {1, 2}, set(), [22, 2]),
+        (Policy(versions=(22,)), {1, 2}, {22, 2}, [22, 2, 1]),
+        (Policy(versions=(22,), aliases={"old": 1}), {1, 2}, set(), [22, 2, 1]),
+        (Policy(versions=(22,), canary=Canary(version=2, percent=5)), {1, 2}, set(), [22, 1, 2]),
+        (Policy(versions=(22,), canary=Canary(version=2, percent=5)), {2}, set(), [22, 2]),
         # What is named otherwise is served besides.
         (Policy(aliases={"old": 1, "older": 1}), {1, 2, 3}, set(), [3, 1]),
         (Policy(aliases={"new": 3}), {1, 2, 3}, set(), [3]),
@@ -42,6 +48,23 @@ def test_what_is_served(
     policy: Policy, there: set[int], failed: set[int], wanted: list[int]
 ) -> None:
     assert policy.wanted(there, failed) == wanted
+
+
+@pytest.mark.parametrize(
+    ("policy", "serving", "wanted"),
+    [
+        # A wrong number changes nothing that is served.
+        (Policy(versions=(22,)), 1, [22, 1]),
+        # Unless that has gone, or there is a right one, too.
+        (Policy(versions=(22,)), 9, [22, 3]),
+        (Policy(versions=(22, 2)), 1, [22, 2]),
+        (Policy(), 1, [3]),
+    ],
+)
+def test_what_answers_goes_on_where_a_list_has_nothing_to_serve(
+    policy: Policy, serving: int, wanted: list[int]
+) -> None:
+    assert policy.wanted({1, 2, 3}, set(), serving) == wanted
 
 
 @pytest.mark.parametrize(
