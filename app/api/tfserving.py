@@ -120,8 +120,8 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
         read, write = _VERBS[verb]
         with _using(registry, servable) as model:
             call = start_call(min(settings.request_timeout_s, model.card.runtime.timeout_s))
+            body = read_body(request, call)
             with model.admission() as asked:
-                body = read_body(request, call)
                 with watching(request.environ, [call]):
                     question = _read(read, body, model)
                     outputs = model.infer(

@@ -608,6 +608,27 @@ def test_bodies_at_the_limit(server: ServerProcess) -> None:
     assert f"larger than {LIMIT_MB} MB" in refusal(server, "own:predict", body + b" ", 413)
 
 
+def failed(server: ServerProcess) -> int:
+    """Requests that the model's statistics count as failed."""
+    (stats,) = told(server, "/v2/models/own/stats")["model_stats"]
+    count: int = stats["inference_stats"]["fail"]["count"]
+    return count
+
+
+def test_bodies_that_never_reach_the_model_are_not_counted_as_its_errors(
+    server: ServerProcess,
+) -> None:
+    before = failed(server)
+    refusal(server, "own:predict", b" " * (LIMIT_MB * 1_000_000 + 1), 413)
+    for coding, status in (("br", 415), ("gzip", 400)):
+        headers = {"Content-Encoding": coding}
+        answer = server.post("/v1/models/own:predict", content=b"neither", headers=headers)
+        assert answer.status_code == status
+    assert failed(server) == before
+    refusal(server, "own:predict", b"no JSON")
+    assert failed(server) == before + 1
+
+
 def await_waiting(server: ServerProcess, count: int) -> None:
     until = time.monotonic() + 20
     while (waiting := server.get("/api/models/slow").json()["waiting"]) != count:
