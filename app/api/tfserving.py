@@ -17,6 +17,7 @@ from werkzeug.routing import BaseConverter
 from app.api.answers import json_response
 from app.api.requests import read_body, start_call, watching
 from app.api.tfserving_json import (
+    WORDING,
     Question,
     read_examples,
     read_predict,
@@ -125,7 +126,11 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
                 with watching(request.environ, [call]):
                     question = _read(read, body, model)
                     outputs = model.infer(
-                        question.inputs, call, asked, signature=question.signature
+                        question.inputs,
+                        call,
+                        asked,
+                        signature=question.signature,
+                        wording=WORDING,
                     )
                 return Response(write(outputs, question), mimetype="application/json")
 
