@@ -6,8 +6,27 @@ import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, HttpUrl, IPvAnyAddress, field_validator
+from pydantic import (
+    Field,
+    HttpUrl,
+    IPvAnyAddress,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _switch(value: Any, read: ValidatorFunctionWrapHandler) -> bool:
+    try:
+        return bool(read(value))
+    except ValidationError:
+        raise PydanticCustomError("switch", "expected on or off") from None
+
+
+Switch = Annotated[bool, WrapValidator(_switch)]
 
 
 class Settings(BaseSettings):
@@ -21,11 +40,11 @@ class Settings(BaseSettings):
     uploads_dir: Path = Field(
         Path("uploads"), description="Where uploads in flight are spooled; always empty at rest."
     )
-    reload: bool = Field(
+    reload: Switch = Field(
         True,
         description="Loads what changes in the folder of models by itself; off: on SIGHUP only.",
     )
-    reuse_port: bool = Field(
+    reuse_port: Switch = Field(
         False, description="Lets several server processes share one port (SO_REUSEPORT)."
     )
     forwarded_allow_ips: Annotated[frozenset[IPvAnyAddress], NoDecode] = Field(

@@ -19,6 +19,7 @@ from app.api import oip_models
 from app.api.answers import json_response
 from app.api.oip_answer import CODINGS, write_answer
 from app.api.oip_request import HEADER_LENGTH, read_request
+from app.api.oip_tensors import BINARY, JSON
 from app.api.requests import read_body, start_call, watching
 from app.errors import BadRequest, Draining
 from app.lifecycle import Lifecycle
@@ -144,7 +145,8 @@ def _infer(model: Model, request: Request, timeout_s: float) -> Response:
         if asked.timeout_s is not None:
             call.deadline = min(call.deadline, arrived + asked.timeout_s)
         names = None if asked.outputs is None else [want.name for want in asked.outputs]
-        outputs = model.infer(asked.inputs, call, counted, outputs=names)
+        wording = JSON if length is None else BINARY
+        outputs = model.infer(asked.inputs, call, counted, outputs=names, wording=wording)
         head = {"model_name": model.name, "model_version": str(model.version)}
         if asked.id is not None:
             head = {"id": asked.id, **head}

@@ -85,7 +85,7 @@ class _Reader:
     def read(self, head: dict[str, Any]) -> InferRequest:
         id = head.get("id")
         if id is not None and not isinstance(id, str):
-            self._wrong("id", "not a text", id, "a text")
+            self._wrong("id", "wrong type", id, "a text")
         parameters = self._parameters("", head)
         binary = self._flag("parameters.binary_data_output", parameters, "binary_data_output")
         # In microseconds; 0 stands for none, as in Triton.
@@ -106,8 +106,9 @@ class _Reader:
             name = self._name(field, item, names)
             datatype = item.get("datatype")
             if not isinstance(datatype, str) or datatype not in DTYPES:
+                problem = "missing" if datatype is None else "no such datatype"
                 expected = f"one of {', '.join(DTYPES)}"
-                self._wrong(f"{field}.datatype", "no such datatype", datatype, expected)
+                self._wrong(f"{field}.datatype", problem, datatype, expected)
                 datatype = None
             shape = self._shape(field, item.get("shape"))
             data = self._data(field, item)
@@ -132,7 +133,8 @@ class _Reader:
         )
         if not good:
             expected = f"a list of at most {MAX_DIMENSIONS} whole numbers from 0"
-            self._wrong(field, "no such shape", value, expected)
+            problem = "missing" if value is None else "no such shape"
+            self._wrong(field, problem, value, expected)
             return None
         shape: list[int] = value
         if 0 in shape and max(shape) > self._length:
@@ -186,18 +188,23 @@ class _Reader:
         return wanted
 
     def _objects(self, field: str, value: Any) -> list[dict[str, Any]]:
-        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            self._wrong(field, "not a list of objects", value, "a list of objects")
+        if not isinstance(value, list):
+            problem = "missing" if value is None else "wrong type"
+            self._wrong(field, problem, value, "a list of objects")
             return []
         if len(value) > MAX_TENSORS:
             self._wrong(field, f"{len(value)} of them", len(value), _TOO_MANY)
             return []
-        return value
+        wrong = [i for i, item in enumerate(value) if not isinstance(item, dict)]
+        for i in wrong:
+            self._wrong(f"{field}[{i}]", "wrong type", value[i], "an object")
+        return [] if wrong else value
 
     def _name(self, field: str, item: dict[str, Any], names: set[str]) -> str | None:
         name = item.get("name")
         if not isinstance(name, str) or not name:
-            self._wrong(f"{field}.name", "not a name", name, "a text")
+            problem = "missing" if name is None else "empty" if name == "" else "wrong type"
+            self._wrong(f"{field}.name", problem, name, "a text")
             return None
         if name in names:
             self._wrong(f"{field}.name", f"{short(name)} a second time", name, "each name once")
@@ -210,7 +217,7 @@ class _Reader:
         value = item.get("parameters")
         if value is None or isinstance(value, dict):
             return value or {}
-        self._wrong(f"{field}parameters", "not an object", value, "an object")
+        self._wrong(f"{field}parameters", "wrong type", value, "an object")
         return {}
 
     def _flag(
@@ -219,14 +226,15 @@ class _Reader:
         value = parameters.get(key, default)
         if isinstance(value, bool):
             return value
-        self._wrong(field, "neither true nor false", value, "true or false")
+        self._wrong(field, "wrong type", value, "true or false")
         return default
 
     def _whole(self, field: str, parameters: dict[str, Any], key: str) -> int | None:
         value = parameters.get(key)
         if key not in parameters or (type(value) is int and value >= 0):
             return value
-        self._wrong(field, "no whole number from 0", value, "a whole number from 0")
+        problem = "below 0" if type(value) is int else "wrong type"
+        self._wrong(field, problem, value, "a whole number from 0")
         return None
 
     def _no_shared_memory(self, field: str) -> None:

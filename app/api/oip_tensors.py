@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from app.errors import Detail, InvalidInput, short
 from app.serving.signature import TensorSpec
-from app.serving.tensors import from_nested, numpy_dtype
+from app.serving.tensors import Wording, from_nested, numpy_dtype
 
 Array = NDArray[Any]
 # The protocol's names of what TensorFlow has.
@@ -39,6 +40,9 @@ DTYPES = {
     "BYTES": "string",
 }
 DATATYPES = {dtype: datatype for datatype, dtype in DTYPES.items()}
+BINARY = Wording(DATATYPES, pictures="BYTES of shape [n], as binary data")
+# There are no bytes in JSON, and nothing in the protocol says that a text stands for others.
+JSON = replace(BINARY, unreadable=", as binary data: base64 is not read here")
 _LENGTH = struct.Struct("<I")
 # What NumPy's arrays can have.
 MAX_DIMENSIONS = 64
@@ -54,10 +58,11 @@ def from_json(field: str, datatype: str, shape: Sequence[int], data: Any) -> Arr
     if datatype == "BF16":
         return Detail(field, "BF16 in JSON", expected="it as binary data")
     if not isinstance(data, list):
-        return Detail(field, "not a list", short(data), "a list")
+        return Detail(field, "wrong type", short(data), "a list")
     nested = bool(data) and isinstance(data[0], list)
     wanted = tuple(shape) if nested else (math.prod(shape),)
-    read = from_nested(data, TensorSpec(field, "", DTYPES[datatype], wanted), finite=False)
+    spec = TensorSpec(field, "", DTYPES[datatype], wanted)
+    read = from_nested(data, spec, finite=False, wording=JSON)
     return read if isinstance(read, Detail) else _shaped(field, read, shape)
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic.json_schema import models_json_schema
 
 from app.api.errors import STATUS
+from app.api.openapi_errors import errors, native_errors
 from app.api.openapi_models import predictions, schemas
 from app.api.openapi_parts import (
     VERSION,
     array,
-    errors,
     json_content,
     named,
     nullable,
@@ -205,7 +205,7 @@ _MEANINGS = {
     503: "Not now: the model is loading, failed to load or has a full queue, or the server stops.",
     504: "No answer within the time allowed.",
 }
-_RESPONSES = errors(_MEANINGS, ref("Error"))
+_RESPONSES = errors(_MEANINGS, "Error", native_errors())
 _VERSION = {
     "name": "version",
     "in": "query",

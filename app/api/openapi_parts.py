@@ -96,21 +96,6 @@ def responses(success: dict[str, Any], *errors: int, prefix: str = "Error") -> d
     return {"200": success, **known}
 
 
-def errors(
-    meanings: Mapping[int, str], schema: dict[str, Any], prefix: str = "Error"
-) -> dict[str, Any]:
-    """The components that `responses` refers to, by what a status means."""
-    again = {"headers": {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}}
-    return {
-        f"{prefix}{status}": {
-            "description": meaning,
-            "content": json_content(schema),
-            **(again if status in (429, 503) else {}),
-        }
-        for status, meaning in meanings.items()
-    }
-
-
 def protocol_operation(
     tag: str,
     name: str,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from app.api import openapi_oip, openapi_tfserving
-from app.api.openapi_parts import PROTOCOL_ERROR, errors, obj, ref
+from app.api.openapi_errors import errors, protocol_errors
+from app.api.openapi_parts import PROTOCOL_ERROR, obj
 
 if TYPE_CHECKING:
     from app.serving.model import Model
@@ -39,5 +40,5 @@ def components(models: list[Model]) -> dict[str, Any]:
             **openapi_tfserving.SCHEMAS,
             **openapi_oip.SCHEMAS,
         },
-        "responses": errors(_MEANINGS, ref(PROTOCOL_ERROR), PROTOCOL_ERROR),
+        "responses": errors(_MEANINGS, PROTOCOL_ERROR, protocol_errors(), PROTOCOL_ERROR),
     }

@@ -17,6 +17,7 @@ from werkzeug.routing import BaseConverter
 from app.api.answers import json_response
 from app.api.requests import read_body, start_call, watching
 from app.api.tfserving_json import (
+    WORDING,
     Question,
     read_examples,
     read_predict,
@@ -120,12 +121,16 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
         read, write = _VERBS[verb]
         with _using(registry, servable) as model:
             call = start_call(min(settings.request_timeout_s, model.card.runtime.timeout_s))
+            body = read_body(request, call)
             with model.admission() as asked:
-                body = read_body(request, call)
                 with watching(request.environ, [call]):
                     question = _read(read, body, model)
                     outputs = model.infer(
-                        question.inputs, call, asked, signature=question.signature
+                        question.inputs,
+                        call,
+                        asked,
+                        signature=question.signature,
+                        wording=WORDING,
                     )
                 return Response(write(outputs, question), mimetype="application/json")
 

@@ -22,11 +22,12 @@ from app.serving.batching import Array
 from app.serving.examples import serialised
 from app.serving.signature import CLASSIFY_METHOD, REGRESS_METHOD, SignatureDef, TensorSpec
 from app.serving.tasks.base import invalid
-from app.serving.tensors import DTYPES, expected_text, from_nested
+from app.serving.tensors import DTYPES, Wording, from_nested
 
 Signatures = Mapping[str, SignatureDef]
 # How its messages call what a signature is for.
 _KINDS = {CLASSIFY_METHOD: "classification", REGRESS_METHOD: "regression"}
+WORDING = Wording(pictures='{"b64": …} each')
 # NumPy has at most so many dimensions.
 _MAX_DEPTH = 64
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
@@ -256,7 +257,7 @@ def _columns(instances: Any, signature: SignatureDef, details: list[Detail]) -> 
             details.append(Detail(f"instances[{i}]", "not an object", expected=expected))
         elif item.keys() != known:
             details += [
-                Detail(f"instances[{i}].{name}", "missing", expected=expected_text(t))
+                Detail(f"instances[{i}].{name}", "missing", expected=WORDING.expected(t))
                 for name, t in zip(names, signature.inputs, strict=True)
                 if name not in item
             ]
@@ -272,7 +273,7 @@ def _named(inputs: Any, signature: SignatureDef, details: list[Detail]) -> dict[
     """`inputs` by name. Others than the signature's are passed over, as the real server does."""
     if _is_object(inputs):
         details += [
-            Detail(t.name, "missing in 'inputs'", expected=expected_text(t))
+            Detail(t.name, "missing in 'inputs'", expected=WORDING.expected(t))
             for t in signature.inputs
             if t.name not in inputs
         ]
@@ -317,7 +318,7 @@ def _array(value: Any, spec: TensorSpec) -> Array | Detail:
     if encoded and spec.dtype != "string":
         # Pictures, for a model that takes them; `Model.infer` knows.
         spec = replace(spec, dtype="string", shape=None)
-    return from_nested(value, spec, finite=False)
+    return from_nested(value, spec, finite=False, wording=WORDING)
 
 
 def _decoded(value: Any, depth: int = 0) -> Any:

@@ -114,5 +114,5 @@ def _sized(signature: SignatureDef, picture: PictureFeed) -> SignatureDef:
     """With the size that a card has chosen for a model that takes any."""
     only = signature.inputs[0]
     shape = (None if only.shape is None else only.shape[0], *picture.shape)
-    sized = TensorSpec(only.name, only.node, only.dtype, shape)
+    sized = TensorSpec(only.name, only.node, only.dtype, shape, pictures=True)
     return SignatureDef((sized,), signature.outputs, signature.method)

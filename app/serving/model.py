@@ -17,7 +17,16 @@ from app.serving.signature import Converted, Signature, SignatureDef
 from app.serving.statistics import Asked, Statistics
 from app.serving.tasks import Limits, Payload, Task, make_task
 from app.serving.tasks.base import Question, invalid
-from app.serving.tensors import numpy_dtype, picture_files, problems, row_count, unknown_outputs
+from app.serving.tasks.image import ImageClassification
+from app.serving.tensors import (
+    PLAIN,
+    Wording,
+    numpy_dtype,
+    picture_files,
+    problems,
+    row_count,
+    unknown_outputs,
+)
 
 # In one request of a standard protocol: a small picture may become a large array.
 MAX_PICTURES = 1000
@@ -67,6 +76,7 @@ class Model(ABC):
         *,
         signature: str | None = None,
         outputs: Sequence[str] | None = None,
+        wording: Wording = PLAIN,
     ) -> dict[str, Array]:
         """Raw tensors in, raw tensors out, by name; for the standard protocols. Blocks the
         greenlet.
@@ -74,8 +84,8 @@ class Model(ABC):
         inputs: arrays of the signature's dtypes and shapes; texts are object arrays of bytes. A
         model of pictures also takes an object array (n,) or (n, 1) of encoded ones.
         asked: of the `admission` within which this is called. outputs: those that are wanted.
-        NaN and Infinity are answered as they are. Raises InvalidInput with all problems at once,
-        and what `predict` raises.
+        wording: of problems. NaN and Infinity are answered as they are. Raises InvalidInput with
+        all problems at once, and what `predict` raises.
         """
         name = signature or self.default_signature
         definition = self.signatures.get(name)
@@ -91,9 +101,9 @@ class Model(ABC):
                 f"{len(files)} pictures in one request: expected at most {MAX_PICTURES}"
             )
         if files is not None and name == self.default_signature:
-            pixels = self.decode(files)
+            pixels = self.decode(files, definition.inputs[0].name, wording.unreadable)
         if pixels is None:
-            details += problems(inputs, definition)
+            details += problems(inputs, definition, wording)
         if details:
             raise invalid(details)
         if pixels is not None:
@@ -110,9 +120,12 @@ class Model(ABC):
             if outputs is None or t.name in outputs
         }
 
-    def decode(self, files: Sequence[bytes]) -> Array | None:
+    def decode(self, files: Sequence[bytes], name: str, hint: str = "") -> Array | None:
         """Encoded pictures as the model is fed with them; None for a model of something else.
-        Raises InvalidInput for those that cannot be read."""
+
+        name: of the input. Raises InvalidInput for those that cannot be read, with `hint` after
+        what is expected of each.
+        """
         return None
 
     @abstractmethod
@@ -177,11 +190,12 @@ class TensorModel(Model):
             asked.rows = len(predictions)
             return predictions
 
-    def decode(self, files: Sequence[bytes]) -> Array | None:
+    def decode(self, files: Sequence[bytes], name: str, hint: str = "") -> Array | None:
         """Pictures as the model is fed with them."""
-        if self.task.picture is None:
+        if not isinstance(self.task, ImageClassification):
             return None
-        return self.task.read(Payload("files", files=[BytesIO(file) for file in files]))[0]
+        fields = [f"{name}[{i}]" for i in range(len(files))]
+        return self.task.pixels([BytesIO(file) for file in files], fields, hint)
 
     @property
     def weight_bytes(self) -> int:

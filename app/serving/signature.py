@@ -23,12 +23,14 @@ class TensorSpec:
     node: the tensor's name in the TensorFlow graph, such as `serve_x:0`.
     dtype: a NumPy name (`float32`, `int64`…), or `string`.
     shape: one entry a dimension, `None` where any size goes; `None` where even the rank is open.
+    pictures: whether it takes encoded pictures as well.
     """
 
     name: str
     node: str
     dtype: str
     shape: tuple[int | None, ...] | None
+    pictures: bool = False
 
     @property
     def row_shape(self) -> tuple[int | None, ...]:

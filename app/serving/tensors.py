@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import ml_dtypes
@@ -65,12 +66,41 @@ def kind(name: str) -> str:
     return "f" if name == "bfloat16" else np.dtype(name).kind
 
 
-def problems(inputs: Mapping[str, Array], signature: SignatureDef) -> list[Detail]:
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """How a protocol calls what it carries.
+
+    dtypes: its own names of them. pictures: the form in which it takes encoded ones. unreadable:
+    what is expected of a picture besides its format.
+    """
+
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    pictures: str = ""
+    unreadable: str = ""
+
+    def dtype(self, name: str) -> str:
+        """The name of a TensorFlow dtype."""
+        return self.dtypes.get(name, name)
+
+    def expected(self, spec: TensorSpec) -> str:
+        """What an input takes, in words."""
+        shape = "any shape" if spec.shape is None else str([*spec.shape]).replace("None", "any")
+        text = f"{_KINDS[kind(spec.dtype)]} ({self.dtype(spec.dtype)}) of shape {shape}"
+        pictures = spec.pictures and self.pictures
+        return f"{text}, or encoded pictures: {self.pictures}" if pictures else text
+
+
+PLAIN = Wording()
+
+
+def problems(
+    inputs: Mapping[str, Array], signature: SignatureDef, wording: Wording = PLAIN
+) -> list[Detail]:
     """What is wrong with `inputs` for `signature`."""
     specs = {t.name: t for t in signature.inputs}
     names = ", ".join(specs)
     details = [
-        Detail(t.name, "missing", expected=expected_text(t))
+        Detail(t.name, "missing", expected=wording.expected(t))
         for t in signature.inputs
         if t.name not in inputs
     ]
@@ -78,7 +108,7 @@ def problems(inputs: Mapping[str, Array], signature: SignatureDef) -> list[Detai
         Detail(short(n), "unexpected", expected=f"one of {names}") for n in inputs if n not in specs
     ]
     for name, array in inputs.items():
-        if name in specs and (problem := _problem(array, specs[name])):
+        if name in specs and (problem := _problem(array, specs[name], wording)):
             details.append(problem)
     if signature.batchable and not details:
         rows = {name: len(array) for name, array in inputs.items()}
@@ -91,11 +121,11 @@ def problems(inputs: Mapping[str, Array], signature: SignatureDef) -> list[Detai
     return details
 
 
-def _problem(array: Array, spec: TensorSpec) -> Detail | None:
-    expected = expected_text(spec)
+def _problem(array: Array, spec: TensorSpec, wording: Wording) -> Detail | None:
+    expected = wording.expected(spec)
     if array.dtype != numpy_dtype(spec.dtype):
         sent = "string" if array.dtype == object else array.dtype.name
-        return Detail(spec.name, f"wrong dtype: sent {sent}", expected=expected)
+        return Detail(spec.name, f"wrong dtype: sent {wording.dtype(sent)}", expected=expected)
     if spec.shape is not None and not fits(array.shape, spec.shape):
         return Detail(
             spec.name, f"wrong shape: sent {list(array.shape)}", list(array.shape), expected
@@ -131,10 +161,12 @@ def row_count(results: Sequence[Array], signature: SignatureDef) -> int:
     return len(results[0]) if signature.batchable and results else 1
 
 
-def from_nested(value: Any, spec: TensorSpec, *, finite: bool = True) -> Array | Detail:
+def from_nested(
+    value: Any, spec: TensorSpec, *, finite: bool = True, wording: Wording = PLAIN
+) -> Array | Detail:
     """Nested lists, as JSON has them, as an array of the input's dtype and shape; or what is wrong
     with them. finite: whether NaN and Infinity are wrong. Texts may be bytes."""
-    expected = expected_text(spec)
+    expected = wording.expected(spec)
     # As objects first: NumPy would turn texts into numbers, and numbers into texts of the length
     # of the longest.
     array = np.array(value, object)
@@ -144,8 +176,9 @@ def from_nested(value: Any, spec: TensorSpec, *, finite: bool = True) -> Array |
     if list in types:
         return Detail(spec.name, "rows of different lengths", expected=expected)
     if not types <= allowed:
-        wrong = next(item for item in flat if type(item) not in allowed)
-        return Detail(spec.name, "wrong type", short(wrong), expected)
+        at, wrong = next((i, item) for i, item in enumerate(flat) if type(item) not in allowed)
+        where = "".join(f"[{i}]" for i in np.unravel_index(at, array.shape))
+        return Detail(f"{spec.name}{where}", "wrong type", short(wrong), expected)
     if spec.shape is not None and not fits(array.shape, spec.shape):
         sent = f"a list of shape {list(array.shape)}" if array.shape else "a single value, no list"
         return Detail(spec.name, f"wrong shape: sent {sent}", list(array.shape), expected)
@@ -159,7 +192,9 @@ def from_nested(value: Any, spec: TensorSpec, *, finite: bool = True) -> Array |
     except (OverflowError, FloatingPointError):
         cast = None
     if cast is None or (finite and kind(spec.dtype) == "f" and not np.isfinite(cast).all()):
-        return Detail(spec.name, "out of range", expected=f"values that fit {spec.dtype}")
+        return Detail(
+            spec.name, "out of range", expected=f"values that fit {wording.dtype(spec.dtype)}"
+        )
     return cast
 
 
@@ -168,12 +203,6 @@ def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     return len(shape) == len(wanted) and all(
         w is None or s == w for s, w in zip(shape, wanted, strict=True)
     )
-
-
-def expected_text(spec: TensorSpec) -> str:
-    """What an input takes, in words."""
-    shape = "any shape" if spec.shape is None else str([*spec.shape]).replace("None", "any")
-    return f"{_KINDS[kind(spec.dtype)]} ({spec.dtype}) of shape {shape}"
 
 
 def nested_schema(dtype: str, shape: Sequence[int | None] | None) -> dict[str, Any]:

@@ -45,7 +45,9 @@ def test_the_api_s_problems_are_beside_the_field(assorted: ServerProcess, page: 
     expect(page.locator("#progress")).to_have_text("No answer.")
     expect(field).to_be_focused()
     expect(field).to_have_accessible_description(
-        re.compile(r"left: wrong shape: .* shape \[any, 3\]; right: wrong type: expected whole")
+        re.compile(
+            r"left: wrong shape: .* shape \[any, 3\]; right\[0\]\[0\]: wrong type: expected whole"
+        )
     )
     expect(page.locator("#answer")).to_be_hidden()
 

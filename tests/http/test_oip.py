@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 import struct
 import zlib
+from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,7 +23,7 @@ from tritonclient.utils import InferenceServerException
 
 from tests.models import ECHOED
 from tests.oip import Array, asked, error_of, framed, numbers, tensor, x
-from tests.support import ServerProcess, picture
+from tests.support import ROOT, ServerProcess, picture
 
 
 @pytest.fixture(scope="module")
@@ -376,8 +379,41 @@ def test_pictures_go_in_as_they_are(client: Any) -> None:
         sent = [tensor(name, np.array(files, object).reshape(shape), "BYTES")]
         assert client.infer("cats-dogs", sent).as_numpy(output).shape == (2, 1)
     torn = [tensor(name, np.array([files[0], b"GIF89a"], object), "BYTES")]
-    with pytest.raises(InferenceServerException, match=r"image\[1\]"):
+    with pytest.raises(InferenceServerException, match=rf"{name}\[1\]: not a picture.* TIFF$"):
         client.infer("cats-dogs", torn)
+
+
+def test_whoever_sends_pictures_otherwise_is_told_how(client: Any) -> None:
+    name = client.get_model_metadata("cats-dogs")["inputs"][0]["name"]
+    base64 = np.array([b64encode(picture())], object)
+    in_json = tensor(name, base64, "BYTES", binary=False)
+    why = rf"{name}\[0\]: not a picture.*, as binary data: base64 is not read here"
+    with pytest.raises(InferenceServerException, match=why):
+        client.infer("cats-dogs", [in_json])
+    how = r" \(FP32\) of shape .*, or encoded pictures: BYTES of shape \[n\], as binary data"
+    for sent in (np.zeros((1, 2), np.float32), np.zeros((1, 150, 150, 3), np.float64)):
+        datatype = "FP32" if sent.dtype == np.float32 else "FP64"
+        with pytest.raises(InferenceServerException, match=how):
+            client.infer("cats-dogs", [tensor(name, sent, datatype)])
+    with pytest.raises(InferenceServerException) as caught:
+        client.infer("half", [tensor("x", np.zeros((1, 2), np.float32), "FP32")])
+    assert "pictures" not in str(caught.value)
+
+
+def test_the_documentation_s_examples_run(
+    shipped: ServerProcess,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "cat.jpg").write_bytes(picture())
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    code = "".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    exec(code.replace("localhost:5000", f"127.0.0.1:{shipped.port}"), {})
+    mpg, dog = (float(line.strip("[]")) for line in capsys.readouterr().out.splitlines())
+    assert mpg > 10
+    assert 0 <= dog <= 1
 
 
 def test_the_number_of_pictures_is_limited(client: Any) -> None:

@@ -73,17 +73,17 @@ def test_all_problems_are_told_at_once(oip: ServerProcess) -> None:
         )
     )
     for field in (
-        "id: ",
-        "parameters.binary_data_output: ",
-        "parameters.timeout: ",
+        "id: wrong type, expected a text",
+        "parameters.binary_data_output: wrong type, expected true or false",
+        "parameters.timeout: wrong type, expected a whole number from 0",
         "inputs[0].datatype: ",
         "inputs[0].shape: ",
         "inputs[1].name: fp32 a second time",
         "inputs[2]: neither",
-        "b: wrong type",
-        "c: out of range",
+        "b[1]: wrong type, expected true or false (BOOL) of shape [2]",
+        "c: out of range, expected values that fit INT8",
         "outputs[0].parameters.classification: no classes",
-        "outputs[1].name: ",
+        "outputs[1].name: missing, expected a text",
     ):
         assert field in told
 
@@ -99,16 +99,24 @@ def test_all_problems_are_told_at_once(oip: ServerProcess) -> None:
         ({"shape": [2**62, 0], "data": []}, "rows of nothing"),
         ({"shape": [0, 4], "data": []}, "no rows"),
         ({"data": None}, "neither"),
-        ({"data": 5}, "not a list"),
-        ({"data": [1, "2"]}, "wrong type"),
-        ({"data": [1, True]}, "wrong type"),
+        ({"data": 5}, "wrong type, expected a list"),
+        ({"data": [1, "2"]}, "fp32[1]: wrong type"),
+        ({"data": [[1, True]]}, "fp32[0][1]: wrong type"),
         ({"data": [[1], 2]}, "different lengths"),
         ({"parameters": {"shared_memory_region": "a"}}, "no shared memory"),
         ({"parameters": {"binary_data_size": 8}}, "both"),
-        ({"parameters": []}, "not an object"),
-        ({"datatype": "FP64"}, "wrong dtype"),
+        ({"parameters": []}, "wrong type, expected an object"),
+        (
+            {"datatype": "FP64"},
+            "fp32: wrong dtype: sent FP64, expected numbers (FP32) of shape [any, any]",
+        ),
+        ({"datatype": None}, "inputs[0].datatype: missing, expected one of BOOL, "),
+        ({"shape": None}, "inputs[0].shape: missing, expected a list"),
+        ({"name": None}, "inputs[0].name: missing, expected a text"),
+        ({"name": ""}, "inputs[0].name: empty, expected a text"),
+        ({"parameters": {"binary_data_size": -1}, "data": None}, "binary_data_size: below 0"),
         ({"name": "y"}, "unexpected"),
-        ({"name": 5}, "not a name"),
+        ({"name": 5}, "inputs[0].name: wrong type, expected a text"),
     ],
 )
 def test_inputs_that_are_wrong(oip: ServerProcess, change: dict[str, Any], told: str) -> None:
@@ -123,10 +131,11 @@ def test_inputs_that_are_wrong(oip: ServerProcess, change: dict[str, Any], told:
         (b"[1]", "not a JSON object"),
         (b'{"NaN": ' + b"[" * 100_000, "not JSON"),
         (b'{"inputs": [], "x": ' + b"[" * 2000 + b"NaN" + b"]" * 2000 + b"}", "not JSON"),
-        (b"{}", "inputs: not a list"),
+        (b"{}", "inputs: missing, expected a list of objects"),
         (b'{"inputs": []}', "at least one"),
-        (b'{"inputs": [1]}', "list of objects"),
-        (b'{"inputs": [{}], "outputs": {}}', "outputs: not a list"),
+        (b'{"inputs": {}}', "inputs: wrong type, expected a list of objects"),
+        (b'{"inputs": [{}, 1]}', "inputs[1]: wrong type, expected an object"),
+        (b'{"inputs": [{}], "outputs": {}}', "outputs: wrong type"),
         (b"\xff\xfe", "not JSON"),
     ],
 )
@@ -235,7 +244,7 @@ def test_a_client_that_leaves_while_it_sends(oip: ServerProcess) -> None:
 
 def test_the_log_keeps_quiet_about_what_clients_do_wrong(oip: ServerProcess) -> None:
     long = b'{"inputs": 1, "x": "' + b"x" * 100_000 + b'"}'
-    assert "not a list" in error_of(oip.post("/v2/models/numbers/infer", content=long))
+    assert "inputs: wrong type" in error_of(oip.post("/v2/models/numbers/infer", content=long))
     torn = {"content": b"no gzip", "headers": {"Content-Encoding": "gzip"}}
     assert "not gzip" in error_of(oip.post("/v2/models/numbers/infer", **torn))
     assert "Traceback" not in oip.log()

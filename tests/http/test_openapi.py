@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ import schemathesis
 from openapi_spec_validator import validate
 
 from app import __version__
+from app.api.errors import STATUS
 from tests.support import CAR, ROOT, ServerProcess, serving
 
 
@@ -111,6 +113,50 @@ def test_each_example_is_answered(every_kind: ServerProcess, document: dict[str,
     } <= asked
     # Too long to be written out.
     assert ("/v2/models/big/infer", "application/json") not in asked
+
+
+def examples_of_errors(response: dict[str, Any]) -> list[dict[str, Any]]:
+    media = response["content"]["application/json"]
+    if "example" in media:
+        return [media["example"]]
+    return [example["value"] for example in media["examples"].values()]
+
+
+def test_each_status_has_an_example_of_its_own_error(document: dict[str, Any]) -> None:
+    said = set()
+    for name, response in document["components"]["responses"].items():
+        for example in examples_of_errors(response):
+            error = example["error"]
+            if name.startswith("Protocol"):
+                said.add(error)
+            else:
+                assert name == f"Error{STATUS[error['code']]}"
+                said.add(error["message"])
+    for words in ("there is no model", "larger than", "is not read here", "on this request"):
+        assert any(words in message for message in said)
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "field"),
+    [
+        ("cats-dogs", b"no picture", "image"),
+        ("mpg", {name: value for name, value in CAR.items() if name != "cylinders"}, "cylinders"),
+        ("patents", {"words": "many"}, "words"),
+        ("two", None, "body"),
+    ],
+)
+def test_what_a_model_refuses_is_told_as_its_example_says(
+    every_kind: ServerProcess, document: dict[str, Any], model: str, body: Any, field: str
+) -> None:
+    refused = document["paths"][f"/api/{model}"]["post"]["responses"]["422"]
+    (example,) = examples_of_errors(refused)
+    assert [detail["field"] for detail in example["error"]["details"]] == [field]
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    media_type = "image/png" if isinstance(body, bytes) else "application/json"
+    headers = {"Content-Type": media_type}
+    answer = every_kind.post(f"/api/{model}", content=content, headers=headers)
+    assert answer.status_code == 422
+    assert answer.json()["error"] == example["error"]
 
 
 def test_programs_keep_the_document_until_it_changes(every_kind: ServerProcess) -> None:

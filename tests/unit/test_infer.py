@@ -122,12 +122,14 @@ def test_pictures_go_in_encoded_or_as_numbers(models: dict[str, Model], tmp_path
     file = picture(size=(width or 1, height or 1), format="PNG")
     encoded = infer(model, {spec.name: np.array([file, file], object)})
     assert infer(model, {spec.name: np.array([[file]], object)}).keys() == encoded.keys()
-    pixels = model.decode([file])
+    pixels = model.decode([file], spec.name)
     assert pixels is not None
     numbers = infer(model, {spec.name: pixels.astype(np.float32) / 255})
     for name, array in numbers.items():
         assert array[0] == pytest.approx(encoded[name][0], abs=1e-6)
-    assert refused(model, {spec.name: np.array([b"none", file], object)}).keys() == {"image[0]"}
+    for files in ([b"none"], [b"none", file]):
+        told = refused(model, {spec.name: np.array(files, object)})
+        assert told.keys() == {f"{spec.name}[0]"}
     assert "wrong dtype" in refused(model, {spec.name: np.array([[[file]]], object)})[spec.name]
 
 

@@ -74,6 +74,23 @@ def test_reload_is_on_or_off(monkeypatch: pytest.MonkeyPatch, value: str, reload
     assert Settings().reload is reload
 
 
+SWITCHES = [name for name, field in Settings.model_fields.items() if field.annotation is bool]
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_what_a_switch_takes_is_told(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for value in ("maybe", "", "2"):
+        monkeypatch.setenv(f"KERAPORT_{name.upper()}", value)
+        with pytest.raises(ValidationError) as caught:
+            Settings()
+        (error,) = caught.value.errors()
+        assert (error["loc"], error["msg"]) == ((name,), "expected on or off")
+
+
+def test_all_switches_are_known() -> None:
+    assert set(SWITCHES) == {"reload", "reuse_port"}
+
+
 @pytest.mark.parametrize(("name", "value"), [("PORT", "65535"), ("PORT", "0")])
 def test_values_at_the_edge_are_taken(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str

@@ -116,7 +116,7 @@ def test_only_its_own_type_will_do(dtype: str, wrong: list[Any]) -> None:
     good = {"bool": True, "string": "x"}.get(dtype, 1)
     for value in wrong:
         (found,) = problems(one(dtype), body([[good, good], [good, value]]))
-        assert (found.field, found.problem) == ("x", "wrong type")
+        assert (found.field, found.problem) == ("x[1][1]", "wrong type")
         shown = {None: "null"}.get(value, value) if not isinstance(value, dict) else "an object"
         assert found.value == shown
         assert type(found.value) is type(shown)
@@ -125,7 +125,7 @@ def test_only_its_own_type_will_do(dtype: str, wrong: list[Any]) -> None:
 def test_a_long_text_among_numbers_does_not_take_its_length_for_each() -> None:
     """As an array of texts this would be 40 GB."""
     value = ["x" * 100_000, *[0] * 100_000]
-    assert problem(one(shape=(None,)), value) == ("x", "wrong type")
+    assert problem(one(shape=(None,)), value) == ("x[0]", "wrong type")
 
 
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
@@ -147,7 +147,7 @@ def test_whole_numbers_up_to_both_ends(dtype: str) -> None:
 @pytest.mark.parametrize("value", [2**64, -(2**63) - 1, 10**30])
 @pytest.mark.parametrize("dtype", ["int64", "uint64"])
 def test_beyond_64_bits_json_has_no_whole_numbers(dtype: str, value: int) -> None:
-    assert problem(one(dtype), [[0, value]]) == ("x", "wrong type")
+    assert problem(one(dtype), [[0, value]]) == ("x[0][1]", "wrong type")
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_all_inputs_are_checked_at_once() -> None:
     }
     assert fields_of(problems(TWO, body({"a": [1], "b": [1]}))) == {
         "a": "wrong shape: sent a list of shape [1]",
-        "b": "wrong type",
+        "b[0]": "wrong type",
     }
     assert fields_of(problems(TWO, body({"a": [], "b": []}))) == {"a": "no rows", "b": "no rows"}
 

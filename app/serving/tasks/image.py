@@ -74,24 +74,30 @@ class ImageClassification(Task):
         return size[0], size[1], wanted
 
     def read(self, payload: Payload) -> list[Array]:
-        """Decodes in native threads, all pictures of the request at once."""
+        """Uploads."""
         if not payload.files:
             raise BadRequest(
                 "no picture: send it as the body, or as the field 'image' of multipart/form-data"
             )
-        results = _pool().map(self._decode, payload.files)
+        count = len(payload.files)
+        fields = ["image"] if count == 1 else [f"image[{i}]" for i in range(count)]
+        return [self.pixels(payload.files, fields)]
+
+    def pixels(self, files: Sequence[BinaryIO], fields: Sequence[str], hint: str = "") -> Array:
+        """uint8 (files, height, width, channels). Decodes in native threads, all at once.
+
+        fields: what problems call the pictures. Raises InvalidInput with those of all, `hint` after
+        what is expected of each.
+        """
+        results = _pool().map(self._decode, files)
         details = [
-            Detail(
-                "image" if len(results) == 1 else f"image[{i}]",
-                result.problem,
-                expected=result.expected,
-            )
-            for i, result in enumerate(results)
+            Detail(field, result.problem, expected=f"{result.expected}{hint}")
+            for field, result in zip(fields, results, strict=True)
             if isinstance(result, UnreadablePicture)
         ]
         if details:
             raise invalid(details)
-        return [results[0][None] if len(results) == 1 else np.stack(results)]
+        return cast(Array, results[0][None] if len(results) == 1 else np.stack(results))
 
     def _decode(self, file: BinaryIO) -> Array | UnreadablePicture:
         """An error as a value: there may be one for each picture."""

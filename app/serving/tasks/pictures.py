@@ -49,7 +49,7 @@ silence_libtiff()
 class UnreadablePicture(ValueError):
     """The file is not a picture that can be read; `problem` and `expected` say why."""
 
-    def __init__(self, problem: str, expected: str | None = None) -> None:
+    def __init__(self, problem: str, expected: str) -> None:
         super().__init__(problem)
         self.problem = problem
         self.expected = expected
