@@ -229,7 +229,7 @@ class Reloader:
             if due:
                 self._load(group, due[0])
                 continue
-            for version in known.keys() - set(wanted):
+            for version in sorted(known.keys() - set(wanted)):
                 if known[version].model is None or group.may_unload(version):
                     with self._registry.changing():
                         group.remove(version)
