@@ -12,6 +12,7 @@ from app.api.errors import describe, error_body, in_one_line
 from app.api.examples import example_input
 from app.api.image_models import IMAGE_TASK
 from app.api.openapi_parts import json_content, ref
+from app.api.requests import not_taken
 from app.errors import (
     BadRequest,
     DeadlineExceeded,
@@ -32,6 +33,18 @@ if TYPE_CHECKING:
     from app.serving.tasks.base import Task
     from app.serving.tasks.text import TextGeneration
 
+# Of the native API, and of its models.
+MEANINGS = {
+    400: "The request cannot be read: not JSON, no body, not the form it says it is…",
+    404: "There is no such model or version.",
+    413: "The body is larger than this server takes.",
+    415: "The model does not take bodies of this kind.",
+    422: "The body was read, but holds what the model cannot take.",
+    429: "Too many requests from this address (said by nginx).",
+    500: "The server or the model failed.",
+    503: "Not now: the model is loading, failed to load or has a full queue, or the server stops.",
+    504: "No answer within the time allowed.",
+}
 _ID = "3f2b8c1e9d7a4c5f8e6b0a1d2c3e4f50"
 _TOO_MANY = error_body("too_many_requests", "too many requests from this address: slow down", [])
 _INTERNAL = error_body(
@@ -43,76 +56,54 @@ _TOO_LARGE = TooLarge(
 _NO_MODEL = ModelNotFound("there is no model 'cars'; the models are: mpg")
 _FULL = Overloaded("the model 'mpg' has 256 requests waiting, its limit")
 _LATE = DeadlineExceeded("the model gave no answer within the time allowed")
-_BOTH: dict[int, KeraportError] = {413: _TOO_LARGE, 503: _FULL, 504: _LATE}
-# By status, and where there are several by what they are called.
-_NATIVE: dict[int, dict[str, KeraportError]] = {
-    400: {"": BadRequest("the body is empty: expected JSON")},
-    404: {"": _NO_MODEL},
-    415: {
-        "a picture where JSON is taken": UnsupportedMediaType(
-            "this model takes application/json, not image/png"
-        ),
-        "JSON where a picture is taken": UnsupportedMediaType(
-            "this model takes pictures, not application/json: send the picture as the body, or as "
-            "the field 'image' of multipart/form-data"
-        ),
-    },
-    422: {
-        "no version": invalid(
-            [Detail("version", "not a version", "1/2", "a whole number, or an alias")]
-        ),
-        "no picture": invalid(
-            [Detail("image", "not a picture in a format that is read here", expected=FORMATS_TEXT)]
-        ),
-    },
-    **{status: {"": error} for status, error in _BOTH.items()},
+_SHARED: dict[int, KeraportError] = {413: _TOO_LARGE, 503: _FULL, 504: _LATE}
+_NATIVE: dict[int, KeraportError] = {
+    **_SHARED,
+    400: BadRequest("the body is empty: expected JSON"),
+    404: _NO_MODEL,
+    415: not_taken("application/json", frozenset({"files"})),
+    422: invalid([Detail("version", "not a version", "1/2", "a whole number, or an alias")]),
 }
-_PROTOCOLS: dict[int, dict[str, KeraportError]] = {
-    400: {
-        "v1": BadRequest("Missing 'inputs' or 'instances' key"),
-        "v2": invalid([Detail("inputs", "missing", expected="a list of objects")]),
-    },
-    404: {
-        "v1": ModelNotFound("Servable not found for request: Latest(cars)"),
-        "v2": _NO_MODEL,
-    },
-    415: {
-        "": UnsupportedMediaType("Content-Encoding 'br' is not read here: expected gzip or deflate")
-    },
-    **{status: {"": error} for status, error in _BOTH.items()},
+_V2: dict[int, KeraportError] = {
+    **_SHARED,
+    400: invalid([Detail("inputs", "missing", expected="a list of objects")]),
+    404: _NO_MODEL,
+    415: UnsupportedMediaType("Content-Encoding 'br' is not read here: expected gzip or deflate"),
+}
+_V1: dict[int, KeraportError] = {
+    **_V2,
+    400: BadRequest("Missing 'inputs' or 'instances' key"),
+    404: ModelNotFound("Servable not found for request: Latest(cars)"),
 }
 # What no exception of ours says: nginx, and what nobody foresaw.
 _PLAIN = {429: _TOO_MANY, 500: _INTERNAL}
 
 
-def native_error(error: KeraportError) -> dict[str, Any]:
-    """The answer that the native API gives to it."""
-    return {"id": _ID, "error": describe(error)}
+def _native(body: dict[str, Any]) -> dict[str, Any]:
+    return {"id": _ID, "error": body}
 
 
-def native_errors() -> dict[int, dict[str, Any]]:
-    """Examples of errors of the native API, by status and name."""
+def native_errors() -> dict[int, Any]:
+    """Examples of errors of the native API, by status."""
+    said = {status: describe(error) for status, error in _NATIVE.items()}
+    return {status: _native(body) for status, body in {**said, **_PLAIN}.items()}
+
+
+def protocol_errors() -> dict[str, dict[int, Any]]:
+    """Examples of errors of the standard protocols, by `v1` or `v2` and status."""
     return {
-        **{s: {n: native_error(e) for n, e in found.items()} for s, found in _NATIVE.items()},
-        **{s: {"": {"id": _ID, "error": body}} for s, body in _PLAIN.items()},
-    }
-
-
-def protocol_errors() -> dict[int, dict[str, Any]]:
-    """Examples of errors of the standard protocols, by status and name."""
-    return {
-        **{
-            s: {n: {"error": in_one_line(describe(e))} for n, e in found.items()}
-            for s, found in _PROTOCOLS.items()
-        },
-        **{s: {"": {"error": body["message"]}} for s, body in _PLAIN.items()},
+        protocol: {
+            status: {"error": in_one_line(body)}
+            for status, body in {**{s: describe(e) for s, e in said.items()}, **_PLAIN}.items()
+        }
+        for protocol, said in (("v1", _V1), ("v2", _V2))
     }
 
 
 def errors(
     meanings: Mapping[int, str],
     schema: str,
-    examples: Mapping[int, Mapping[str, Any]],
+    examples: Mapping[int, Any],
     prefix: str = "Error",
 ) -> dict[str, Any]:
     """The components that `responses` refers to, by what a status means."""
@@ -120,33 +111,34 @@ def errors(
     return {
         f"{prefix}{status}": {
             "description": meaning,
-            "content": _content(schema, examples[status]),
+            "content": json_content(ref(schema), examples[status]),
             **(again if status in (429, 503) else {}),
         }
         for status, meaning in meanings.items()
     }
 
 
-def _content(schema: str, examples: Mapping[str, Any]) -> dict[str, Any]:
-    alone = examples.get("")
-    return json_content(ref(schema), alone, None if alone else examples)
-
-
-def refusal(model: Model) -> dict[str, Any]:
-    """422 of a model: what it really says of a body that it cannot take."""
-    return {
-        "description": "The body was read, but holds what the model cannot take.",
-        "content": json_content(ref("Error"), _refused(model)),
-    }
-
-
-def _refused(model: Model) -> dict[str, Any] | None:
+def refusals(model: Model) -> dict[str, Any]:
+    """415 and 422 of a model: what it really says of a body that it cannot take."""
     task = cast("Task | TextGeneration", model.task)
+    other = "application/json" if model.card.task == IMAGE_TASK else "image/png"
+    found = {"415": _response(415, not_taken(other, task.accepts, task.hint))}
     try:
         task.read(_wrong(model))
     except InvalidInput as error:
-        return native_error(error)
-    return None
+        found["422"] = _response(422, error)
+    return found
+
+
+def unreadable_picture() -> dict[str, Any]:
+    """422 of what takes one picture for all models."""
+    problem = "not a picture in a format that is read here"
+    return _response(422, invalid([Detail("image", problem, expected=FORMATS_TEXT)]))
+
+
+def _response(status: int, error: KeraportError) -> dict[str, Any]:
+    example = _native(describe(error))
+    return {"description": MEANINGS[status], "content": json_content(ref("Error"), example)}
 
 
 def _wrong(model: Model) -> Payload:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from app.api.events import EVENTS
 from app.api.examples import example_input, is_long
-from app.api.openapi_errors import refusal
+from app.api.openapi_errors import refusals
 from app.api.openapi_parts import FILE, VERSION, array, json_content, obj, pictures, ref, responses
 from app.serving.card import TEXT_TASK
 
 if TYPE_CHECKING:
     from app.serving.model import Model
 
-_ERRORS = (400, 404, 413, 415, 429, 500, 503, 504)
+_ERRORS = (400, 404, 413, 429, 500, 503, 504)
 _PICTURES = "image-classification"
 _TENSOR = "tensor"
 
@@ -43,7 +43,7 @@ def _operation(model: Model) -> dict[str, Any]:
         "summary": card.title or model.name,
         "parameters": [VERSION],
         "requestBody": {"required": True, "content": _body(model)},
-        "responses": {**responses(_answer(model), *_ERRORS), "422": refusal(model)},
+        "responses": {**responses(_answer(model), *_ERRORS), **refusals(model)},
     }
     if card.description is not None:
         operation["description"] = card.description

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic.json_schema import models_json_schema
 
 from app.api.errors import STATUS
-from app.api.openapi_errors import errors, native_errors
+from app.api.openapi_errors import MEANINGS, errors, native_errors, unreadable_picture
 from app.api.openapi_models import predictions, schemas
 from app.api.openapi_parts import (
     VERSION,
@@ -194,18 +194,7 @@ _RETRY_AFTER = {
     "description": "In how many seconds to try again.",
     "schema": {"type": "integer", "minimum": 0},
 }
-_MEANINGS = {
-    400: "The request cannot be read: not JSON, no body, not the form it says it is…",
-    404: "There is no such model or version.",
-    413: "The body is larger than this server takes.",
-    415: "The model does not take bodies of this kind.",
-    422: "The body was read, but holds what the model cannot take.",
-    429: "Too many requests from this address (said by nginx).",
-    500: "The server or the model failed.",
-    503: "Not now: the model is loading, failed to load or has a full queue, or the server stops.",
-    504: "No answer within the time allowed.",
-}
-_RESPONSES = errors(_MEANINGS, "Error", native_errors())
+_RESPONSES = errors(MEANINGS, "Error", native_errors())
 _VERSION = {
     "name": "version",
     "in": "query",
@@ -220,30 +209,36 @@ _PREDICT = {
     "operationId": "predict",
     "summary": "One picture to every image model",
     "requestBody": {"required": True, "content": pictures(several=False)},
-    "responses": responses(
-        {
-            "description": "What each model answers, or why it does not.",
-            "content": json_content(
-                {
-                    "type": "object",
-                    "additionalProperties": {
-                        "anyOf": [
-                            obj(
-                                {
-                                    "id": _ID,
-                                    "model": {"type": "string"},
-                                    "version": {"type": "integer"},
-                                    "predictions": {"type": "array", "items": {"type": "object"}},
-                                }
-                            ),
-                            obj({"error": _ERROR["properties"]["error"]}),
-                        ]
-                    },
-                }
-            ),
-        },
-        *(400, 404, 413, 415, 422, 429, 500, 503, 504),
-    ),
+    "responses": {
+        **responses(
+            {
+                "description": "What each model answers, or why it does not.",
+                "content": json_content(
+                    {
+                        "type": "object",
+                        "additionalProperties": {
+                            "anyOf": [
+                                obj(
+                                    {
+                                        "id": _ID,
+                                        "model": {"type": "string"},
+                                        "version": {"type": "integer"},
+                                        "predictions": {
+                                            "type": "array",
+                                            "items": {"type": "object"},
+                                        },
+                                    }
+                                ),
+                                obj({"error": _ERROR["properties"]["error"]}),
+                            ]
+                        },
+                    }
+                ),
+            },
+            *(400, 404, 413, 415, 429, 500, 503, 504),
+        ),
+        "422": unreadable_picture(),
+    },
 }
 _STATUS = {
     "tags": ["State"],

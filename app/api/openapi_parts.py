@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 VERSION = {"$ref": "#/components/parameters/version"}
 # OpenAPI leaves the schema of raw bytes empty; the format makes Swagger UI offer a file.
 FILE = {"type": "string", "format": "binary"}
-# What the components of errors of the standard protocols are called, before their status.
-PROTOCOL_ERROR = "ProtocolError"
+# What the components of errors of the standard protocols are called, after `v1` or `v2` and before
+# their status.
+PROTOCOL_ERROR = ".Error"
 
 
 def ref(schema: str) -> dict[str, Any]:
@@ -105,13 +106,16 @@ def protocol_operation(
     body: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A way to ask one of the standard protocols. name: its own, for programs that are made of the
-    document. answer: its content. statuses: of errors. body: the content of a request."""
+    document; it begins with `v1` or `v2`. answer: its content. statuses: of errors. body: the
+    content of a request."""
     operation = {
         "tags": [tag],
         "operationId": name,
         "summary": summary,
         "responses": responses(
-            {"description": "The answer.", "content": answer}, *statuses, prefix=PROTOCOL_ERROR
+            {"description": "The answer.", "content": answer},
+            *statuses,
+            prefix=name[:2] + PROTOCOL_ERROR,
         ),
     }
     if body is not None:

@@ -15,6 +15,7 @@ TAGS = (
     {"name": openapi_tfserving.TAG, "description": "What clients of TensorFlow Serving ask."},
     {"name": openapi_oip.TAG, "description": "What clients of KServe and Triton ask."},
 )
+_ERROR = "ProtocolError"
 _MEANINGS = {
     400: "The request cannot be read, or the model cannot take it.",
     404: "There is no such model or version.",
@@ -36,9 +37,15 @@ def components(models: list[Model]) -> dict[str, Any]:
     """Schemas and responses that the paths refer to."""
     return {
         "schemas": {
-            PROTOCOL_ERROR: obj({"error": {"type": "string"}}),
+            _ERROR: obj({"error": {"type": "string"}}),
             **openapi_tfserving.SCHEMAS,
             **openapi_oip.SCHEMAS,
         },
-        "responses": errors(_MEANINGS, PROTOCOL_ERROR, protocol_errors(), PROTOCOL_ERROR),
+        "responses": {
+            name: response
+            for protocol, examples in protocol_errors().items()
+            for name, response in errors(
+                _MEANINGS, _ERROR, examples, protocol + PROTOCOL_ERROR
+            ).items()
+        },
     }

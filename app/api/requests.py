@@ -139,7 +139,7 @@ def _check_size(request: Request, size: int) -> None:
 
 def _multipart(request: Request, accepts: frozenset[str], hint: str) -> Payload:
     if accepts.isdisjoint({"files", "csv"}):
-        raise _not_taken(request, accepts, hint)
+        raise not_taken(request.mimetype, accepts, hint)
     wanted = "image" if "files" in accepts else "file"
     with ExitStack() as spools:
         uploads, others = _uploads(request, spools, example=EXAMPLES[wanted])
@@ -201,10 +201,7 @@ def _uploads(
 
 def _picture(request: Request) -> Payload:
     if request.mimetype == "application/json" or request.mimetype.startswith("text/"):
-        raise UnsupportedMediaType(
-            f"this model takes pictures, not {request.mimetype}: send the picture as the body, or "
-            "as the field 'image' of multipart/form-data"
-        )
+        raise not_taken(request.mimetype, frozenset({"files"}))
     with ExitStack() as spools:
         spool = spools.enter_context(_open_spool(request))
         for chunk in _chunks(request):
@@ -241,15 +238,21 @@ def _text(request: Request, accepts: frozenset[str], hint: str) -> Payload:
     elif mimetype in _JSON_TYPES or mimetype.endswith("+json"):
         kind = "json"
     else:
-        raise _not_taken(request, accepts, hint)
+        raise not_taken(request.mimetype, accepts, hint)
     data = request.get_data(cache=False)
     _check_size(request, len(data))
     return Payload(kind, data=data)
 
 
-def _not_taken(request: Request, accepts: frozenset[str], hint: str) -> UnsupportedMediaType:
+def not_taken(mimetype: str, accepts: frozenset[str], hint: str = "") -> UnsupportedMediaType:
+    """The error for a body of a type that a task does not accept."""
+    if "files" in accepts:
+        return UnsupportedMediaType(
+            f"this model takes pictures, not {mimetype}: send the picture as the body, or as the "
+            "field 'image' of multipart/form-data"
+        )
     taken = "application/json or text/csv" if "csv" in accepts else "application/json"
-    return UnsupportedMediaType(f"this model takes {taken}, not {request.mimetype}{hint}")
+    return UnsupportedMediaType(f"this model takes {taken}, not {mimetype}{hint}")
 
 
 def copies(payload: Payload, count: int) -> list[Payload]:

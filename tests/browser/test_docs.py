@@ -95,6 +95,24 @@ def test_a_picture_can_be_chosen(docs: Page) -> None:
     expect(block.locator("input[type=file]")).to_be_visible()
 
 
+@pytest.mark.parametrize("width", [375, 320])
+def test_on_a_phone_nothing_sticks_out_of_an_operation(docs: Page, width: int) -> None:
+    docs.set_viewport_size({"width": width, "height": 667})
+    block = operation(docs, "mpg")
+    block.locator(".opblock-summary-control").click()
+    block.get_by_role("button", name="Try it out").click()
+    # It is offered once something was changed.
+    block.get_by_role("textbox").last.press_sequentially(" ")
+    expect(block.get_by_role("button", name="Reset")).to_be_visible()
+    block.get_by_role("button", name="Execute").click()
+    expect(block.locator(".live-responses-table .response-col_status").nth(1)).to_have_text("200")
+    outside = """(block) => [...block.querySelectorAll("*")]
+        .filter((e) => e.getBoundingClientRect().right > block.getBoundingClientRect().right)
+        .map((e) => e.outerHTML.slice(0, 100))"""
+    assert block.evaluate(outside) == []
+    assert block.locator(".curl").evaluate("curl => curl.scrollWidth - curl.clientWidth") == 0
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_of_ours(docs: Page, scheme: Literal["light", "dark"]) -> None:
     docs.emulate_media(color_scheme=scheme)

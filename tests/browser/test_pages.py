@@ -98,6 +98,16 @@ def test_nothing_is_wider_than_a_phone(page: Page, path: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
 
 
+@pytest.mark.parametrize("width", [375, 320])
+def test_the_navigation_of_a_phone_is_one_line(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 667})
+    settled(page, "/models/mpg")
+    links = page.get_by_role("navigation", name="Site").get_by_role("link")
+    expect(links.last).to_have_text("API")
+    tops = {link.evaluate("link => link.getBoundingClientRect().top") for link in links.all()}
+    assert len(tops) == 1
+
+
 @each_with_docs
 def test_dark_is_dark(page: Page, path: str) -> None:
     def brightness(scheme: Literal["light", "dark"]) -> float:

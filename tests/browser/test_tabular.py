@@ -345,6 +345,14 @@ def test_the_template_is_a_csv_that_can_be_sent(page: Page) -> None:
     expect(page.get_by_role("heading", name="1 row answered")).to_be_visible()
 
 
+def test_the_limit_is_that_of_the_page_with_that_of_the_api(page: Page, plain: Page) -> None:
+    page.goto("/models/mpg")
+    both = "up to 50 MB, which this page sends in parts (through the API 16 MB at once)."
+    expect(page.locator("#csv-limits")).to_contain_text(both)
+    plain.goto("/models/mpg")
+    expect(plain.locator("#csv-limits")).to_contain_text("in UTF-8, up to 16 MB.")
+
+
 def test_a_dropped_file_is_sent_at_once(page: Page) -> None:
     page.goto("/models/mpg")
 

@@ -16,7 +16,7 @@ const PASSING = [0, 429, 502, 503];
 /** The file's text. Throws ApiError where it has none. */
 async function textOf(file) {
   if (file.size > MAX_MB * 1e6) {
-    throw new ApiError(`The file is larger than ${MAX_MB} MB. Send it in parts, or through the API.`);
+    throw new ApiError(`The file is larger than ${MAX_MB} MB. Send it in parts.`);
   }
   let bytes;
   try {

@@ -46,7 +46,8 @@ export function watchCsv(form, place, { api, output, names }) {
   let running = null;
   let address = null;
 
-  form.querySelector("[data-limit]").textContent = `${MAX_MB} MB`;
+  const limit = form.querySelector("[data-limit]");
+  limit.textContent = `${MAX_MB} MB, which this page sends in parts (through the API ${limit.textContent} at once)`;
   form.querySelector("[data-plain]").remove();
   form.after(status);
 
