@@ -19,15 +19,14 @@ from typing import Any
 
 import click
 import orjson
-from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
 from app import __version__
-from app.errors import CardError, Detail, KeraportError
-from app.settings import Settings
+from app.environment import read_settings
+from app.errors import CardError, Detail, KeraportError, SettingsError
 
 
 class _Command(click.Group):
@@ -38,7 +37,9 @@ class _Command(click.Group):
         try:
             return super().invoke(ctx)
         except KeraportError as error:
-            several = error.details if len(error.details) > 1 else []  # one is in the message
+            # Where there is but one, most messages have it already.
+            alone = len(error.details) == 1 and not isinstance(error, SettingsError)
+            several = [] if alone else error.details
             problems = "".join(f"\n  {_told(detail)}" for detail in several)
             raise click.ClickException(error.message + problems) from None
 
@@ -49,14 +50,6 @@ def main() -> None:
     """Keraport: a folder of Keras models as an HTTPS web app and API."""
 
 
-def _settings() -> Settings:
-    try:
-        return Settings()
-    except ValidationError as error:
-        lines = [f"KERAPORT_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()]
-        raise click.ClickException("settings: " + "; ".join(lines)) from None
-
-
 @main.command()
 def serve() -> None:
     """Serve the models. Settings come from the environment: see .env.example."""
@@ -64,7 +57,7 @@ def serve() -> None:
     signal.signal(signal.SIGTERM, _stop_now)
     # What it asks for is about to be done.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    settings = _settings()
+    settings = read_settings()
     logging.basicConfig(
         level=settings.log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -112,7 +105,7 @@ def check(folder: Path | None) -> None:
     from app.offline import warnings
     from app.serving.tasks.base import Limits
 
-    settings = _settings()
+    settings = read_settings()
     if folder is not None and not folder.is_dir():
         raise click.ClickException(
             f"{folder} is a file: expected a folder" if folder.exists() else f"there is no {folder}"
@@ -169,7 +162,7 @@ def predict(
     from app.offline import predict as predict_files
     from app.serving.tasks.base import Limits
 
-    settings = _settings()
+    settings = read_settings()
     rows: list[dict[str, Any]] = []
     failed = False
     progress = Progress(console=Console(stderr=True), transient=True)
@@ -197,7 +190,7 @@ def _write(name: str, order: dict[str, Any]) -> None:
     from app.offline import loaded, write
     from app.serving.tasks.base import Limits
 
-    settings = _settings()
+    settings = read_settings()
     with ExitStack() as stack:
         with Console(stderr=True).status("loading…"):
             limits = Limits(settings.max_pixels)
@@ -264,7 +257,7 @@ def card(file: Path, stdout: bool, force: bool) -> None:
     target = source.parent / CARD_FILE
     if (source / "saved_model.pb").is_file():
         target = source / CARD_FILE
-    elif not stdout and source.parent == _settings().models_dir.resolve():
+    elif not stdout and source.parent == read_settings().models_dir.resolve():
         raise CardError(
             f"a card needs a folder of its own: move the file to {file.parent / file.stem}/ first, "
             "or use --stdout"
@@ -290,6 +283,6 @@ def add(architecture: str, name: str | None) -> None:
     """
     from app.applications import add as add_application
 
-    settings = _settings()
+    settings = read_settings()
     folder = add_application(architecture, settings.models_dir, name)
     click.echo(f"wrote {folder}; see it with: python -m app check")

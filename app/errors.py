@@ -6,13 +6,17 @@
     │   ├── InvalidInput          well-formed, but the model cannot take it: all problems at once
     │   ├── TooLarge              over a limit on size
     │   ├── UnsupportedMediaType  a body of a kind this model does not read
-    │   └── ModelNotFound         no model (or version) of that name
+    │   ├── ModelNotFound         no model (or version) of that name
+    │   ├── Unauthorized          a key is needed, and none or an unknown one came
+    │   ├── Forbidden             the key is not for this model
+    │   └── TooManyRequests       over the rate of the key
     ├── Unavailable               try again: `retry_after` says when
     │   ├── Overloaded            the model's queue is full
     │   ├── ModelUnavailable      still loading, failed to load, or being unloaded
     │   └── Draining              this process is on its way out
     ├── DeadlineExceeded          no answer within the time allowed
     ├── ClientDisconnected        nobody is left to read the answer
+    ├── SettingsError             KERAPORT_… in the environment: the operator can mend it
     └── ModelError                the model author can mend it
         ├── CardError             model.yaml, labels or the folder are wrong
         ├── LoadError             the model file cannot be served
@@ -109,6 +113,28 @@ class ModelNotFound(RequestError):
     code = "model_not_found"
 
 
+class Unauthorized(RequestError):
+    """A key is needed, and none that is known came with the request."""
+
+    code = "unauthorized"
+
+
+class Forbidden(RequestError):
+    """The key is known, but not for this."""
+
+    code = "forbidden"
+
+
+class TooManyRequests(RequestError):
+    """More requests than the key may make; one more is taken in `retry_after` seconds."""
+
+    code = "too_many_requests"
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class Unavailable(KeraportError):
     """Not now; the same request may succeed in `retry_after` seconds."""
 
@@ -147,6 +173,10 @@ class ClientDisconnected(KeraportError):
     """The client closed the connection before the answer was ready."""
 
     code = "client_disconnected"
+
+
+class SettingsError(KeraportError):
+    """Settings that do not exist, or have no meaning: all of them, before anything starts."""
 
 
 class ModelError(KeraportError):

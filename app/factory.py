@@ -8,6 +8,7 @@ from flask import Flask
 from flask_bootstrap import Bootstrap5
 
 from app.api import errors, health, native, oip, openapi, status, tfserving
+from app.api.access import ModelAccess
 from app.api.answers import add_request_id
 from app.api.proxy import TrustedProxy
 from app.api.requests import KeraportRequest, spool_for
@@ -42,6 +43,7 @@ def create_app(
     app.url_map.converters["servable"] = tfserving.ServableConverter
     lifecycle = lifecycle or Lifecycle()
     journal = journal or Journal(None, settings.replica_name)
+    access = ModelAccess(registry)
     board = StatusBoard(settings, registry, lifecycle, journal)
     app.request_class = type(
         "Request", (KeraportRequest,), {"open_spool": staticmethod(spool_for(settings.uploads_dir))}
@@ -49,12 +51,12 @@ def create_app(
     app.after_request(add_request_id)
     errors.install(app, settings, error_page)
     app.register_blueprint(health.blueprint(registry, lifecycle))
-    app.register_blueprint(native.blueprint(settings, registry, lifecycle))
-    app.register_blueprint(tfserving.blueprint(settings, registry, lifecycle))
-    app.register_blueprint(oip.blueprint(settings, registry, lifecycle))
+    app.register_blueprint(native.blueprint(settings, access, lifecycle))
+    app.register_blueprint(tfserving.blueprint(settings, access, lifecycle))
+    app.register_blueprint(oip.blueprint(settings, access, lifecycle))
     app.register_blueprint(status.blueprint(board))
-    app.register_blueprint(openapi.blueprint(registry))
-    app.register_blueprint(pages.blueprint(settings, registry, lifecycle, board))
+    app.register_blueprint(openapi.blueprint(access))
+    app.register_blueprint(pages.blueprint(settings, access, lifecycle, board))
     if settings.forwarded_allow_ips:
         proxies = [str(address) for address in settings.forwarded_allow_ips]
         app.wsgi_app = TrustedProxy(app.wsgi_app, proxies)  # type: ignore[method-assign]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +18,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+# RFC 6454: scheme, host, port. No wildcard, and no `null`, which any page can be.
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 
 
 def _switch(value: Any, read: ValidatorFunctionWrapHandler) -> bool:
@@ -57,8 +61,32 @@ class Settings(BaseSettings):
     max_pixels: int = Field(
         64_000_000, gt=0, description="Largest picture, in pixels (width times height)."
     )
+    max_rows: int = Field(
+        100_000, gt=0, description="Most rows (predictions) that one request may ask for."
+    )
+    max_json_depth: int = Field(
+        64, gt=0, le=200, description="How deeply lists and objects of a JSON body may be nested."
+    )
+    max_streams: int = Field(
+        256, gt=0, description="Texts that are written at once, over all models; more get 503."
+    )
     request_timeout_s: float = Field(
         30, gt=0, description="Seconds a request may take, reading its body included."
+    )
+    watchdog_s: float = Field(
+        120,
+        gt=0,
+        description="Seconds that one run of a model may last before the process counts as hung: "
+        "/livez then fails, so that it is restarted.",
+    )
+    api_keys_file: Path | None = Field(
+        None,
+        description="File of API keys, as `python -m app key new NAME` prints them; without one "
+        "nobody needs a key.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Origins (https://…), comma-separated, whose pages may use /api, /v1 and /v2.",
     )
     drain_delay_s: float = Field(
         1,
@@ -84,20 +112,41 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="How much is written to the log (stderr)."
     )
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="json: an object a line; text: for people; auto: text on a terminal."
+    )
+    log_health_every: int = Field(
+        100,
+        ge=0,
+        description="Of so many health checks that went well one is logged; 0: none of them.",
+    )
 
-    @field_validator("events_file", mode="before")
+    @field_validator("events_file", "api_keys_file", mode="before")
     @classmethod
     def _none(cls, value: Any) -> Any:
         return None if value == "" else value
 
-    @field_validator("forwarded_allow_ips", "peers", mode="before")
+    @field_validator("forwarded_allow_ips", "peers", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
 
-    @field_validator("log_level", mode="before")
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise PydanticCustomError(
+                    "origin",
+                    "expected origins such as https://app.example.org, without a path; "
+                    "found {found}",
+                    {"found": repr(origin)},
+                )
+        return origins
+
+    @field_validator("log_level", "log_format", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from flask import Response, g, request
 
+from app.api.record import record_of
 from app.serving.batching import Call
 from app.serving.tasks.base import Payload
 
@@ -27,6 +28,7 @@ def request_id() -> str:
     if known is None:
         given = request.headers.get(REQUEST_ID_HEADER, "")
         known = g.request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
+        record_of(request.environ).id = known
     return known
 
 

@@ -11,7 +11,8 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.api.answers import json_response, request_id
-from app.errors import KeraportError, TooLarge, Unavailable
+from app.api.record import record_of
+from app.errors import KeraportError, TooLarge, TooManyRequests, Unavailable
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 STATUS = {
     "bad_request": 400,
     "unauthorized": 401,
+    "forbidden": 403,
     "model_not_found": 404,
     "not_found": 404,
     "method_not_allowed": 405,
@@ -91,6 +93,7 @@ def install(
     """Answer every exception of `app`. page: makes one of a status and the body of an error."""
 
     def respond(status: int, body: dict[str, Any]) -> Response:
+        record_of(request.environ).code = body["code"]
         if speaks_protocol():
             # They know no 422.
             return json_response({"error": in_one_line(body)}, 400 if status == 422 else status)
@@ -104,7 +107,7 @@ def install(
         if status == 500:
             log.error("request %s: %s", request_id(), error.message)
         response = respond(status, describe(error))
-        if isinstance(error, Unavailable):
+        if isinstance(error, Unavailable | TooManyRequests):
             response.headers["Retry-After"] = str(error.retry_after)
         return response
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from typing import Any
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from flask import Request
 
+from app.api.access import ModelAccess
 from app.api.answers import prediction_answer, request_id
 from app.api.requests import copies, read_payload, start_call, watching
 from app.errors import KeraportError, ModelNotFound, ModelUnavailable, RequestError
 from app.serving.batching import Call
 from app.serving.entry import LOADING_RETRY_S, Entry
-from app.serving.registry import Registry
 from app.serving.tasks.base import Payload
 from app.settings import Settings
+
+if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
+    from app.serving.model import Model
 
 IMAGE_TASK = "image-classification"
 
@@ -23,13 +26,13 @@ IMAGE_TASK = "image-classification"
 Outcome = dict[str, Any] | KeraportError
 
 
-def image_models(registry: Registry) -> list[Entry]:
+def image_models(access: ModelAccess) -> list[Entry]:
     """Those that are known to take pictures, in whatever state."""
-    return [e for e in registry.entries() if e.card is not None and e.card.task == IMAGE_TASK]
+    return [e for e in access.entries() if e.card is not None and e.card.task == IMAGE_TASK]
 
 
 def ask_image_models(
-    request: Request, settings: Settings, registry: Registry
+    request: Request, settings: Settings, access: ModelAccess
 ) -> list[tuple[Entry, Outcome]]:
     """The picture of `request` to all of them at once. A model that cannot answer gives its error
     in place of the answer.
@@ -37,33 +40,44 @@ def ask_image_models(
     Raises ModelUnavailable while models load, ModelNotFound where none takes pictures, what
     `read_payload` raises, and RequestError for a picture that none can read.
     """
-    if not registry.loaded:
+    if not access.loaded:
         # Which of those that are left take pictures, their cards have yet to say.
         raise ModelUnavailable("the models are still loading", retry_after=LOADING_RETRY_S)
-    found = image_models(registry)
+    found = image_models(access)
     if not found:
         raise ModelNotFound("there is no image model here")
     call = start_call(settings.request_timeout_s)
     payload = read_payload(request, frozenset({"files"}), call)
     with closing(payload):
         parts = copies(payload, len(found))
-    calls = [Call(call.deadline) for _ in found]
-    with watching(request.environ, calls):
+    calls = [start_call(call.remaining) for _ in found]
+    with ExitStack() as leases:
+        leases.enter_context(watching(request.environ, calls))
+        # Greenlets of their own know nothing of the request.
         tasks = [
-            gevent.spawn(_try, registry, entry.name, part, each, request_id())
+            gevent.spawn(_try, _lease(leases, access, entry.name), part, each, request_id())
             for entry, each, part in zip(found, calls, parts, strict=True)
         ]
         gevent.joinall(tasks)
-    outcomes: list[Outcome] = [task.get() for task in tasks]
+        outcomes: list[Outcome] = [task.get() for task in tasks]
     mistakes = [o for o in outcomes if isinstance(o, RequestError)]
     if mistakes and all(isinstance(o, KeraportError) for o in outcomes):
         raise mistakes[0]
     return list(zip(found, outcomes, strict=True))
 
 
-def _try(registry: Registry, name: str, payload: Payload, call: Call, id: str) -> Outcome:
+def _lease(leases: ExitStack, access: ModelAccess, name: str) -> Model | KeraportError:
+    """The model until `leases` end, or why it cannot be had."""
     try:
-        with registry.using(name) as model:
-            return prediction_answer(model, payload, call, id)
+        return leases.enter_context(access.using(name))
+    except KeraportError as error:
+        return error
+
+
+def _try(model: Model | KeraportError, payload: Payload, call: Call, id: str) -> Outcome:
+    if isinstance(model, KeraportError):
+        return model
+    try:
+        return prediction_answer(model, payload, call, id)
     except KeraportError as error:
         return error

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.routing import BaseConverter
 
+from app.api.access import ModelAccess
 from app.api.answers import json_response, prediction_answer, request_id
 from app.api.errors import describe
 from app.api.events import event_stream, wants_events
@@ -17,7 +18,6 @@ from app.api.requests import read_payload, start_call, watching
 from app.errors import Detail, Draining, InvalidInput, KeraportError
 from app.lifecycle import Lifecycle
 from app.serving.card import RESERVED_NAMES, TEXT_TASK
-from app.serving.registry import Registry
 from app.serving.versions import is_alias, version_number
 from app.settings import Settings
 
@@ -45,7 +45,7 @@ def wanted_version() -> int | str | None:
     return text if number is None else number
 
 
-def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> Blueprint:
+def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> Blueprint:
     """`/api/models`, `/api/NAME` and `/predict`."""
     routes = Blueprint("native", __name__)
 
@@ -60,23 +60,23 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
         if isinstance(request.routing_exception, MethodNotAllowed):
             name = request.path.removeprefix("/api/").rstrip("/")
             if request.path.startswith("/api/") and "/" not in name and name not in RESERVED_NAMES:
-                registry.entry(name)
+                access.entry(name)
 
     @routes.get("/api/models")
     def models() -> Response:
         return json_response(
-            {"id": request_id(), "models": [entry.summary() for entry in registry.entries()]}
+            {"id": request_id(), "models": [entry.summary() for entry in access.entries()]}
         )
 
     @routes.get("/api/models/<name>")
     def model(name: str) -> Response:
-        entry = registry.entry(name, wanted_version())
+        entry = access.entry(name, wanted_version())
         return json_response({"id": request_id(), **entry.describe()})
 
     @routes.post("/api/<model:name>")
     def predict(name: str) -> Response:
         with ExitStack() as lease:
-            model = lease.enter_context(registry.using(name, wanted_version()))
+            model = lease.enter_context(access.using(name, wanted_version()))
             call = start_call(min(settings.request_timeout_s, model.card.runtime.timeout_s))
             payload = read_payload(request, model.task.accepts, call, model.task.hint)
             if model.card.task == TEXT_TASK and wants_events(request):
@@ -90,7 +90,7 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
     @routes.post("/predict")
     def predict_all() -> Response:
         """One picture to every image model at once: `{NAME: answer or error}`."""
-        answers = ask_image_models(request, settings, registry)
+        answers = ask_image_models(request, settings, access)
         return json_response(
             {
                 entry.name: {"error": describe(a)} if isinstance(a, KeraportError) else a

@@ -16,6 +16,7 @@ from flask import Blueprint, Request, Response, request
 
 from app import __version__
 from app.api import oip_models
+from app.api.access import ModelAccess
 from app.api.answers import json_response
 from app.api.oip_answer import CODINGS, write_answer
 from app.api.oip_request import HEADER_LENGTH, read_request
@@ -24,7 +25,6 @@ from app.api.requests import read_body, start_call, watching
 from app.errors import BadRequest, Draining
 from app.lifecycle import Lifecycle
 from app.serving.entry import Entry
-from app.serving.registry import Registry
 from app.serving.tasks.base import parse_json
 from app.serving.versions import version_number
 from app.serving.workers import in_a_thread
@@ -52,7 +52,7 @@ NOT_HERE = {
 }
 
 
-def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> Blueprint:
+def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> Blueprint:
     """`/v2`."""
     routes = Blueprint("oip", __name__, url_prefix="/v2")
 
@@ -71,40 +71,40 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
 
     @routes.get("/health/ready")
     def ready() -> Response:
-        is_ready = registry.loaded and not lifecycle.draining
+        is_ready = access.loaded and not lifecycle.draining
         return json_response({"ready": is_ready}, 200 if is_ready else 503)
 
     @routes.get("/models/<name>")
     @routes.get("/models/<name>/versions/<version>")
     def metadata(name: str, version: str | None = None) -> Response:
-        with _showing(registry, name, version) as model:
-            return json_response(oip_models.metadata(model, _versions(registry, name)))
+        with _showing(access, name, version) as model:
+            return json_response(oip_models.metadata(model, _versions(access, name)))
 
     @routes.get("/models/<name>/ready")
     @routes.get("/models/<name>/versions/<version>/ready")
     def model_ready(name: str, version: str | None = None) -> Response:
-        with _showing(registry, name, version):
+        with _showing(access, name, version):
             return json_response({"name": name, "ready": True})
 
     @routes.get("/models/<name>/config")
     @routes.get("/models/<name>/versions/<version>/config")
     def config(name: str, version: str | None = None) -> Response:
-        with _showing(registry, name, version) as model:
+        with _showing(access, name, version) as model:
             return json_response(oip_models.config(model))
 
     @routes.get("/models/<name>/stats")
     def statistics(name: str) -> Response:
-        return _statistics([e.model for e in _versions(registry, name)])
+        return _statistics([e.model for e in _versions(access, name)])
 
     @routes.get("/models/<name>/versions/<version>/stats")
     def version_statistics(name: str, version: str) -> Response:
-        with _showing(registry, name, version) as model:
+        with _showing(access, name, version) as model:
             return _statistics([model])
 
     @routes.get("/models/stats")
     def all_statistics() -> Response:
-        names = [entry.name for entry in registry.entries()]
-        return _statistics([e.model for name in names for e in _versions(registry, name)])
+        names = [entry.name for entry in access.entries()]
+        return _statistics([e.model for name in names for e in _versions(access, name)])
 
     @routes.post("/repository/index")
     def index() -> Response:
@@ -113,14 +113,14 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
         only_ready = wanted.get("ready", False) if isinstance(wanted, dict) else None
         if not isinstance(only_ready, bool):
             raise BadRequest("the body: expected nothing, or an object with ready: true or false")
-        names = [entry.name for entry in registry.entries()]
-        entries = [entry for name in names for entry in _versions(registry, name)]
+        names = [entry.name for entry in access.entries()]
+        entries = [entry for name in names for entry in _versions(access, name)]
         return json_response(oip_models.index(entries, only_ready))
 
     @routes.post("/models/<name>/infer")
     @routes.post("/models/<name>/versions/<version>/infer")
     def infer(name: str, version: str | None = None) -> Response:
-        with _using(registry, name, version) as model:
+        with _using(access, name, version) as model:
             return _infer(model, request, settings.request_timeout_s)
 
     def not_here(**parts: str) -> Response:
@@ -139,9 +139,10 @@ def _infer(model: Model, request: Request, timeout_s: float) -> Response:
     # Who lists all that it could read, as most libraries do, did not ask for it: only who names
     # one alone, as Triton's clients do, has so slow a line that it is worth its time.
     coding = request.headers.get("Accept-Encoding", "").strip().lower()
-    with model.admission() as counted, watching(request.environ, [call]):
+    with model.admission(call) as counted, watching(request.environ, [call]):
         length = request.headers.get(HEADER_LENGTH)
-        asked = _beside(len(body), lambda: read_request(body, length))
+        with call.stages.decoding():
+            asked = _beside(len(body), lambda: read_request(body, length))
         if asked.timeout_s is not None:
             call.deadline = min(call.deadline, arrived + asked.timeout_s)
         names = None if asked.outputs is None else [want.name for want in asked.outputs]
@@ -176,20 +177,20 @@ def _statistics(models: list[Model | None]) -> Response:
 
 
 @contextmanager
-def _showing(registry: Registry, name: str, version: str | None) -> Iterator[Model]:
+def _showing(access: ModelAccess, name: str, version: str | None) -> Iterator[Model]:
     """The model that is spoken of: its default version unless the address names another."""
-    with registry.leased(name, _asked(version), canary=False) as entry:
+    with access.leased(name, _asked(version), canary=False) as entry:
         yield entry.ready_model()
 
 
-def _using(registry: Registry, name: str, version: str | None) -> AbstractContextManager[Model]:
+def _using(access: ModelAccess, name: str, version: str | None) -> AbstractContextManager[Model]:
     """The model, ready; version: as the address has it. Raises ModelNotFound, ModelUnavailable."""
-    return registry.using(name, _asked(version))
+    return access.using(name, _asked(version))
 
 
-def _versions(registry: Registry, name: str) -> list[Entry]:
+def _versions(access: ModelAccess, name: str) -> list[Entry]:
     """All versions of the model, in whatever state. Raises ModelNotFound."""
-    return list(registry.entry(name).group.versions.values())
+    return list(access.entry(name).group.versions.values())
 
 
 def _asked(version: str | None) -> int | str | None:

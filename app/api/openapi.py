@@ -15,7 +15,7 @@ from werkzeug.http import generate_etag
 
 from app import __version__
 from app.api import openapi_native, openapi_protocols
-from app.serving.registry import Registry
+from app.api.access import ModelAccess
 
 if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
     from app.serving.model import Model
@@ -29,7 +29,7 @@ as the header `X-Request-ID`, by which the server's log knows it. All problems o
 told at once."""
 
 
-def blueprint(registry: Registry) -> Blueprint:
+def blueprint(access: ModelAccess) -> Blueprint:
     """`/openapi.json`."""
     routes = Blueprint("openapi", __name__)
     made: _Made | None = None
@@ -38,7 +38,7 @@ def blueprint(registry: Registry) -> Blueprint:
     def openapi() -> Response:
         """Made anew only when a model has come, gone or been replaced."""
         nonlocal made
-        ready = ready_models(registry)
+        ready = ready_models(access)
         key = tuple((model.name, model.version, model.loaded_at) for model in ready)
         if made is None or made.key != key:
             options = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
@@ -53,9 +53,9 @@ def blueprint(registry: Registry) -> Blueprint:
     return routes
 
 
-def ready_models(registry: Registry) -> list[Model]:
+def ready_models(access: ModelAccess) -> list[Model]:
     """The models that can be asked, by name."""
-    models = (entry.model for entry in registry.entries())
+    models = (entry.model for entry in access.entries())
     return [model for model in models if model is not None]
 
 

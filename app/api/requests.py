@@ -13,12 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
+import flask
 import gevent
 from flask import Request
 from gevent import get_hub
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from app.api.record import record_of
 from app.errors import BadRequest, ClientDisconnected, DeadlineExceeded, UnsupportedMediaType
 from app.serving.batching import Call
 from app.serving.tasks.base import Payload
@@ -56,8 +58,10 @@ class KeraportRequest(Request):
 
 
 def start_call(seconds: float) -> Call:
-    """A call whose deadline is `seconds` from now."""
-    return Call(time.monotonic() + seconds)
+    """A call whose deadline is `seconds` from now, of the request at hand."""
+    call = Call(time.monotonic() + seconds)
+    record_of(flask.request.environ).calls.append(call)
+    return call
 
 
 def read_payload(request: Request, accepts: frozenset[str], call: Call, hint: str = "") -> Payload:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, request
 from werkzeug.routing import BaseConverter
 
+from app.api.access import ModelAccess
 from app.api.answers import json_response
 from app.api.requests import read_body, start_call, watching
 from app.api.tfserving_json import (
@@ -29,7 +30,6 @@ from app.errors import BadRequest, Draining, ModelNotFound
 from app.lifecycle import Lifecycle
 from app.serving.batching import Array
 from app.serving.entry import Entry
-from app.serving.registry import Registry
 from app.serving.signature import CLASSIFY_METHOD, REGRESS_METHOD, SignatureDef, TensorSpec
 from app.serving.workers import in_a_thread
 from app.settings import Settings
@@ -83,7 +83,7 @@ class ServableConverter(BaseConverter):
         return Servable(name, int(version) if kind == "versions" else version or None)
 
 
-def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> Blueprint:
+def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> Blueprint:
     """`/v1/models…`: status, metadata, `:predict`, `:classify` and `:regress`."""
     routes = Blueprint("tfserving", __name__)
     # Flask's own answer to OPTIONS would list what `anything_else` takes as well.
@@ -98,12 +98,12 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
     @get("/v1/models")
     def models() -> Response:
         """As KServe lists them; TensorFlow Serving has no list."""
-        return json_response({"models": [entry.name for entry in registry.entries()]})
+        return json_response({"models": [entry.name for entry in access.entries()]})
 
     @get("/v1/models/<servable:servable>")
     def status(servable: Servable) -> Response:
         try:
-            entries = _versions(registry, servable)
+            entries = _versions(access, servable)
         except ModelNotFound:
             what = "any versions" if servable.version is None else f"version {servable.version}"
             raise _not_found(
@@ -113,18 +113,19 @@ def blueprint(settings: Settings, registry: Registry, lifecycle: Lifecycle) -> B
 
     @get("/v1/models/<servable:servable>/metadata")
     def metadata(servable: Servable) -> Response:
-        with _using(registry, servable, canary=False) as model:
+        with _using(access, servable, canary=False) as model:
             return json_response(_metadata(model))
 
     @post("/v1/models/<servable:servable>:<any(predict, classify, regress):verb>")
     def ask(servable: Servable, verb: str) -> Response:
         read, write = _VERBS[verb]
-        with _using(registry, servable) as model:
+        with _using(access, servable) as model:
             call = start_call(min(settings.request_timeout_s, model.card.runtime.timeout_s))
             body = read_body(request, call)
-            with model.admission() as asked:
+            with model.admission(call) as asked:
                 with watching(request.environ, [call]):
-                    question = _read(read, body, model)
+                    with call.stages.decoding():
+                        question = _read(read, body, model)
                     outputs = model.infer(
                         question.inputs,
                         call,
@@ -147,20 +148,20 @@ def _read(read: Read, body: bytes, model: Model) -> Question:
     return work() if len(body) < _LARGE else in_a_thread(work)
 
 
-def _versions(registry: Registry, servable: Servable) -> Sequence[Entry]:
+def _versions(access: ModelAccess, servable: Servable) -> Sequence[Entry]:
     """The versions that an address names, the latest first. Raises ModelNotFound."""
-    entry = registry.entry(servable.name, servable.version)
+    entry = access.entry(servable.name, servable.version)
     if servable.version is not None:
         return [entry]
     return list(entry.group.versions.values())[::-1]
 
 
 @contextmanager
-def _using(registry: Registry, servable: Servable, *, canary: bool = True) -> Iterator[Model]:
+def _using(access: ModelAccess, servable: Servable, *, canary: bool = True) -> Iterator[Model]:
     """The model of an address. canary: whether that may be it where no version is named. Raises
     ModelNotFound, BadRequest for an unknown label, or ModelUnavailable."""
     with ExitStack() as stack:
-        leased = registry.leased(servable.name, servable.version, canary=canary)
+        leased = access.leased(servable.name, servable.version, canary=canary)
         try:
             entry = stack.enter_context(leased)
         except ModelNotFound:

@@ -13,8 +13,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,16 +49,45 @@ SERVED = Route()
 Run = Callable[[Sequence[Array], str | None], list[Array]]
 
 
+@dataclass(slots=True)
+class Stages:
+    """What has become of a call: where its time went, in nanoseconds.
+
+    model, version: that answered; None where none got it. decode_ns: making tensors of the body.
+    queue_ns: waiting for the model. infer_ns: runs of the model that its rows were part of. batch:
+    rows of the largest of these. rows: predictions. words: of texts.
+    """
+
+    model: str | None = None
+    version: int | None = None
+    decode_ns: int = 0
+    queue_ns: int = 0
+    infer_ns: int = 0
+    batch: int = 0
+    rows: int = 0
+    words: int = 0
+
+    @contextmanager
+    def decoding(self) -> Iterator[None]:
+        """The block makes tensors of a body."""
+        started = time.monotonic_ns()
+        try:
+            yield
+        finally:
+            self.decode_ns += time.monotonic_ns() - started
+
+
 class Call:
-    """One request on its way: its deadline, and the way to give it up.
+    """One request on its way: its deadline, the way to give it up, and what became of it.
 
     deadline: on the clock of `time.monotonic`, in seconds. All methods belong to the hub's thread.
     """
 
-    __slots__ = ("_error", "_tell", "deadline")
+    __slots__ = ("_error", "_tell", "deadline", "stages")
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
+        self.stages = Stages()
         self._error: KeraportError | None = None
         self._tell: Callable[[KeraportError], None] | None = None
 
@@ -93,8 +122,11 @@ class Job:
         "_batcher",
         "_waiter",
         "arrived_ns",
+        "batch",
         "deadline",
+        "infer_ns",
         "inputs",
+        "queue_ns",
         "route",
         "rows",
         "settled",
@@ -114,6 +146,8 @@ class Job:
         self.shape = tuple(a.shape[1:] for a in inputs)
         self.settled = False
         self.arrived_ns = time.monotonic_ns()
+        # Written in the model's thread, before the result is handed over.
+        self.queue_ns = self.infer_ns = self.batch = 0
 
     def wait(self, call: Call) -> list[Array]:
         """Block the greenlet until the rows are computed. Raises what went wrong."""
@@ -131,6 +165,10 @@ class Job:
             timer.stop()
             timer.close()
             call.on_cancel(None)
+            stages = call.stages
+            stages.queue_ns += self.queue_ns
+            stages.infer_ns += self.infer_ns
+            stages.batch = max(stages.batch, self.batch)
         if isinstance(result, Exception):
             raise result
         done: list[Array] = result
@@ -243,7 +281,9 @@ class Batcher:
     def _work(self) -> None:
         while batch := self._collect():
             now = time.monotonic_ns()
-            self._on_take(len(batch), sum(now - job.arrived_ns for job in batch))
+            for job in batch:
+                job.queue_ns = now - job.arrived_ns
+            self._on_take(len(batch), sum(job.queue_ns for job in batch))
             self._finished.extend(zip(batch, self._results(batch), strict=True))
             del batch
             self._wake.send()
@@ -289,11 +329,17 @@ class Batcher:
     def _results(self, batch: list[Job]) -> list[list[Array] | Exception]:
         """One result a job. What fails together is tried alone, so that one bad item is the only
         one to pay for it."""
+        started = time.monotonic_ns()
         try:
             return self._run_together(batch)
         except Exception as error:
             if len(batch) == 1:
                 return [error]
+        finally:
+            took, rows = time.monotonic_ns() - started, sum(job.rows for job in batch)
+            for job in batch:
+                job.infer_ns += took
+                job.batch = job.batch or rows
         return [self._results([job])[0] for job in batch]
 
     def _run_together(self, batch: list[Job]) -> list[list[Array] | Exception]:

@@ -101,7 +101,8 @@ class Model(ABC):
                 f"{len(files)} pictures in one request: expected at most {MAX_PICTURES}"
             )
         if files is not None and name == self.default_signature:
-            pixels = self.decode(files, definition.inputs[0].name, wording.unreadable)
+            with call.stages.decoding():
+                pixels = self.decode(files, definition.inputs[0].name, wording.unreadable)
         if pixels is None:
             details += problems(inputs, definition, wording)
         if details:
@@ -147,10 +148,11 @@ class Model(ABC):
         return self._admitted
 
     @contextmanager
-    def admission(self) -> Iterator[Asked]:
+    def admission(self, call: Call) -> Iterator[Asked]:
         """Counts the requests between arrival and answer: beyond `max_queue` they are refused
         before any work goes into them. All protocols pass here, so that the statistics are kept
         here as well."""
+        call.stages.model, call.stages.version = self.name, self.version
         with self.statistics.asked() as asked:
             limit = self.card.runtime.max_queue
             if self._admitted >= limit:
@@ -160,6 +162,7 @@ class Model(ABC):
                 yield asked
             finally:
                 self._admitted -= 1
+                call.stages.rows = asked.rows
 
 
 class TensorModel(Model):
@@ -184,8 +187,9 @@ class TensorModel(Model):
 
     def predict(self, payload: Payload, call: Call) -> list[Any]:
         """One prediction a row."""
-        with self.admission() as asked:
-            inputs = self.task.read(payload)
+        with self.admission(call) as asked:
+            with call.stages.decoding():
+                inputs = self.task.read(payload)
             predictions = self.task.answer(self.engine.run(inputs, call))
             asked.rows = len(predictions)
             return predictions

@@ -71,6 +71,9 @@ class Stream:
         self._error: KeraportError | None = None
         # Written by one thread, read by the other.
         self.over = False
+        self.arrived_ns = time.monotonic_ns()
+        self.admitted_ns: int | None = None
+        self.largest = 0
 
     # --- in the hub's thread -------------------------------------------------------------------
 
@@ -105,6 +108,12 @@ class Stream:
             return True
         self._waiter = None
         return False
+
+    def spent(self) -> tuple[int, int]:
+        """Nanoseconds until it was the stream's turn, and since then."""
+        now = time.monotonic_ns()
+        admitted = self.admitted_ns or now
+        return admitted - self.arrived_ns, now - admitted
 
     def end(self, error: KeraportError | None) -> None:
         """No more tokens come: the text is done, or `error` has ended it."""
@@ -239,6 +248,9 @@ class Generator:
                 if not stream.over:
                     new.append(stream)
         if new:
+            now = time.monotonic_ns()
+            for stream in new:
+                stream.admitted_ns = now
             fresh = self._session.zero_states(len(new))
             self._states = [np.concatenate(pair) for pair in zip(self._states, fresh, strict=True)]
             self._streams += new
@@ -259,6 +271,8 @@ class Generator:
         streams = self._streams
         if not streams:
             return
+        for stream in streams:
+            stream.largest = max(stream.largest, len(streams))
         started = time.monotonic_ns()
         uniform = np.array([stream.uniform() for stream in streams], np.float32)
         inputs = [s.next_input(said) for s, said in zip(streams, self._said, strict=True)]

@@ -54,8 +54,9 @@ class TextModel(Model):
 
         Raises as `predict` does, before the block or from within the words.
         """
-        with self.admission() as asked:
-            order = self.task.read(payload)
+        with self.admission(call) as asked:
+            with call.stages.decoding():
+                order = self.task.read(payload)
             call.check()
             stream = Stream(
                 order.tokens,
@@ -68,12 +69,14 @@ class TextModel(Model):
             # Whoever stops reading before the end is gone.
             asked.error = ClientDisconnected.code
             try:
-                yield order, self._pieces(order, stream.tokens(call, heartbeat_s), asked)
+                yield order, self._pieces(order, stream.tokens(call, heartbeat_s), call, asked)
             finally:
                 stream.over = True
+                call.stages.queue_ns, call.stages.infer_ns = stream.spent()
+                call.stages.batch = stream.largest
 
     def _pieces(
-        self, order: Order, tokens: Iterator[int | None], asked: Asked
+        self, order: Order, tokens: Iterator[int | None], call: Call, asked: Asked
     ) -> Iterator[str | None]:
         try:
             for index in tokens:
@@ -81,6 +84,7 @@ class TextModel(Model):
                     yield None
                     continue
                 self.statistics.count_word()
+                call.stages.words += 1
                 yield order.joiner.piece(self.task.vocabulary.token(index))
         except Exception as error:
             # Events tell it to the client; it never leaves the block of `writing`.

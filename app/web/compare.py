@@ -6,15 +6,15 @@ from typing import Any
 
 from flask import Blueprint, Response, make_response, render_template, request
 
+from app.api.access import ModelAccess
 from app.api.image_models import ask_image_models, image_models
 from app.errors import BadRequest, InvalidInput, KeraportError
-from app.serving.registry import Registry
 from app.settings import Settings
 from app.web.model_page import problem_text
 from app.web.picker import picture_form
 
 
-def add_compare(routes: Blueprint, settings: Settings, registry: Registry) -> None:
+def add_compare(routes: Blueprint, settings: Settings, access: ModelAccess) -> None:
     """`/compare`: the page, and the page with the answers to a form that was sent."""
 
     @routes.route("/compare", methods=["GET", "POST"])
@@ -24,7 +24,7 @@ def add_compare(routes: Blueprint, settings: Settings, registry: Registry) -> No
         error: BadRequest | InvalidInput | None = None
         if request.method == "POST":
             try:
-                asked = ask_image_models(request, settings, registry)
+                asked = ask_image_models(request, settings, access)
                 answers = {entry.name: _shown(outcome) for entry, outcome in asked}
             except InvalidInput as invalid:
                 error = invalid
@@ -34,8 +34,8 @@ def add_compare(routes: Blueprint, settings: Settings, registry: Registry) -> No
         page = render_template(
             "compare.html",
             form=form,
-            models=[entry.summary() for entry in image_models(registry)],
-            loaded=registry.loaded,
+            models=[entry.summary() for entry in image_models(access)],
+            loaded=access.loaded,
             answers=answers,
             error=error,
             settings=settings,

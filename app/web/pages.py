@@ -8,12 +8,12 @@ from typing import Any
 from flask import Blueprint, Response, make_response, render_template, request
 from wtforms import Form
 
+from app.api.access import ModelAccess
 from app.api.requests import start_call, watching
 from app.errors import BadRequest, Draining, InvalidInput
 from app.lifecycle import Lifecycle
 from app.serving.card import TEXT_TASK
 from app.serving.entry import LOADING_RETRY_S, Entry
-from app.serving.registry import Registry
 from app.settings import Settings
 from app.status.board import StatusBoard
 from app.web.about import facts, moment
@@ -41,7 +41,7 @@ SEARCHABLE_ABOVE = 8
 
 
 def blueprint(
-    settings: Settings, registry: Registry, lifecycle: Lifecycle, board: StatusBoard
+    settings: Settings, access: ModelAccess, lifecycle: Lifecycle, board: StatusBoard
 ) -> Blueprint:
     """`/`, the list of models; `/models/NAME`; `/compare`, `/status` and `/docs`."""
     routes = Blueprint("pages", __name__)
@@ -56,7 +56,7 @@ def blueprint(
     @routes.get("/")
     def home() -> str:
         query = request.args.get("q", "")
-        models = [entry.summary() for entry in registry.entries()]
+        models = [entry.summary() for entry in access.entries()]
         return render_template(
             "home.html",
             models=[model for model in models if _matches(model, query)],
@@ -67,19 +67,19 @@ def blueprint(
 
     @routes.get("/models/<name>")
     def model(name: str) -> str | Response:
-        entry = registry.entry(name)
+        entry = access.entry(name)
         if entry.model is None:
             text = render_template("models/unavailable.html", about=entry.describe())
             response = make_response(text, 503)
             response.headers["Retry-After"] = str(LOADING_RETRY_S)
             return response
-        with registry.leased(name, canary=False) as entry:
+        with access.leased(name, canary=False) as entry:
             page = _page(entry)
             return _render(entry, page, page.form())
 
     @routes.post("/models/<name>")
     def answer(name: str) -> Response:
-        with registry.leased(name, canary=False) as entry:
+        with access.leased(name, canary=False) as entry:
             return _answer(entry)
 
     def _answer(entry: Entry) -> Response:
@@ -102,7 +102,7 @@ def blueprint(
         status = 200 if predictions is not None else 422
         return make_response(_render(entry, page, form, predictions, error), status)
 
-    add_compare(routes, settings, registry)
+    add_compare(routes, settings, access)
     add_docs(routes)
 
     @routes.get("/status")

@@ -23,8 +23,9 @@ from tests.unit.fixtures import fixture
 
 
 def infer(model: Model, inputs: Mapping[str, Array], **options: Any) -> dict[str, Array]:
-    with model.admission() as asked:
-        return model.infer(inputs, Call(time.monotonic() + 30), asked, **options)
+    call = Call(time.monotonic() + 30)
+    with model.admission(call) as asked:
+        return model.infer(inputs, call, asked, **options)
 
 
 def refused(model: Model, inputs: Mapping[str, Array], **options: Any) -> dict[str, str]:

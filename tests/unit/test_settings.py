@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from app.environment import STACK_SETTINGS, read_settings
+from app.errors import SettingsError
 from app.settings import Settings
 from tests.support import ROOT
 
@@ -33,6 +35,7 @@ def test_env_example_has_every_setting_with_its_default() -> None:
     fields = {f"KERAPORT_{name.upper()}": name for name in Settings.model_fields}
     assert set(example) == set(fields) | set(stack)
     assert {name: example[name] for name in stack} == stack
+    assert set(stack) - set(fields) == STACK_SETTINGS
     shown = Settings(**{field: example[name] for name, field in fields.items()})  # type: ignore[arg-type]
     assert shown == Settings()
 
@@ -60,6 +63,16 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("LOG_LEVEL", "loud"),
         ("RELOAD", "sometimes"),
         ("FORWARDED_ALLOW_IPS", "nginx"),
+        ("CORS_ORIGINS", "*"),
+        ("CORS_ORIGINS", "null"),
+        ("CORS_ORIGINS", "https://app.example.org/"),
+        ("CORS_ORIGINS", "app.example.org"),
+        ("MAX_ROWS", "0"),
+        ("MAX_JSON_DEPTH", "201"),
+        ("MAX_STREAMS", "0"),
+        ("WATCHDOG_S", "0"),
+        ("LOG_FORMAT", "xml"),
+        ("LOG_HEALTH_EVERY", "-1"),
     ],
 )
 def test_wrong_values_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -108,3 +121,36 @@ def test_the_log_level_may_be_in_capitals(monkeypatch: pytest.MonkeyPatch, value
 def test_proxies_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAPORT_FORWARDED_ALLOW_IPS", "172.16.239.5, ::1,")
     assert Settings().forwarded_allow_ips == {ip_address("172.16.239.5"), ip_address("::1")}
+
+
+def test_origins_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAPORT_CORS_ORIGINS", "https://a.example, http://localhost:3000,")
+    assert Settings().cors_origins == ("https://a.example", "http://localhost:3000")
+
+
+def test_all_problems_of_the_environment_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAPORT_MODEL_DIR", "/srv/models")
+    monkeypatch.setenv("KERAPORT_WHATEVER", "1")
+    monkeypatch.setenv("KERAPORT_PORT", "many")
+    monkeypatch.setenv("KERAPORT_MAX_ROWS", "0")
+    with pytest.raises(SettingsError, match="4 problems") as caught:
+        read_settings()
+    told = {detail.field: detail for detail in caught.value.details}
+    assert "KERAPORT_MODELS_DIR" in told["KERAPORT_MODEL_DIR"].problem
+    assert ".env.example" in told["KERAPORT_WHATEVER"].problem
+    assert told["KERAPORT_PORT"].value == "many"
+    assert "greater than 0" in told["KERAPORT_MAX_ROWS"].problem
+
+
+@pytest.mark.parametrize("name", sorted(STACK_SETTINGS))
+def test_what_the_stack_reads_may_be_set_for_the_server(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "whatever")
+    assert read_settings() == Settings()
+
+
+def test_every_setting_is_in_the_guide() -> None:
+    guide = (ROOT / "docs/operations.md").read_text()
+    missing = [name for name in _example() if f"`{name}" not in guide]
+    assert missing == []
