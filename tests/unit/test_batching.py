@@ -369,3 +369,31 @@ def test_who_leaves_the_queue_is_counted_with_the_time_that_passed(
     (one, _), (three, waited) = taken
     assert (one, three) == (1, 3)
     assert waited >= 3 * waits, "each of the three"
+
+
+def test_the_stages_of_each_call(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    calls = [call() for _ in range(2)]
+    others = [gevent.spawn(ask, batcher, rows(3), each) for each in calls]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.joinall([first, *others])
+    for each in calls:
+        # They waited while the first was held, which is no time of their own run.
+        assert each.stages.queue_ns >= 40_000_000
+        assert each.stages.infer_ns > 0
+        assert each.stages.batch == 2
+
+
+def test_what_is_tried_again_alone_was_part_of_both_runs(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    calls = [call() for _ in range(2)]
+    pair = zip((666, 1), calls, strict=True)
+    others = [gevent.spawn(ask, batcher, rows(value), each) for value, each in pair]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.joinall([first, *others])
+    assert model.batches == [1, 2, 1, 1]
+    assert [each.stages.batch for each in calls] == [2, 2]

@@ -16,7 +16,7 @@ from app.serving.batching import Array, Call
 from app.serving.model import Model
 from app.serving.registry import Registry
 from app.serving.signature import TensorSpec
-from app.serving.tasks.base import Limits
+from app.serving.tasks.base import Limits, Payload
 from tests.models import save_half_plus_two, save_picture_model, save_text_model
 from tests.support import picture
 from tests.unit.fixtures import fixture
@@ -152,3 +152,17 @@ def test_not_a_number_is_answered_as_it_is(models: dict[str, Model]) -> None:
 def test_texts_are_bytes(models: dict[str, Model]) -> None:
     words = np.array([b"plum", b"apple"], object)
     assert infer(models["table"], {"words": words})["ids"].tolist() == [2, 0]
+
+
+def test_the_stages_of_a_text_and_of_rows(models: dict[str, Model]) -> None:
+    call = Call(time.monotonic() + 30)
+    payload = Payload("json", data=b'{"seed": "w1 w2", "words": 12}')
+    models["text"].predict(payload, call)
+    stages = call.stages
+    assert (stages.model, stages.version) == ("text", 1)
+    assert (stages.rows, stages.words, stages.batch) == (1, 12, 1)
+    assert min(stages.decode_ns, stages.queue_ns, stages.infer_ns) > 0
+    call = Call(time.monotonic() + 30)
+    with models["half"].admission(call) as asked:
+        models["half"].infer({"x": column(1, 2, 3)}, call, asked)
+    assert (call.stages.model, call.stages.rows, call.stages.batch) == ("half", 3, 3)

@@ -95,3 +95,13 @@ def test_the_test_sees_an_import(source: str, module: str) -> None:
 def test_the_test_sees_whole_names_only() -> None:
     assert not reaches(imports("import flasks, app.apian", "app.serving"), "flask")
     assert not reaches(imports("import flasks, app.apian", "app.serving"), "app.api")
+
+
+@pytest.mark.parametrize(
+    "path", [f for f in FILES if f.parent.name in ("api", "web")], ids=lambda p: p.stem
+)
+def test_views_see_the_models_through_their_access(path: Path) -> None:
+    """Or a request would get what its key is not for, and the metrics would not know of it."""
+    knows = reaches(imports(path.read_text(), package_of(path)), "app.serving.registry")
+    # Health says of every model whether it is ready.
+    assert knows == (path.stem in ("access", "health"))
