@@ -58,12 +58,11 @@ class AccessLog:
             "status": status,
             "ms": round(seconds * 1000, 2),
             "protocol": protocol_of(path),
-            **_asked(record),
-            "code": GONE_CODE if status == GONE else record.code,
-            "key": record.key,
-            "bytes_in": bytes_in,
-            "bytes_out": bytes_out,
         }
+        _add_calls(fields, record)
+        fields["code"] = GONE_CODE if status == GONE else record.code
+        fields["key"] = record.key
+        fields["bytes_in"], fields["bytes_out"] = bytes_in, bytes_out
         write = self._log.warning if status >= 500 and not health else self._log.info
         write("request", **{key: value for key, value in fields.items() if value is not None})
 
@@ -102,16 +101,15 @@ def protocol_of(path: str) -> str:
     return "page" if path == "/" or first in _PAGES else "other"
 
 
-def _asked(record: Record) -> dict[str, Any]:
+def _add_calls(fields: dict[str, Any], record: Record) -> None:
     """Which models, and what became of the calls to them: sums over all of them, for /predict asks
     several at once, but the largest batch. Without what is zero."""
-    found: dict[str, Any] = {}
     rows = words = batch = decode = queue = infer = 0
-    asked: dict[tuple[str, int | None], None] = {}
+    asked = set()
     for call in record.calls:
         stages = call.stages
         if stages.model is not None:
-            asked[stages.model, stages.version] = None
+            asked.add((stages.model, stages.version))
         rows += stages.rows
         words += stages.words
         batch = max(batch, stages.batch)
@@ -119,15 +117,16 @@ def _asked(record: Record) -> dict[str, Any]:
         queue += stages.queue_ns
         infer += stages.infer_ns
     if not asked:
-        asked = {(entry.name, entry.version): None for entry in record.entries}
+        asked = {(entry.name, entry.version) for entry in record.entries}
         if len(asked) > 1:  # a list of what there is
-            asked = {}
+            asked = set()
     if len(asked) == 1:
-        ((found["model"], found["version"]),) = asked
+        ((fields["model"], fields["version"]),) = asked
     elif asked:
-        found["models"] = [name for name, _ in asked]
-    counts = {"rows": rows, "words": words, "batch": batch}
-    times = {"decode_ms": decode, "queue_ms": queue, "infer_ms": infer}
-    found |= {key: count for key, count in counts.items() if count}
-    found |= {key: round(ns / 1e6, 3) for key, ns in times.items() if ns}
-    return found
+        fields["models"] = sorted(name for name, _ in asked)
+    fields["rows"] = rows or None
+    fields["words"] = words or None
+    fields["batch"] = batch or None
+    fields["decode_ms"] = round(decode / 1e6, 3) if decode else None
+    fields["queue_ms"] = round(queue / 1e6, 3) if queue else None
+    fields["infer_ms"] = round(infer / 1e6, 3) if infer else None

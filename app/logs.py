@@ -96,7 +96,12 @@ def configure(style: Style, logger: str | None = None) -> None:
     handler.setFormatter(
         ProcessorFormatter(
             foreign_pre_chain=[ExtraAdder(), _named],
-            processors=[ProcessorFormatter.remove_processors_meta, *_rendering(style), _decoded],
+            processors=[
+                ProcessorFormatter.remove_processors_meta,
+                *([] if style.as_text else [structlog.processors.format_exc_info]),
+                *_rendering(style),
+                _decoded,
+            ],
         )
     )
     logging.getLogger(logger).addHandler(handler)
@@ -112,12 +117,14 @@ def configure(style: Style, logger: str | None = None) -> None:
 def access_logger() -> FilteringBoundLogger:
     """For the line of each request: past `logging`, which takes as long as all the rest of it."""
     style = _style or Style("info", as_text=False, replica="")
-    logger: FilteringBoundLogger = structlog.wrap_logger(
+    lazy = structlog.wrap_logger(
         _lines,
         processors=[_of_access, *_rendering(style)],
         wrapper_class=structlog.make_filtering_bound_logger(style.level),
     )
-    return logger
+    # Otherwise each line would make a logger of its own.
+    bound: FilteringBoundLogger = lazy.bind()
+    return bound
 
 
 def trace(error: BaseException) -> str:
@@ -169,7 +176,7 @@ def _thread_ended(told: threading.ExceptHookArgs) -> None:
 
 def _rendering(style: Style) -> list[Processor]:
     if not style.as_text:
-        return [structlog.processors.format_exc_info, _Json(style.replica)]
+        return [_Json(style.replica)]
     colors = os.isatty(2) and not os.environ.get("NO_COLOR")
     console = structlog.dev.ConsoleRenderer(
         colors=colors,
