@@ -6,7 +6,6 @@ What needs TensorFlow is imported inside the commands: `--help` should not take 
 from __future__ import annotations
 
 import csv
-import logging
 import os
 import shutil
 import signal
@@ -57,13 +56,13 @@ def serve() -> None:
     signal.signal(signal.SIGTERM, _stop_now)
     # What it asks for is about to be done.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    from app import logs
+
     settings = read_settings()
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        # A descriptor of its own: see app.serving.quiet.
-        stream=os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1),
-    )
+    as_text = settings.log_format == "text"
+    if settings.log_format == "auto":
+        as_text = sys.stderr.isatty()
+    logs.configure(logs.Style(settings.log_level, as_text, settings.replica_name))
     from app.server import Server
 
     _check_uploads(settings.uploads_dir)
@@ -72,7 +71,9 @@ def serve() -> None:
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         raise click.ClickException(f"cannot serve on {where}: {error}") from None
-    click.echo(f"Keraport {__version__} on {server.address}, models from {settings.models_dir}/")
+    if as_text:
+        folder = settings.models_dir
+        click.echo(f"Keraport {__version__} on {server.address}, models from {folder}/")
     server.run()
 
 

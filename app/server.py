@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 import gevent
 import orjson
 from gevent.event import Event
 from gevent.pywsgi import Input, WSGIHandler, WSGIServer
+from gevent.pywsgi import _InvalidClientInput as InvalidClientInput  # type: ignore[attr-defined]
 from gevent.socket import socket as gevent_socket
 
-from app.api.answers import REQUEST_ID_HEADER
+from app import __version__
+from app.access_log import AccessLog
+from app.api.record import record_of
 from app.api.requests import SOCKET_KEY
+from app.errors import ClientDisconnected
 from app.factory import create_app
 from app.lifecycle import Lifecycle
+from app.logs import access_logger, kind, tell_of_hub, trace
 from app.serving.entry import Entry
 from app.serving.registry import Registry
 from app.serving.reload import What
@@ -32,11 +39,8 @@ from app.settings import Settings
 from app.status.journal import Journal
 
 log = logging.getLogger(__name__)
-access_log = logging.getLogger("app.access")
 
 BACKLOG = 1024
-# /status and the other replicas ask for the last one every two seconds.
-HEALTH_PATHS = frozenset({"/livez", "/readyz", "/api/status"})
 # Seconds that a kept connection may idle, and that a request's headers may take.
 IDLE_TIMEOUT_S = 75
 HEADER_TIMEOUT_S = 15
@@ -46,6 +50,8 @@ DISCARD_BYTES = 64 * 1024 * 1024
 DISCARD_TIMEOUT_S = 10
 # Bytes read ahead on each connection. pywsgi's 8 kB would take a picture in several small reads.
 READ_BUFFER = 64 * 1024
+# How the errors of pywsgi begin, before they quote the client.
+_OWN_WORDS = re.compile(r"[A-Za-z][A-Za-z -]*")
 # How long no request must be in flight before the server believes that it was the last one.
 QUIET_S = 0.05
 # How much longer than a request may take a model that was replaced is kept for it.
@@ -53,14 +59,30 @@ LEASE_MARGIN_S = 30
 
 
 class _Body(Input):
-    """A request's body of which at most a part is read in vain."""
+    """A request's body of which at most a part is read in vain. received: bytes so far."""
+
+    received = 0
+
+    def read(self, length: int | None = None) -> bytes:
+        """Raises ClientDisconnected where it ends before its time."""
+        try:
+            data: bytes = super().read(length)
+        except OSError as error:
+            if isinstance(error, InvalidClientInput) and "EOF" not in str(error):
+                raise
+            raise ClientDisconnected(
+                "the client closed the connection before its body was sent"
+            ) from None
+        self.received += len(data)
+        return data
 
     def _discard(self) -> None:
         # A client that waits for "100 Continue" has sent nothing yet, and never will.
         if self.socket is not None:
             return
         left = DISCARD_BYTES
-        with gevent.Timeout(DISCARD_TIMEOUT_S, False):  # type: ignore[arg-type]
+        gone = suppress(ClientDisconnected)
+        with gone, gevent.Timeout(DISCARD_TIMEOUT_S, False):  # type: ignore[arg-type]
             while left > 0 and (read := len(self.read(min(left, 65536)))):
                 left -= read
 
@@ -97,11 +119,12 @@ class _Handler(WSGIHandler):
         """Adds the socket, for `app.api.requests.watching`, and bounds the body."""
         environ: dict[str, Any] = super().get_environ()
         environ[SOCKET_KEY] = self.socket
-        plain = self.wsgi_input
+        plain: Any = self.wsgi_input
+        self.wsgi_input = _Body(
+            plain.rfile, plain.content_length, plain.socket, plain.chunked_input
+        )
         if environ["wsgi.input"] is plain:
-            self.wsgi_input = environ["wsgi.input"] = _Body(
-                plain.rfile, plain.content_length, plain.socket, plain.chunked_input
-            )
+            environ["wsgi.input"] = self.wsgi_input
         return environ
 
     def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
@@ -116,8 +139,17 @@ class _Handler(WSGIHandler):
         waits = self.wsgi_input is not None and self.wsgi_input.socket is not None
         return not waits and (length is None or length <= DISCARD_BYTES)
 
+    def handle_one_request(self) -> Any:
+        """Logs what is refused before the application sees it."""
+        self._problem = "the request line is too long"
+        result = super().handle_one_request()
+        if isinstance(result, tuple):
+            self.server.access.refused(self.client_address, int(result[0]), self._problem)
+        return result
+
     def handle_one_response(self) -> None:
         """Counts the request while it is in flight."""
+        self._orig_status = None  # that of the request before, on a connection that is kept
         self.server.in_flight += 1
         try:
             super().handle_one_response()
@@ -139,26 +171,33 @@ class _Handler(WSGIHandler):
         """Nothing: pywsgi formats a line even where there is no log to write it to."""
 
     def _log_access(self) -> None:
-        """One line a request; what only asks for health is quiet while all is well."""
         handler: Any = self  # what the types of gevent do not know
-        status = (handler._orig_status or "-")[:3]
-        healthy = status == "200" and handler.environ.get("PATH_INFO") in HEALTH_PATHS
-        level = logging.DEBUG if healthy else logging.INFO
-        if access_log.isEnabledFor(level):
-            headers = dict(handler.response_headers or ())
-            access_log.log(
-                level,
-                "%s %s %s %s %.1f ms %s",
-                handler.environ.get("REMOTE_ADDR", "-"),
-                handler.command,
-                orjson.dumps(handler.path[:500]).decode(),
-                status,
-                (handler.time_finish - handler.time_start) * 1000,
-                headers.get(REQUEST_ID_HEADER.encode(), b"-").decode(),
-            )
+        answered = handler._orig_status
+        # pywsgi leaves its own words there when the client does not take the answer.
+        if isinstance(handler.status, str):
+            answered = None
+        self.server.access.answered(
+            handler.environ,
+            record_of(handler.environ),
+            handler.path,
+            int(answered[:3]) if answered else None,
+            seconds=handler.time_finish - handler.time_start,
+            bytes_in=handler.wsgi_input.received,
+            bytes_out=handler.response_length,
+        )
+
+    def _log_error(self, t: Any, v: Any, tb: Any) -> None:
+        """What an answer that had begun has met."""
+        if not issubclass(t, gevent.GreenletExit):
+            record = record_of(self.environ or {})
+            record.code = record.code or "internal"
+            told = {"id": record.id, "exception": trace(v)}
+            log.error("the answer breaks off: %s", kind(v), extra=told)
 
     def _handle_client_error(self, ex: BaseException) -> tuple[str, bytes]:
-        log.warning("request from %s refused: %s", self.client_address, ex)
+        # Its words up to what it quotes.
+        words = _OWN_WORDS.match(str(ex))
+        self._problem = words[0].strip() if words else kind(ex)
         body = orjson.dumps(
             {
                 "id": None,
@@ -179,9 +218,12 @@ class _Handler(WSGIHandler):
 class _Server(WSGIServer):
     in_flight = 0
 
-    def __init__(self, listener: gevent_socket, app: Any, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self, listener: gevent_socket, app: Any, lifecycle: Lifecycle, access: AccessLog
+    ) -> None:
         super().__init__(listener, app, log=None, error_log=log, handler_class=_Handler)
         self.lifecycle = lifecycle
+        self.access = access
 
 
 def listen(settings: Settings) -> gevent_socket:
@@ -224,7 +266,8 @@ class Server:
         )
         self._registry.find()
         self._app = create_app(settings, self._registry, self._lifecycle, self._journal)
-        self._server = _Server(listen(settings), self._app, self._lifecycle)
+        access = AccessLog(access_logger(), settings.log_health_every)
+        self._server = _Server(listen(settings), self._app, self._lifecycle, access)
         self._told = Event()
 
     @property
@@ -235,13 +278,16 @@ class Server:
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, finish what is in flight, and end the process with 0."""
+        hub: Any = gevent.get_hub()
+        hub.print_exception = tell_of_hub
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self._on_signal, number)
         gevent.signal_handler(signal.SIGHUP, self._reload)
         self._journal.start()
         self._registry.start()
         self._server.start()
-        log.info("listening on %s", self.address)
+        told = {"address": self.address, "program": f"keraport {__version__}"}
+        log.info("listening on %s", self.address, extra=told)
         self._told.wait()
         left = self._drain()
         self._registry.stop()

@@ -67,7 +67,7 @@ class ServerProcess:
     def _await_url(self) -> str:
         until = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < until:
-            found = re.search(r"^Keraport \S+ on (http://\S+),", self.log(), re.MULTILINE)
+            found = re.search(r"(?:listening|Keraport \S+) on (http://[^\s\",]+)", self.log())
             if found:
                 return found[1]
             if self.process.poll() is not None:

@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from app.api.answers import json_response, request_id
 from app.api.record import record_of
 from app.errors import KeraportError, TooLarge, TooManyRequests, Unavailable
+from app.logs import kind, trace
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,10 @@ def install(
     def domain(error: KeraportError) -> Response:
         status = STATUS[error.code]
         if status == 500:
-            log.error("request %s: %s", request_id(), error.message)
+            # What it says may quote the request; the answer has it.
+            cause = error.__context__
+            told = kind(error) if cause is None else f"{kind(error)} ({kind(cause)})"
+            log.error("a request failed: %s", told, extra=_joined())
         response = respond(status, describe(error))
         if isinstance(error, Unavailable | TooManyRequests):
             response.headers["Retry-After"] = str(error.retry_after)
@@ -131,11 +135,20 @@ def install(
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:
-        log.exception("request %s failed", request_id())
+        log.error(
+            "a request failed: %s", kind(error), extra=_joined() | {"exception": trace(error)}
+        )
         body = error_body(
             "internal", "the server failed on this request; its log says why, under this id", []
         )
         return respond(500, body)
+
+
+def _joined() -> dict[str, Any]:
+    """What joins a line of the log with that of the request."""
+    record = record_of(request.environ)
+    model = {"model": record.entries[-1].name} if record.entries else {}
+    return {"id": request_id(), **model}
 
 
 def _message(error: HTTPException, status: int) -> str:

@@ -11,6 +11,7 @@ from flask import Request, Response
 
 from app.api.answers import request_id
 from app.api.errors import describe
+from app.api.record import record_of
 from app.api.requests import watching
 from app.errors import KeraportError
 from app.serving.batching import Call
@@ -37,6 +38,7 @@ def event_stream(model: TextModel, payload: Payload, call: Call, request: Reques
         stack.enter_context(closing(payload))
         stack.enter_context(watching(request.environ, [call]))
         order, pieces = stack.enter_context(model.writing(payload, call, HEARTBEAT_S))
+        record = record_of(request.environ)
         head = {"id": request_id(), "model": model.name, "version": model.version}
         opened = stack.pop_all()
 
@@ -55,6 +57,7 @@ def event_stream(model: TextModel, payload: Payload, call: Call, request: Reques
                 text += piece
                 yield _event("word", {"text": piece})
         except KeraportError as error:
+            record.code = error.code
             yield _event("error", {"id": head["id"], "error": describe(error)})
         else:
             yield _event("done", {**head, "predictions": [order.answer(text)]})

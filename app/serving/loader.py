@@ -6,6 +6,7 @@ ever sees finished graphs, which have run once there.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import re
@@ -20,9 +21,12 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from app import logs
 from app.errors import LoadError
 from app.serving.quiet import quiet, quiet_import
 from app.serving.signature import Converted, GenerationRequest
+
+log = logging.getLogger(__name__)
 
 # Far beyond what the largest model takes; a file or a custom.py that never ends must end here.
 TIMEOUT_S = 1800
@@ -48,11 +52,23 @@ class _Workplace:
         os._exit(1)
 
 
-def _serve(pipe: Connection, folder: Path) -> None:
+def _serve(pipe: Connection, folder: Path, style: logs.Style | None) -> None:
     """Runs in the child: convert whatever is asked for until the parent hangs up.
 
-    folder: that of the first request, which comes once the imports are done.
+    folder: that of the first request, which comes once the imports are done. style: of the
+    parent's log, if it has one.
     """
+    if style is not None:
+        # What Keras and TensorFlow have to say belongs to the file that they read.
+        logs.configure(style, "app")
+    try:
+        _convert_all(pipe, folder)
+    except Exception:
+        log.exception("the process that reads model files has ended")
+        sys.exit(1)
+
+
+def _convert_all(pipe: Connection, folder: Path) -> None:
     # These reach the whole group of processes; the parent decides what they mean.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -168,7 +184,10 @@ class Loader:
                 context = multiprocessing.get_context("spawn")
                 self._pipe, child = context.Pipe()
                 self._process = context.Process(
-                    target=_serve, args=(child, folder), name="keraport-loader", daemon=True
+                    target=_serve,
+                    args=(child, folder, logs.style()),
+                    name="keraport-loader",
+                    daemon=True,
                 )
                 self._process.start()
                 child.close()

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+log = logging.getLogger(__name__)
+
 # What TensorFlow 2.21 prints on every import, whatever its log level says.
 _CHATTER = re.compile(
     rb"absl::InitializeLog|oneDNN custom operations|cpu_feature_guard|rebuild Tens"
@@ -19,9 +21,9 @@ _CHATTER = re.compile(
 
 @contextmanager
 def quiet_import() -> Iterator[None]:
-    """Import TensorFlow inside this block: what its C++ side prints meanwhile comes out at the end
-    without the lines that always come. Python's own log must write to a copy of descriptor 2 to
-    be untouched by this.
+    """Import TensorFlow inside this block: what its C++ side prints meanwhile goes to the log at
+    the end, without the lines that always come. The log must write to a copy of descriptor 2 to be
+    untouched by this.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
@@ -36,7 +38,7 @@ def quiet_import() -> Iterator[None]:
             held.seek(0)
             for line in held:
                 if not _CHATTER.search(line):
-                    os.write(2, line)
+                    log.warning("%s", line.decode(errors="replace").rstrip())
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)
 

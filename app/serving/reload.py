@@ -185,7 +185,7 @@ class Reloader:
             return
         if source.state == entry.made_from:
             entry.reason, entry.tried = None, entry.made_from
-            log.info("model %s: the change that failed is undone", entry.label)
+            log.info("model %s: the change that failed is undone", entry.label, extra=_which(entry))
 
     def _new(self, group: Group, version: int) -> Entry:
         source = self._source(group, version)
@@ -255,7 +255,7 @@ class Reloader:
         except ModelError as error:
             self._failed(entry, serving, error.message)
         except Exception as error:
-            log.exception("model %s", entry.label)
+            log.exception("model %s", entry.label, extra=_which(entry))
             self._failed(entry, serving, f"{type(error).__name__}: {error}")
         else:
             self._ready(entry, serving, model, time.monotonic() - started)
@@ -277,7 +277,8 @@ class Reloader:
             entry.model, entry.state = model, "ready"
             entry.group.put(entry)
         how = "ready" if serving is None else "replaced"
-        log.info("model %s %s in %.1f s", entry.label, how, seconds)
+        told = _which(entry) | {"seconds": round(seconds, 3)}
+        log.info("model %s %s in %.1f s", entry.label, how, seconds, extra=told)
         self._note("loaded" if serving is None else "reloaded", entry, seconds, None)
         if serving is not None:
             self._registry.retire(serving)
@@ -289,13 +290,14 @@ class Reloader:
         if serving is not None and not ends:
             serving.tried = entry.tried
             serving.reason = f"a change of its files is not served: {reason}"
-            log.error("model %s goes on as it was: %s", entry.label, serving.reason)
+            told = _which(serving)
+            log.error("model %s goes on as it was: %s", entry.label, serving.reason, extra=told)
             self._note("not_reloaded", serving, None, reason)
             return
         with self._registry.changing():
             entry.reason, entry.state = reason, "failed"
             entry.group.put(entry)
-        log.error("model %s failed to load: %s", entry.label, reason)
+        log.error("model %s failed to load: %s", entry.label, reason, extra=_which(entry))
         self._note("failed", entry, None, reason)
         if serving is not None:
             self._registry.retire(serving)
@@ -307,7 +309,7 @@ class Reloader:
             return
         group.told = problem
         if problem and not any(problem in (e.reason or "") for e in group.versions.values()):
-            log.error("model %s: %s", group.name, problem)
+            log.error("model %s: %s", group.name, problem, extra={"model": group.name})
             self._note(
                 "failed" if default.model is None else "not_reloaded", default, None, problem
             )
@@ -315,9 +317,14 @@ class Reloader:
     def _unloaded(self, entry: Entry) -> None:
         """Nobody can get it any more."""
         if entry.model is not None:
-            log.info("model %s unloaded", entry.label)
+            log.info("model %s unloaded", entry.label, extra=_which(entry))
             self._note("unloaded", entry, None, None)
             self._registry.retire(entry)
+
+
+def _which(entry: Entry) -> dict[str, object]:
+    """What a program that reads the log knows a version by."""
+    return {"model": entry.name, "version": entry.version}
 
 
 def _count(number: int, what: str) -> str:

@@ -1,0 +1,249 @@
+"""The log on stderr: one line an event, a JSON object for programs or text for people.
+
+Python's own `logging`, warnings, and what ends a thread unexpectedly all come out of here, through
+structlog. Whatever a text holds, it stays one line: JSON escapes line breaks, and text for people
+shows control characters by their codes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+import threading
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+import orjson
+import structlog
+from structlog.stdlib import ExtraAdder, ProcessorFormatter
+from structlog.types import EventDict, FilteringBoundLogger, Processor
+
+log = logging.getLogger(__name__)
+
+# What some readers of lines take for the end of one, beside the line feed that JSON escapes: C1
+# controls and the two separators of Unicode, as UTF-8.
+_BREAKS = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How the log is written. level: debug, info, warning or error. as_text: for people instead of
+    JSON. replica: the name of this process, part of each JSON line."""
+
+    level: str
+    as_text: bool
+    replica: str
+
+
+class Lines:
+    """Whole lines to a descriptor, one after the other whichever threads they come from. Where
+    they cannot be written, as on a full disk, nobody is left to tell: serving goes on."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        # Python may collect garbage, and warn of it, while a line is written.
+        self._lock = threading.RLock()
+
+    def write(self, line: bytes) -> None:
+        """One line; its end is added."""
+        left = line + b"\n"
+        with self._lock, suppress(OSError):
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+
+    # What structlog calls.
+    info = warning = write
+
+
+class _Handler(logging.Handler):
+    def __init__(self, lines: Lines) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line."""
+        try:
+            self._lines.write(self.format(record).encode(errors="backslashreplace"))
+        except Exception:
+            self.handleError(record)
+
+
+_style: Style | None = None
+_lines = Lines(2)
+
+
+def style() -> Style | None:
+    """What `configure` was told, for a child process; None before."""
+    return _style
+
+
+def configure(style: Style, logger: str | None = None) -> None:
+    """Write what is logged to stderr from now on. logger: only what this one and those below it
+    have to say, for a process whose libraries are talkative; None for all of them."""
+    global _style, _lines
+    _style = style
+    # A descriptor of its own: see app.serving.quiet.
+    _lines = Lines(os.dup(2))
+    handler = _Handler(_lines)
+    handler.setFormatter(
+        ProcessorFormatter(
+            foreign_pre_chain=[ExtraAdder(), _named],
+            processors=[
+                ProcessorFormatter.remove_processors_meta,
+                *([] if style.as_text else [structlog.processors.format_exc_info]),
+                *_rendering(style),
+                _decoded,
+            ],
+        )
+    )
+    logging.getLogger(logger).addHandler(handler)
+    level = logging.getLevelNamesMapping()[style.level.upper()]
+    logging.getLogger("app").setLevel(level)
+    # What libraries tell for debugging may well be what clients sent.
+    logging.getLogger().setLevel(max(level, logging.INFO))
+    logging.captureWarnings(logger is None)
+    sys.excepthook = _uncaught
+    threading.excepthook = _thread_ended
+
+
+def access_logger() -> FilteringBoundLogger:
+    """For the line of each request: past `logging`, which takes as long as all the rest of it."""
+    style = _style or Style("info", as_text=False, replica="")
+    lazy = structlog.wrap_logger(
+        _lines,
+        processors=[_of_access, *_rendering(style)],
+        wrapper_class=structlog.make_filtering_bound_logger(style.level),
+    )
+    # Otherwise each line would make a logger of its own.
+    bound: FilteringBoundLogger = lazy.bind()
+    return bound
+
+
+def trace(error: BaseException) -> str:
+    """Where `error` comes from, as Python prints it, but without what it says: the words of an
+    error that a request has met may be the client's."""
+    parts: list[str] = []
+    told: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in told:
+        told.add(id(each))
+        frames = "".join(traceback.format_tb(each.__traceback__))
+        parts.append(f"Traceback (most recent call last):\n{frames}{kind(each)}")
+        hidden = each.__suppress_context__
+        each = each.__cause__ or (None if hidden else each.__context__)
+    return "\n\n".join(reversed(parts))
+
+
+def kind(error: BaseException) -> str:
+    """The name of an error's class."""
+    return type(error).__qualname__
+
+
+def tell_of_hub(context: Any, type: Any, value: BaseException, tb: TracebackType) -> None:
+    """In the place of `gevent.hub.Hub.print_exception`: what nobody has caught in a greenlet, which
+    may well have worked on a request."""
+    log.error("a greenlet has ended: %s", kind(value), extra={"exception": trace(value)})
+
+
+def _uncaught(type: type[BaseException], error: BaseException, tb: TracebackType | None) -> None:
+    if issubclass(type, KeyboardInterrupt):
+        sys.__excepthook__(type, error, tb)
+    else:
+        log.critical("the process ends: %s", kind(error), exc_info=error)
+
+
+def _thread_ended(told: threading.ExceptHookArgs) -> None:
+    name = told.thread.name if told.thread is not None else "?"
+    if told.exc_value is not None and not isinstance(told.exc_value, SystemExit):
+        log.critical(
+            "the thread %s has ended: %s",
+            name,
+            kind(told.exc_value),
+            extra={"exception": trace(told.exc_value)},
+        )
+
+
+# --- from an event to a line ----------------------------------------------------------------------
+
+
+def _rendering(style: Style) -> list[Processor]:
+    if not style.as_text:
+        return [_Json(style.replica)]
+    colors = os.isatty(2) and not os.environ.get("NO_COLOR")
+    console = structlog.dev.ConsoleRenderer(
+        colors=colors,
+        sort_keys=False,
+        pad_event_to=0,
+        timestamp_key="time",
+        # The default shows local variables.
+        exception_formatter=structlog.dev.plain_traceback,
+    )
+    return [_printable, console, _encoded]
+
+
+def _named(logger: Any, method: str, event: EventDict) -> EventDict:
+    record: logging.LogRecord = event["_record"]
+    event["level"], event["logger"] = record.levelname.lower(), record.name
+    return event
+
+
+def _of_access(logger: Any, method: str, event: EventDict) -> EventDict:
+    event["level"], event["logger"] = method, "app.access"
+    return event
+
+
+class _Json:
+    """The last step: time (UTC), level, logger, replica and event, then whatever else there is."""
+
+    def __init__(self, replica: str) -> None:
+        self._replica = replica
+
+    def __call__(self, logger: Any, method: str, event: EventDict) -> bytes:
+        head: dict[str, Any] = {
+            "time": datetime.now(UTC),
+            "level": event.pop("level"),
+            "logger": event.pop("logger"),
+            "replica": self._replica,
+            "event": event.pop("event"),
+        }
+        return to_json({**head, **event})
+
+
+def to_json(event: Mapping[str, Any]) -> bytes:
+    """One line, whatever is in it."""
+    try:
+        line = orjson.dumps(event, default=str, option=orjson.OPT_UTC_Z)
+    except TypeError:  # half a surrogate, as in the name of a file that is not UTF-8
+        return json.dumps(event, default=str).encode()
+    return line if line.isascii() else _BREAKS.sub(_escaped, line)
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(found[0].decode())
+
+
+def _printable(logger: Any, method: str, event: EventDict) -> EventDict:
+    event["time"] = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    for key, value in event.items():
+        # Traces have several lines, and nothing of a client's.
+        if isinstance(value, str) and key != "exception" and not value.isprintable():
+            event[key] = "".join(c if c.isprintable() else repr(c)[1:-1] for c in value)
+    return event
+
+
+def _encoded(logger: Any, method: str, text: Any) -> bytes:
+    line: str = text
+    return line.encode(errors="backslashreplace")
+
+
+def _decoded(logger: Any, method: str, line: Any) -> str:
+    rendered: bytes = line
+    return rendered.decode()
