@@ -21,6 +21,7 @@ from gevent.pywsgi import Input, WSGIHandler, WSGIServer
 from gevent.socket import socket as gevent_socket
 
 from app.api.answers import REQUEST_ID_HEADER
+from app.api.metrics import Metrics
 from app.api.requests import SOCKET_KEY
 from app.factory import create_app
 from app.lifecycle import Lifecycle
@@ -116,13 +117,23 @@ class _Handler(WSGIHandler):
         waits = self.wsgi_input is not None and self.wsgi_input.socket is not None
         return not waits and (length is None or length <= DISCARD_BYTES)
 
+    def handle_one_request(self) -> Any:
+        """Counts what is refused before it is a request."""
+        done = super().handle_one_request()
+        if isinstance(done, tuple):
+            self.server.metrics.observe_refused(done[0])
+        return done
+
     def handle_one_response(self) -> None:
-        """Counts the request while it is in flight."""
+        """Counts the request while it is in flight, and when it has ended."""
+        started = time.monotonic()
         self.server.in_flight += 1
         try:
             super().handle_one_response()
         finally:
             self.server.in_flight -= 1
+            handler: Any = self  # what the types of gevent do not know
+            self.server.metrics.observe(handler.environ, handler.status, time.monotonic() - started)
             self._log_access()
 
     def _write_with_headers(self, data: bytes) -> None:
@@ -179,9 +190,13 @@ class _Handler(WSGIHandler):
 class _Server(WSGIServer):
     in_flight = 0
 
-    def __init__(self, listener: gevent_socket, app: Any, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self, listener: gevent_socket, app: Any, lifecycle: Lifecycle, metrics: Metrics
+    ) -> None:
         super().__init__(listener, app, log=None, error_log=log, handler_class=_Handler)
         self.lifecycle = lifecycle
+        self.metrics = metrics
+        metrics.watch_in_flight(lambda: self.in_flight)
 
 
 def listen(settings: Settings) -> gevent_socket:
@@ -222,9 +237,12 @@ class Server:
             lease_s=settings.request_timeout_s + LEASE_MARGIN_S,
             note=self._note,
         )
+        self._metrics = Metrics(self._registry)
         self._registry.find()
-        self._app = create_app(settings, self._registry, self._lifecycle, self._journal)
-        self._server = _Server(listen(settings), self._app, self._lifecycle)
+        self._app = create_app(
+            settings, self._registry, self._lifecycle, self._journal, self._metrics
+        )
+        self._server = _Server(listen(settings), self._app, self._lifecycle, self._metrics)
         self._told = Event()
 
     @property
@@ -250,6 +268,7 @@ class Server:
         _exit(0)
 
     def _note(self, what: What, entry: Entry, seconds: float | None, reason: str | None) -> None:
+        self._metrics.loaded(what, entry, seconds)
         self._journal.note(what, model=entry.label, seconds=seconds, reason=reason)
 
     def _reload(self) -> None:
