@@ -8,6 +8,7 @@ from typing import Any
 
 from structlog.types import FilteringBoundLogger
 
+from app.api.protocols import protocol_of
 from app.api.record import Record
 
 # What asks how this process is, again and again; so do /status and the other replicas.
@@ -17,7 +18,6 @@ HEALTH_PATHS = frozenset(
 # nginx's status for a client that did not wait for the answer.
 GONE, GONE_CODE = 499, "client_disconnected"
 MAX_PATH = 500
-_PAGES = ("/models", "/compare", "/status", "/docs")
 
 
 class AccessLog:
@@ -34,7 +34,7 @@ class AccessLog:
         environ: dict[str, Any],
         record: Record,
         target: str,
-        status: int | None,
+        status: int,
         *,
         seconds: float,
         bytes_in: int,
@@ -42,11 +42,10 @@ class AccessLog:
     ) -> None:
         """A request that got as far as the application.
 
-        target: what the client asked for, as it came. status: None where no answer was sent.
+        target: what the client asked for, as it came. status: GONE where it has not waited.
         bytes_in: of the body, as far as it was read. bytes_out: the head of the answer included.
         """
         path: str = environ.get("PATH_INFO", "")
-        status = GONE if status is None or record.code == GONE_CODE else status
         health = path in HEALTH_PATHS
         if health and status == 200 and not self._is_due(path):
             return
@@ -89,16 +88,6 @@ def shown_path(target: str) -> str | None:
     None for a target that has more than a path."""
     path = target.partition("?")[0][:MAX_PATH]
     return path if path.startswith("/") else None
-
-
-def protocol_of(path: str) -> str:
-    """native, v1, v2, page or other."""
-    first = f"/{path[1:].partition('/')[0]}"
-    if first in ("/v1", "/v2"):
-        return first[1:]
-    if first in ("/api", "/predict"):
-        return "native"
-    return "page" if path == "/" or first in _PAGES else "other"
 
 
 def _add_calls(fields: dict[str, Any], record: Record) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 from flask import Flask
 from flask_bootstrap import Bootstrap5
 
-from app.api import errors, health, native, oip, openapi, status, tfserving
+from app.api import errors, health, metrics, native, oip, openapi, status, tfserving
 from app.api.access import ModelAccess
 from app.api.answers import add_request_id
+from app.api.metrics import Metrics
 from app.api.proxy import TrustedProxy
 from app.api.requests import KeraportRequest, spool_for
 from app.lifecycle import Lifecycle
@@ -28,6 +29,7 @@ def create_app(
     registry: Registry,
     lifecycle: Lifecycle | None = None,
     journal: Journal | None = None,
+    measured: Metrics | None = None,
 ) -> Flask:
     """The application over `registry`, whose models may still be loading."""
     app = Flask(
@@ -51,6 +53,7 @@ def create_app(
     app.after_request(add_request_id)
     errors.install(app, settings, error_page)
     app.register_blueprint(health.blueprint(registry, lifecycle))
+    app.register_blueprint(metrics.blueprint(measured or Metrics(registry)))
     app.register_blueprint(native.blueprint(settings, access, lifecycle))
     app.register_blueprint(tfserving.blueprint(settings, access, lifecycle))
     app.register_blueprint(oip.blueprint(settings, access, lifecycle))

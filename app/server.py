@@ -24,7 +24,8 @@ from gevent.pywsgi import _InvalidClientInput as InvalidClientInput  # type: ign
 from gevent.socket import socket as gevent_socket
 
 from app import __version__
-from app.access_log import AccessLog
+from app.access_log import GONE, GONE_CODE, AccessLog
+from app.api.metrics import Metrics
 from app.api.record import record_of
 from app.api.requests import SOCKET_KEY
 from app.errors import ClientDisconnected
@@ -140,22 +141,25 @@ class _Handler(WSGIHandler):
         return not waits and (length is None or length <= DISCARD_BYTES)
 
     def handle_one_request(self) -> Any:
-        """Logs what is refused before the application sees it."""
+        """Logs and counts what is refused before the application sees it."""
         self._problem = "the request line is too long"
         result = super().handle_one_request()
         if isinstance(result, tuple):
-            self.server.access.refused(self.client_address, int(result[0]), self._problem)
+            status = int(result[0])
+            self.server.access.refused(self.client_address, status, self._problem)
+            self.server.metrics.observe_refused(status)
         return result
 
     def handle_one_response(self) -> None:
-        """Counts the request while it is in flight."""
+        """Counts the request while it is in flight, and tells of it when it has ended."""
         self._orig_status = None  # that of the request before, on a connection that is kept
+        started = time.monotonic()
         self.server.in_flight += 1
         try:
             super().handle_one_response()
         finally:
             self.server.in_flight -= 1
-            self._log_access()
+            self._tell(time.monotonic() - started)
 
     def _write_with_headers(self, data: bytes) -> None:
         """Headers and body leave in one packet, where pywsgi makes two of them."""
@@ -170,18 +174,21 @@ class _Handler(WSGIHandler):
     def log_request(self) -> None:
         """Nothing: pywsgi formats a line even where there is no log to write it to."""
 
-    def _log_access(self) -> None:
+    def _tell(self, seconds: float) -> None:
+        """The log and the metrics of a request that has ended after so many seconds."""
         handler: Any = self  # what the types of gevent do not know
+        record = record_of(handler.environ)
         answered = handler._orig_status
         # pywsgi leaves its own words there when the client does not take the answer.
-        if isinstance(handler.status, str):
-            answered = None
+        gone = not answered or isinstance(handler.status, str) or record.code == GONE_CODE
+        status = GONE if gone else int(answered[:3])
+        self.server.metrics.observe(handler.environ, status, seconds)
         self.server.access.answered(
             handler.environ,
-            record_of(handler.environ),
+            record,
             handler.path,
-            int(answered[:3]) if answered else None,
-            seconds=handler.time_finish - handler.time_start,
+            status,
+            seconds=seconds,
             bytes_in=handler.wsgi_input.received,
             bytes_out=handler.response_length,
         )
@@ -219,11 +226,18 @@ class _Server(WSGIServer):
     in_flight = 0
 
     def __init__(
-        self, listener: gevent_socket, app: Any, lifecycle: Lifecycle, access: AccessLog
+        self,
+        listener: gevent_socket,
+        app: Any,
+        lifecycle: Lifecycle,
+        access: AccessLog,
+        metrics: Metrics,
     ) -> None:
         super().__init__(listener, app, log=None, error_log=log, handler_class=_Handler)
         self.lifecycle = lifecycle
         self.access = access
+        self.metrics = metrics
+        metrics.watch_in_flight(lambda: self.in_flight)
 
 
 def listen(settings: Settings) -> gevent_socket:
@@ -264,10 +278,13 @@ class Server:
             lease_s=settings.request_timeout_s + LEASE_MARGIN_S,
             note=self._note,
         )
+        self._metrics = Metrics(self._registry)
         self._registry.find()
-        self._app = create_app(settings, self._registry, self._lifecycle, self._journal)
+        self._app = create_app(
+            settings, self._registry, self._lifecycle, self._journal, self._metrics
+        )
         access = AccessLog(access_logger(), settings.log_health_every)
-        self._server = _Server(listen(settings), self._app, self._lifecycle, access)
+        self._server = _Server(listen(settings), self._app, self._lifecycle, access, self._metrics)
         self._told = Event()
 
     @property
@@ -296,6 +313,7 @@ class Server:
         _exit(0)
 
     def _note(self, what: What, entry: Entry, seconds: float | None, reason: str | None) -> None:
+        self._metrics.loaded(what, entry, seconds)
         self._journal.note(what, model=entry.label, seconds=seconds, reason=reason)
 
     def _reload(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ _SHORTEST_MS = 0.05
 _RATIO = 1.05
 _BINS = 400
 _LOG_RATIO = math.log(_RATIO)
+# Runs are counted by how many rows they have at most; those with more come last.
+BATCH_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,9 @@ class Totals:
     """Figures since the model was loaded, for programs that take the differences themselves.
 
     answered, failed: requests, from arrival to end. waited: requests in the queue (or their parts,
-    where one has more rows than a batch). runs: of the model. rows: predictions. last: when a
-    request last ended, in seconds since 1970; 0 for never.
+    where one has more rows than a batch). runs: of the model. rows: predictions. words: of texts.
+    last: when a request last ended, in seconds since 1970; 0 for never. errors: how many by code.
+    batches: runs by the bounds of `BATCH_ROWS`, and those above. run_rows: rows of all runs.
     """
 
     answered: Spent
@@ -85,7 +89,11 @@ class Totals:
     waited: Spent
     runs: Spent
     rows: int
+    words: int
     last: float
+    errors: dict[str, int]
+    batches: tuple[int, ...]
+    run_rows: int
 
 
 class Asked:
@@ -142,6 +150,8 @@ class Statistics:
         # sees half of one.
         self._waited = self._ran = Spent()
         self._runs = [(-1, 0, 0)] * _SLOTS
+        self._batches = [0] * (len(BATCH_ROWS) + 1)
+        self._run_rows = 0
 
     # --- in the hub's thread -------------------------------------------------------------------
 
@@ -215,7 +225,18 @@ class Statistics:
 
     def totals(self) -> Totals:
         """The figures since the model was loaded."""
-        return Totals(self._answered, self._failed, self._waited, self._ran, self._rows, self._last)
+        return Totals(
+            self._answered,
+            self._failed,
+            self._waited,
+            self._ran,
+            self._rows,
+            self._words,
+            self._last,
+            dict(self._errors),
+            tuple(self._batches),
+            self._run_rows,
+        )
 
     # --- in the model's thread -----------------------------------------------------------------
 
@@ -226,6 +247,8 @@ class Statistics:
     def count_run(self, rows: int, ns: int) -> None:
         """The model has run on so many rows, for so many nanoseconds."""
         self._ran = self._ran.more(ns)
+        self._batches[bisect_left(BATCH_ROWS, rows)] += 1
+        self._run_rows += rows
         number = int(self.clock())
         place = number % _SLOTS
         second, runs, total = self._runs[place]

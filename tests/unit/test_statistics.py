@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from app.errors import ClientDisconnected, DeadlineExceeded, InvalidInput, Overloaded
-from app.serving.statistics import WINDOW_S, Spent, Statistics, Totals
+from app.serving.statistics import BATCH_ROWS, WINDOW_S, Spent, Statistics, Totals
 from tests.support import ROOT
 
 
@@ -206,7 +206,8 @@ def test_memory_of_the_weights(tmp_path: Path) -> None:
 
 
 def test_totals_are_since_the_model_was_loaded(statistics: Statistics, clock: Clock) -> None:
-    assert statistics.totals() == Totals(Spent(), Spent(), Spent(), Spent(), 0, 0.0)
+    none = Spent()
+    assert statistics.totals() == Totals(none, none, none, none, 0, 0, 0.0, {}, (0,) * 12, 0)
     for rows in (2, 3):
         with statistics.asked() as asked:
             asked.rows = rows
@@ -216,6 +217,7 @@ def test_totals_are_since_the_model_was_loaded(statistics: Statistics, clock: Cl
     statistics.count_wait(3, 700)
     statistics.count_wait(1, 50)
     statistics.count_run(5, 4000)
+    statistics.count_word()
     before = time.time()
     _ask(statistics, clock)
     found = statistics.totals()
@@ -223,3 +225,19 @@ def test_totals_are_since_the_model_was_loaded(statistics: Statistics, clock: Cl
     assert found.answered.ns >= 1_000_000_000
     assert (found.waited, found.runs) == (Spent(4, 750), Spent(1, 4000))
     assert found.last >= before
+    assert (found.rows, found.words, found.errors) == (6, 1, {"invalid_input": 1})
+
+
+def test_runs_are_counted_by_their_rows(statistics: Statistics) -> None:
+    for rows in (1, 2, 3, 4, 1024, 1025, 5000):
+        statistics.count_run(rows, 1)
+    found = statistics.totals()
+    by_bound = dict(zip((*BATCH_ROWS, "more"), found.batches, strict=True))
+    assert {bound: count for bound, count in by_bound.items() if count} == {
+        1: 1,
+        2: 1,
+        4: 2,
+        1024: 1,
+        "more": 2,
+    }
+    assert found.run_rows == 1 + 2 + 3 + 4 + 1024 + 1025 + 5000

@@ -1,0 +1,26 @@
+"""Which protocol an address belongs to, for the log and the metrics."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Protocol = Literal["native", "v1", "v2", "page", "other"]
+
+_FIRST: dict[str, Protocol] = {
+    "api": "native",
+    "predict": "native",
+    "v1": "v1",
+    "v2": "v2",
+    "": "page",
+    "models": "page",
+    "compare": "page",
+    "status": "page",
+}
+
+
+def protocol_of(path: str) -> Protocol:
+    """Of the address `path`: "other" for health checks, files, the documentation, metrics, and what
+    does not exist."""
+    if path == "/api/status" or path.startswith("/v2/health/"):
+        return "other"
+    return _FIRST.get(path[1:].partition("/")[0], "other")
