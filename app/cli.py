@@ -24,6 +24,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from app import __version__
+from app.cli_keys import key
 from app.environment import read_settings
 from app.errors import CardError, Detail, KeraportError, SettingsError
 
@@ -287,3 +288,6 @@ def add(architecture: str, name: str | None) -> None:
     settings = read_settings()
     folder = add_application(architecture, settings.models_dir, name)
     click.echo(f"wrote {folder}; see it with: python -m app check")
+
+
+main.add_command(key)

@@ -17,6 +17,7 @@
     ├── DeadlineExceeded          no answer within the time allowed
     ├── ClientDisconnected        nobody is left to read the answer
     ├── SettingsError             KERAPORT_… in the environment: the operator can mend it
+    │   └── KeysError             the file of API keys that one of them names
     └── ModelError                the model author can mend it
         ├── CardError             model.yaml, labels or the folder are wrong
         ├── LoadError             the model file cannot be served
@@ -177,6 +178,10 @@ class ClientDisconnected(KeraportError):
 
 class SettingsError(KeraportError):
     """Settings that do not exist, or have no meaning: all of them, before anything starts."""
+
+
+class KeysError(SettingsError):
+    """The file of API keys cannot be read, or has problems: all of them."""
 
 
 class ModelError(KeraportError):

@@ -7,18 +7,19 @@ from pathlib import Path
 from flask import Flask
 from flask_bootstrap import Bootstrap5
 
-from app.api import errors, health, metrics, native, oip, openapi, status, tfserving
+from app.api import errors, gate, health, metrics, native, oip, openapi, status, tfserving
 from app.api.access import ModelAccess
 from app.api.answers import add_request_id
 from app.api.metrics import Metrics
 from app.api.proxy import TrustedProxy
 from app.api.requests import KeraportRequest, spool_for
+from app.keys.ring import KeyRing
 from app.lifecycle import Lifecycle
 from app.serving.registry import Registry
 from app.settings import Settings
 from app.status.board import StatusBoard
 from app.status.journal import Journal
-from app.web import pages
+from app.web import login, pages
 from app.web.errors import error_page
 
 FRONTEND = Path(__file__).resolve().parent.parent / "frontend"
@@ -31,7 +32,9 @@ def create_app(
     journal: Journal | None = None,
     measured: Metrics | None = None,
 ) -> Flask:
-    """The application over `registry`, whose models may still be loading."""
+    """The application over `registry`, whose models may still be loading. Raises KeysError where
+    the file of API keys cannot be used."""
+    keys = None if settings.api_keys_file is None else KeyRing(settings.api_keys_file)
     app = Flask(
         "keraport",
         static_folder=FRONTEND / "static",
@@ -45,20 +48,23 @@ def create_app(
     app.url_map.converters["servable"] = tfserving.ServableConverter
     lifecycle = lifecycle or Lifecycle()
     journal = journal or Journal(None, settings.replica_name)
-    access = ModelAccess(registry)
-    board = StatusBoard(settings, registry, lifecycle, journal)
+    access = ModelAccess(registry, keys=keys is not None)
+    board = StatusBoard(settings, registry, lifecycle, journal, keys)
     app.request_class = type(
         "Request", (KeraportRequest,), {"open_spool": staticmethod(spool_for(settings.uploads_dir))}
     )
     app.after_request(add_request_id)
     errors.install(app, settings, error_page)
-    app.register_blueprint(health.blueprint(registry, lifecycle))
+    if keys is not None:
+        gate.install(app, settings, keys)
+        app.register_blueprint(login.blueprint(keys, lifecycle))
+    app.register_blueprint(health.blueprint(access, lifecycle))
     app.register_blueprint(metrics.blueprint(measured or Metrics(registry)))
     app.register_blueprint(native.blueprint(settings, access, lifecycle))
     app.register_blueprint(tfserving.blueprint(settings, access, lifecycle))
     app.register_blueprint(oip.blueprint(settings, access, lifecycle))
-    app.register_blueprint(status.blueprint(board))
-    app.register_blueprint(openapi.blueprint(access))
+    app.register_blueprint(status.blueprint(board, access))
+    app.register_blueprint(openapi.blueprint(access, keys=keys is not None))
     app.register_blueprint(pages.blueprint(settings, access, lifecycle, board))
     if settings.forwarded_allow_ips:
         proxies = [str(address) for address in settings.forwarded_allow_ips]

@@ -8,19 +8,28 @@ from typing import TYPE_CHECKING
 
 from flask import request
 
+from app.api.gate import visible_models
 from app.api.record import record_of
+from app.errors import Forbidden
 from app.serving.entry import Entry
-from app.serving.registry import Registry
+from app.serving.registry import Registry, no_model
+from app.status.narrow import Told, narrow
 
 if TYPE_CHECKING:
     from app.serving.model import Model
 
 
 class ModelAccess:
-    """The registry, for views. Everything here needs a request."""
+    """The registry, for views. Everything here needs a request. keys: whether there are API keys,
+    each of which may be for some models only."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, *, keys: bool = False) -> None:
         self._registry = registry
+        self._keys = keys
+
+    @property
+    def _visible(self) -> frozenset[str] | None:
+        return visible_models() if self._keys else None
 
     @property
     def loaded(self) -> bool:
@@ -28,11 +37,28 @@ class ModelAccess:
         return self._registry.loaded
 
     def entries(self) -> list[Entry]:
-        """As `Registry.entries`."""
-        return self._registry.entries()
+        """As `Registry.entries`, of the models that the key is for."""
+        found, visible = self._registry.entries(), self._visible
+        return found if visible is None else [e for e in found if e.name in visible]
+
+    def of_status(self, status: Told) -> Told:
+        """What is told of the models that the key is for, and of no other."""
+        visible = self._visible
+        return status if visible is None else narrow(status, visible)
 
     def entry(self, name: str, version: int | str | None = None) -> Entry:
-        """As `Registry.entry`."""
+        """As `Registry.entry`. Raises Forbidden for a model that the key is not for, whether it is
+        there or not."""
+        visible = self._visible
+        if visible is not None:
+            if name not in visible:
+                known = ", ".join(sorted(visible)) or "none"
+                raise Forbidden(
+                    f"your key is not for the model {name[:100]!r}; the models it is for: {known}"
+                )
+            seen = [entry.name for entry in self.entries()]
+            if name not in seen:
+                raise no_model(name, seen)
         entry = self._registry.entry(name, version)
         record_of(request.environ).entries.append(entry)
         return entry

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.api.answers import json_response, request_id
 from app.api.record import record_of
-from app.errors import KeraportError, TooLarge, TooManyRequests, Unavailable
+from app.errors import KeraportError, TooLarge, TooManyRequests, Unauthorized, Unavailable
 from app.logs import kind, trace
 from app.settings import Settings
 
@@ -45,6 +45,8 @@ _CODE_OF_STATUS = {
     413: "too_large",
     415: "unsupported_media_type",
 }
+# RFC 6750: what a client without a key is asked for.
+CHALLENGE = 'Bearer realm="keraport"'
 
 
 def error_body(code: str, message: str, details: list[dict[str, Any]]) -> dict[str, Any]:
@@ -113,6 +115,8 @@ def install(
         response = respond(status, describe(error))
         if isinstance(error, Unavailable | TooManyRequests):
             response.headers["Retry-After"] = str(error.retry_after)
+        if isinstance(error, Unauthorized):
+            response.headers["WWW-Authenticate"] = CHALLENGE
         return response
 
     @app.errorhandler(HTTPException)

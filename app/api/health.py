@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
+from app.api.access import ModelAccess
 from app.api.answers import json_response
 from app.lifecycle import Lifecycle
-from app.serving.registry import Registry
 
 
-def blueprint(registry: Registry, lifecycle: Lifecycle) -> Blueprint:
+def blueprint(access: ModelAccess, lifecycle: Lifecycle) -> Blueprint:
     """`/livez` and `/readyz`."""
     routes = Blueprint("health", __name__)
 
@@ -20,9 +20,10 @@ def blueprint(registry: Registry, lifecycle: Lifecycle) -> Blueprint:
     @routes.get("/readyz")
     def readyz() -> Response:
         """503 while models are loading and while draining. A model that failed does not count:
-        restarting or avoiding this process would not mend it."""
-        ready = registry.loaded and not lifecycle.draining
-        states = {entry.name: entry.state for entry in registry.entries()}
+        restarting or avoiding this process would not mend it. Where there are API keys, who sends
+        none sees no models."""
+        ready = access.loaded and not lifecycle.draining
+        states = {entry.name: entry.state for entry in access.entries()}
         body = {"ready": ready, "draining": lifecycle.draining, "models": states}
         return json_response(body, 200 if ready else 503)
 

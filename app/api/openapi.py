@@ -16,10 +16,13 @@ from werkzeug.http import generate_etag
 from app import __version__
 from app.api import openapi_native, openapi_protocols
 from app.api.access import ModelAccess
+from app.api.openapi_keys import add_keys
 
 if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
     from app.serving.model import Model
 
+# Documents of so many choices of models are kept ready.
+MAX_KEPT = 8
 # The modules that say what is in the document: TAGS, paths and components of each.
 PROTOCOLS = (openapi_native, openapi_protocols)
 
@@ -29,21 +32,25 @@ as the header `X-Request-ID`, by which the server's log knows it. All problems o
 told at once."""
 
 
-def blueprint(access: ModelAccess) -> Blueprint:
-    """`/openapi.json`."""
+def blueprint(access: ModelAccess, *, keys: bool) -> Blueprint:
+    """`/openapi.json`. keys: whether there are API keys."""
     routes = Blueprint("openapi", __name__)
-    made: _Made | None = None
+    # By the names of the models in it: a key may be for some only.
+    documents: dict[tuple[str, ...], _Made] = {}
 
     @routes.get("/openapi.json")
     def openapi() -> Response:
         """Made anew only when a model has come, gone or been replaced."""
-        nonlocal made
         ready = ready_models(access)
         key = tuple((model.name, model.version, model.loaded_at) for model in ready)
+        names = tuple(model.name for model in ready)
+        made = documents.get(names)
         if made is None or made.key != key:
             options = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
-            body = orjson.dumps(document(ready), option=options)
-            made = _Made(key, body, generate_etag(body))
+            body = orjson.dumps(document(ready, keys=keys), option=options)
+            if len(documents) >= MAX_KEPT:
+                documents.clear()
+            made = documents[names] = _Made(key, body, generate_etag(body))
         response = Response(made.body, mimetype="application/json")
         response.headers["Cache-Control"] = "no-cache"
         response.set_etag(made.etag)
@@ -59,9 +66,9 @@ def ready_models(access: ModelAccess) -> list[Model]:
     return [model for model in models if model is not None]
 
 
-def document(models: list[Model]) -> dict[str, Any]:
-    """The document for these models."""
-    return {
+def document(models: list[Model], *, keys: bool = False) -> dict[str, Any]:
+    """The document for these models. keys: whether a key is needed."""
+    made: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
             "title": "Keraport",
@@ -81,6 +88,9 @@ def document(models: list[Model]) -> dict[str, Any]:
             for kind in ("schemas", "responses", "parameters", "headers")
         },
     }
+    if keys:
+        add_keys(made)
+    return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,13 @@ from app.errors import (
     BadRequest,
     DeadlineExceeded,
     Detail,
+    Forbidden,
     InvalidInput,
     KeraportError,
     ModelNotFound,
     Overloaded,
     TooLarge,
+    Unauthorized,
     UnsupportedMediaType,
 )
 from app.serving.card import TEXT_TASK
@@ -36,11 +38,13 @@ if TYPE_CHECKING:
 # Of the native API, and of its models.
 MEANINGS = {
     400: "The request cannot be read: not JSON, no body, not the form it says it is…",
+    401: "A key is needed, and none that is known here was sent.",
+    403: "The key is not for this model.",
     404: "There is no such model or version.",
     413: "The body is larger than this server takes.",
     415: "The model does not take bodies of this kind.",
     422: "The body was read, but holds what the model cannot take.",
-    429: "Too many requests from this address (said by nginx).",
+    429: "Too many requests from this address (said by nginx) or with this key.",
     500: "The server or the model failed.",
     503: "Not now: the model is loading, failed to load or has a full queue, or the server stops.",
     504: "No answer within the time allowed.",
@@ -56,7 +60,17 @@ _TOO_LARGE = TooLarge(
 _NO_MODEL = ModelNotFound("there is no model 'cars'; the models are: mpg")
 _FULL = Overloaded("the model 'mpg' has 256 requests waiting, its limit")
 _LATE = DeadlineExceeded("the model gave no answer within the time allowed")
-_SHARED: dict[int, KeraportError] = {413: _TOO_LARGE, 503: _FULL, 504: _LATE}
+_NO_KEY = Unauthorized(
+    "an API key is needed: send one as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
+)
+_NOT_FOR = Forbidden("your key is not for the model 'cars'; the models it is for: mpg")
+_SHARED: dict[int, KeraportError] = {
+    401: _NO_KEY,
+    403: _NOT_FOR,
+    413: _TOO_LARGE,
+    503: _FULL,
+    504: _LATE,
+}
 _NATIVE: dict[int, KeraportError] = {
     **_SHARED,
     400: BadRequest("the body is empty: expected JSON"),

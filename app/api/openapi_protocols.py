@@ -18,10 +18,12 @@ TAGS = (
 _ERROR = "ProtocolError"
 _MEANINGS = {
     400: "The request cannot be read, or the model cannot take it.",
+    401: "A key is needed, and none that is known here was sent.",
+    403: "The key is not for this model.",
     404: "There is no such model or version.",
     413: "The body is larger than this server takes.",
     415: "Bodies of this encoding are not taken.",
-    429: "Too many requests from this address (said by nginx).",
+    429: "Too many requests from this address (said by nginx) or with this key.",
     500: "The server or the model failed.",
     503: "Not now: the model is not ready or has a full queue, or the server stops.",
     504: "No answer within the time allowed.",

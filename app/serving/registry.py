@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Condition, Lock, Thread, current_thread
@@ -96,8 +96,7 @@ class Registry:
         None for the default. Raises ModelNotFound."""
         group = self._groups.get(name)
         if group is None:
-            known = ", ".join(self._groups) or "none"
-            raise ModelNotFound(f"there is no model {name[:100]!r}; the models are: {known}")
+            raise no_model(name, self._groups)
         return group.default if version is None else group.pick(version)
 
     @contextmanager
@@ -156,6 +155,12 @@ class Registry:
         del model
         free_memory()
         self._retiring.discard(current_thread())
+
+
+def no_model(name: str, known: Iterable[str]) -> ModelNotFound:
+    """The error for a model that is not there. known: the names of those that are."""
+    models = ", ".join(known) or "none"
+    return ModelNotFound(f"there is no model {name[:100]!r}; the models are: {models}")
 
 
 def _by_chance(entry: Entry) -> Entry:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from gevent import get_hub
 
+from app.keys.ring import KeyRing
 from app.lifecycle import Lifecycle
 from app.serving.entry import Entry
 from app.serving.registry import Registry
@@ -32,13 +33,18 @@ class StatusBoard:
     """The state of this replica, and of the whole."""
 
     def __init__(
-        self, settings: Settings, registry: Registry, lifecycle: Lifecycle, journal: Journal
+        self,
+        settings: Settings,
+        registry: Registry,
+        lifecycle: Lifecycle,
+        journal: Journal,
+        keys: KeyRing | None = None,
     ) -> None:
         self._name = settings.replica_name
         self._registry = registry
         self._lifecycle = lifecycle
         self._journal = journal
-        self._peers = Peers([str(url) for url in settings.peers])
+        self._peers = Peers([str(url) for url in settings.peers], keys)
         self._started_at = round(time.time(), 3)
         self._started = time.monotonic()
 

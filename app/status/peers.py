@@ -17,6 +17,7 @@ import gevent
 from gevent.threadpool import ThreadPool
 from pydantic import ValidationError
 
+from app.keys.ring import REPLICA_HEADER, KeyRing
 from app.status.shape import LostReplica, SelfStatus
 
 PATH = "/api/status?replica=self"
@@ -46,9 +47,11 @@ class Asked:
 
 
 class Peers:
-    """The other replicas, by the addresses of their servers."""
+    """The other replicas, by the addresses of their servers. keys: where there are API keys, by
+    which replicas know each other."""
 
-    def __init__(self, urls: Sequence[str]) -> None:
+    def __init__(self, urls: Sequence[str], keys: KeyRing | None = None) -> None:
+        self._keys = keys
         self._peers = [_Peer(url) for url in urls]
         self._pool: Any = None
 
@@ -78,11 +81,15 @@ class Peers:
             # Belongs to the hub that serves.
             self._pool = ThreadPool(len(self._peers))
         peer.asked_at = now
-        peer.answer = self._pool.spawn(_ask, peer.url)
+        peer.answer = self._pool.spawn(_ask, peer.url, self._headers())
         return peer.answer
 
+    def _headers(self) -> dict[str, str]:
+        shown = {} if self._keys is None else {REPLICA_HEADER: self._keys.credentials}
+        return {"Connection": "close", **shown}
 
-def _ask(url: str) -> SelfStatus | str:
+
+def _ask(url: str, headers: dict[str, str]) -> SelfStatus | str:
     """The answer of a replica, or what is wrong with it. In a native thread; never raises, since
     the pool would print it."""
     address = urlsplit(url)
@@ -90,9 +97,11 @@ def _ask(url: str) -> SelfStatus | str:
     # Neither redirects nor proxies of the environment: a peer is where the settings say.
     connection = kind(address.hostname or "", address.port, timeout=TIMEOUT_S)
     try:
-        connection.request("GET", address.path + PATH, headers={"Connection": "close"})
+        connection.request("GET", address.path + PATH, headers=headers)
         response = connection.getresponse()
         body = response.read(MAX_BYTES + 1)
+        if response.status == 401:
+            return "it does not know this one: do both have the same file of API keys?"
         if response.status != 200:
             return f"it answers with status {response.status}"
         if len(body) > MAX_BYTES:

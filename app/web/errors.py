@@ -7,10 +7,12 @@ from typing import Any
 from flask import Response, make_response, render_template
 
 from app.api.answers import request_id
+from app.web.login import login_page
 
 # By status: what happened, and what helps.
 _TEXTS = {
     400: ("This could not be read", "Go back, check what was sent, and try again."),
+    403: ("Your key is not for this", "Pick a model from the list, or ask for another key."),
     404: ("There is nothing here", "Check the address, or pick a model from the list."),
     405: ("This address does not take that", "Go back to the page and use its form."),
     413: ("This is too large", "Send a smaller file, or fewer at once."),
@@ -26,6 +28,8 @@ _TEXTS = {
 
 def error_page(status: int, error: dict[str, Any]) -> Response:
     """error: as in the API's answers, `{"code", "message", "details"}`."""
+    if status == 401:
+        return login_page(error)
     title, advice = _TEXTS.get(status) or _TEXTS[500 if status >= 500 else 400]
     page = render_template(
         "error.html", status=status, title=title, advice=advice, error=error, id=request_id()

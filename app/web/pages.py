@@ -108,7 +108,9 @@ def blueprint(
     @routes.get("/status")
     def status() -> str:
         kept = settings.events_file is not None
-        return render_template("status.html", events_kept=kept, **status_context(board.whole()))
+        return render_template(
+            "status.html", events_kept=kept, **status_context(access.of_status(board.whole()))
+        )
 
     def _render(
         entry: Entry,
@@ -123,7 +125,7 @@ def blueprint(
             model=page.model,
             about=about,
             facts=facts(about),
-            languages=languages(about, request.url_root),
+            languages=languages(about, request.url_root, keys=settings.api_keys_file is not None),
             form=form,
             predictions=predictions,
             error=error,

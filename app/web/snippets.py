@@ -13,6 +13,8 @@ from app.web.layout import json_scalar, layout
 PICTURE = "picture.jpg"
 # Where the body is too long for a command line.
 BODY = "input.json"
+# Where a key is needed, which the page does not know.
+AUTHORIZATION = "Bearer YOUR_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,32 +35,42 @@ class Language:
     snippets: tuple[Snippet, ...]
 
 
-def languages(about: dict[str, Any], root: str) -> list[Language]:
+def languages(about: dict[str, Any], root: str, *, keys: bool = False) -> list[Language]:
     """How to ask the model that `about` tells of, in each language.
 
     about: as `GET /api/models/NAME` answers. root: the address of the server, with a slash at the
-    end.
+    end. keys: whether an API key has to be sent, in whose place there is `YOUR_KEY`.
     """
     url = f"{root}api/{about['name']}"
     body = example_input(about)
     if body is None:
         sends = f"Sends {PICTURE} of the current folder."
         return [
-            Language("curl", "curl", sends, (Snippet(_curl(url, f"-F image=@{PICTURE}")),)),
-            Language("python", "Python", f"{sends} {_REQUESTS}", (Snippet(_python_file(url)),)),
             Language(
-                "javascript", "JavaScript", f"{sends} {_NODE}", (Snippet(_javascript_file(url)),)
+                "curl",
+                "curl",
+                sends,
+                (Snippet(_curl(url, *_curl_key(keys), f"-F image=@{PICTURE}")),),
+            ),
+            Language(
+                "python", "Python", f"{sends} {_REQUESTS}", (Snippet(_python_file(url, keys)),)
+            ),
+            Language(
+                "javascript",
+                "JavaScript",
+                f"{sends} {_NODE}",
+                (Snippet(_javascript_file(url, keys)),),
             ),
         ]
     note = f"Sends {BODY} of the current folder." if _is_file(about) else ""
     return [
-        Language("curl", "curl", note, _curls(url, body, about)),
-        Language("python", "Python", _REQUESTS, (Snippet(_python(url, body)),)),
+        Language("curl", "curl", note, _curls(url, body, about, keys)),
+        Language("python", "Python", _REQUESTS, (Snippet(_python(url, body, keys)),)),
         Language(
             "javascript",
             "JavaScript",
             f"{_NODE} The console of a browser takes it too.",
-            (Snippet(_javascript(url, body)),),
+            (Snippet(_javascript(url, body, keys)),),
         ),
     ]
 
@@ -78,9 +90,13 @@ def _curl(url: str, *options: str, streams: bool = False) -> str:
     return " \\\n  ".join([f"curl {'-N ' if streams else ''}{shlex.quote(url)}", *options])
 
 
-def _curls(url: str, body: Any, about: dict[str, Any]) -> tuple[Snippet, ...]:
+def _curl_key(keys: bool) -> list[str]:
+    return [f"-H {shlex.quote(f'Authorization: {AUTHORIZATION}')}"] if keys else []
+
+
+def _curls(url: str, body: Any, about: dict[str, Any], keys: bool) -> tuple[Snippet, ...]:
     data = f"@{BODY}" if _is_file(about) else shlex.quote(layout(body))
-    options = ["-H 'Content-Type: application/json'", f"-d {data}"]
+    options = [*_curl_key(keys), "-H 'Content-Type: application/json'", f"-d {data}"]
     if about["task"] != TEXT_TASK:
         return (Snippet(_curl(url, *options)),)
     word = "Character by character" if about["input"]["level"] == "character" else "Word by word"
@@ -95,26 +111,31 @@ answer = response.json()
 print(answer["predictions"] if response.ok else answer["error"])"""
 
 
-def _python_file(url: str) -> str:
+def _python_key(keys: bool, indent: str) -> str:
+    """A line of a call, or nothing."""
+    return f'\n{indent}headers={{"Authorization": "{AUTHORIZATION}"}},' if keys else ""
+
+
+def _python_file(url: str, keys: bool) -> str:
     return f"""\
 import requests
 
 with open("{PICTURE}", "rb") as picture:
     response = requests.post(
-        {json_scalar(url)},
+        {json_scalar(url)},{_python_key(keys, " " * 8)}
         files={{"image": picture}},
         timeout=60,
     )
 {_PRINT}"""
 
 
-def _python(url: str, body: Any) -> str:
+def _python(url: str, body: Any, keys: bool) -> str:
     data = layout(body, _python_scalar, step="    ", indent="    ", used=len("json=,"))
     return f"""\
 import requests
 
 response = requests.post(
-    {json_scalar(url)},
+    {json_scalar(url)},{_python_key(keys, " " * 4)}
     json={data},
     timeout=60,
 )
@@ -138,22 +159,24 @@ const answer = await response.json();
 console.log(JSON.stringify(response.ok ? answer.predictions : answer.error, null, 2));"""
 
 
-def _javascript_file(url: str) -> str:
+def _javascript_file(url: str, keys: bool) -> str:
+    headers = f'headers: {{ Authorization: "{AUTHORIZATION}" }}, ' if keys else ""
     return f"""\
 import {{ openAsBlob }} from "node:fs";
 
 const body = new FormData();
 body.set("image", await openAsBlob("{PICTURE}"), "{PICTURE}");
-const response = await fetch({json_scalar(url)}, {{ method: "POST", body }});
+const response = await fetch({json_scalar(url)}, {{ method: "POST", {headers}body }});
 {_LOG}"""
 
 
-def _javascript(url: str, body: Any) -> str:
+def _javascript(url: str, body: Any, keys: bool) -> str:
+    key = f', Authorization: "{AUTHORIZATION}"' if keys else ""
     data = layout(body, _javascript_scalar, indent="  ", used=len("body: JSON.stringify(),"))
     return f"""\
 const response = await fetch({json_scalar(url)}, {{
   method: "POST",
-  headers: {{ "Content-Type": "application/json" }},
+  headers: {{ "Content-Type": "application/json"{key} }},
   body: JSON.stringify({data}),
 }});
 {_LOG}"""

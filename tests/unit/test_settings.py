@@ -23,8 +23,13 @@ def _example() -> dict[str, str]:
 def _of_the_stack() -> dict[str, str]:
     """The variables of docker-compose.yml with their defaults."""
     compose = (ROOT / "docker-compose.yml").read_text()
-    found = re.findall(r"\$\{(KERAPORT_\w+):-([^}]*)\}", compose)
-    assert len(found) == compose.count("${"), "a variable without a default"
+    # `:+` is for one that is empty unless it is set, and `/dev/null` a file that is then empty.
+    said = re.findall(r"\$\{(KERAPORT_\w+):([-+])([^}]*)\}", compose)
+    assert len(said) == compose.count("${"), "a variable without a default"
+    found = [
+        (name, "" if sign == "+" or default == "/dev/null" else default)
+        for name, sign, default in said
+    ]
     variables = dict(found)
     assert set(found) == set(variables.items()), "a variable with two defaults"
     return variables

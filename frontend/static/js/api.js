@@ -14,6 +14,8 @@ export class ApiError extends Error {
 
 const UNREACHABLE = "The server cannot be reached. Check the connection, then try again.";
 
+const SIGNED_OUT = "You are signed out, or your key was removed. Load this page again to sign in.";
+
 /** retryAfter: the header of that name, if any. */
 function problemOf(status, body, retryAfter) {
   let answer = null;
@@ -24,6 +26,8 @@ function problemOf(status, body, retryAfter) {
   }
   if (!answer?.error) return new ApiError(`The server answered with status ${status}. Try again.`, { status });
   const { code, message, details } = answer.error;
+  // What programs are told, a key in a header, is of no use to people.
+  if (status === 401) return new ApiError(SIGNED_OUT, { status, code, id: answer.id });
   return new ApiError(message, { status, code, details, id: answer.id, retryAfter: Number(retryAfter) || null });
 }
 

@@ -16,7 +16,8 @@ async function watch() {
       first ??= now;
       // Between the page and the first question something may have happened: then none is loading.
       if (now !== first || !now.includes(" loading")) return location.reload();
-    } catch {
+    } catch (error) {
+      if (error.status === 401) return location.reload(); // which asks to sign in
       // Restarting, perhaps: ask on.
     }
     await new Promise((resolve) => setTimeout(resolve, INTERVAL_MS));

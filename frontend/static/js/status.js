@@ -148,7 +148,8 @@ async function refresh() {
   try {
     const signal = AbortSignal.any([asking.signal, AbortSignal.timeout(TIMEOUT_MS)]);
     status = await ask("/api/status", { signal });
-  } catch {
+  } catch (error) {
+    if (error.status === 401) return location.reload(); // which asks to sign in
     // Whatever it is, there is no answer.
   }
   asking = null;
