@@ -7,7 +7,7 @@ from pathlib import Path
 from flask import Flask
 from flask_bootstrap import Bootstrap5
 
-from app.api import errors, health, native, oip, openapi, status, tfserving
+from app.api import cors, errors, health, native, oip, openapi, status, tfserving
 from app.api.access import ModelAccess
 from app.api.answers import add_request_id
 from app.api.proxy import TrustedProxy
@@ -49,13 +49,14 @@ def create_app(
         "Request", (KeraportRequest,), {"open_spool": staticmethod(spool_for(settings.uploads_dir))}
     )
     app.after_request(add_request_id)
+    cors.install(app, settings)
     errors.install(app, settings, error_page)
     app.register_blueprint(health.blueprint(registry, lifecycle))
     app.register_blueprint(native.blueprint(settings, access, lifecycle))
     app.register_blueprint(tfserving.blueprint(settings, access, lifecycle))
     app.register_blueprint(oip.blueprint(settings, access, lifecycle))
     app.register_blueprint(status.blueprint(board))
-    app.register_blueprint(openapi.blueprint(access))
+    app.register_blueprint(openapi.blueprint(settings, access))
     app.register_blueprint(pages.blueprint(settings, access, lifecycle, board))
     if settings.forwarded_allow_ips:
         proxies = [str(address) for address in settings.forwarded_allow_ips]

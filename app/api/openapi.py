@@ -16,6 +16,7 @@ from werkzeug.http import generate_etag
 from app import __version__
 from app.api import openapi_native, openapi_protocols
 from app.api.access import ModelAccess
+from app.settings import Settings
 
 if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
     from app.serving.model import Model
@@ -29,7 +30,7 @@ as the header `X-Request-ID`, by which the server's log knows it. All problems o
 told at once."""
 
 
-def blueprint(access: ModelAccess) -> Blueprint:
+def blueprint(settings: Settings, access: ModelAccess) -> Blueprint:
     """`/openapi.json`."""
     routes = Blueprint("openapi", __name__)
     made: _Made | None = None
@@ -42,7 +43,7 @@ def blueprint(access: ModelAccess) -> Blueprint:
         key = tuple((model.name, model.version, model.loaded_at) for model in ready)
         if made is None or made.key != key:
             options = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
-            body = orjson.dumps(document(ready), option=options)
+            body = orjson.dumps(document(ready, settings), option=options)
             made = _Made(key, body, generate_etag(body))
         response = Response(made.body, mimetype="application/json")
         response.headers["Cache-Control"] = "no-cache"
@@ -59,8 +60,8 @@ def ready_models(access: ModelAccess) -> list[Model]:
     return [model for model in models if model is not None]
 
 
-def document(models: list[Model]) -> dict[str, Any]:
-    """The document for these models."""
+def document(models: list[Model], settings: Settings) -> dict[str, Any]:
+    """The document for these models, with the limits of the settings."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -76,7 +77,7 @@ def document(models: list[Model]) -> dict[str, Any]:
             kind: {
                 name: component
                 for part in PROTOCOLS
-                for name, component in part.components(models).get(kind, {}).items()
+                for name, component in part.components(models, settings).get(kind, {}).items()
             }
             for kind in ("schemas", "responses", "parameters", "headers")
         },
