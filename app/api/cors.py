@@ -12,7 +12,7 @@ from app.api.answers import REQUEST_ID_HEADER
 from app.api.oip_request import HEADER_LENGTH
 from app.settings import Settings
 
-# nginx/conf.d/cors.conf has the same.
+# nginx/entrypoint.sh has the same, for nginx's own errors.
 _PATHS = re.compile(r"/(api|predict|v1|v2)(/|\Z)")
 _MAX_AGE_S = 600
 
