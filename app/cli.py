@@ -114,7 +114,7 @@ def check(folder: Path | None) -> None:
         )
     folder = folder or settings.models_dir
     with Console(stderr=True).status("loading…"):
-        entries = list(check_folder(folder, Limits(settings.max_pixels)))
+        entries = list(check_folder(folder, Limits.offline(settings)))
     for line in warnings(folder):
         click.echo(f"warning: {line}", err=True)
     if not entries:
@@ -168,7 +168,7 @@ def predict(
     rows: list[dict[str, Any]] = []
     failed = False
     progress = Progress(console=Console(stderr=True), transient=True)
-    with progress, loaded(settings.models_dir, name, Limits(settings.max_pixels)) as model:
+    with progress, loaded(settings.models_dir, name, Limits.offline(settings)) as model:
         results = predict_files(model, files)
         for path, result in progress.track(results, total=len(files), description=name):
             if isinstance(result, KeraportError):
@@ -195,7 +195,7 @@ def _write(name: str, order: dict[str, Any]) -> None:
     settings = read_settings()
     with ExitStack() as stack:
         with Console(stderr=True).status("loading…"):
-            limits = Limits(settings.max_pixels)
+            limits = Limits.offline(settings)
             model = stack.enter_context(loaded(settings.models_dir, name, limits))
         for piece in write(model, order):
             click.echo(piece, nl=False)

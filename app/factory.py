@@ -7,7 +7,7 @@ from pathlib import Path
 from flask import Flask
 from flask_bootstrap import Bootstrap5
 
-from app.api import errors, gate, health, metrics, native, oip, openapi, status, tfserving
+from app.api import cors, errors, gate, health, metrics, native, oip, openapi, status, tfserving
 from app.api.access import ModelAccess
 from app.api.answers import add_request_id
 from app.api.metrics import Metrics
@@ -54,6 +54,7 @@ def create_app(
         "Request", (KeraportRequest,), {"open_spool": staticmethod(spool_for(settings.uploads_dir))}
     )
     app.after_request(add_request_id)
+    cors.install(app, settings)
     errors.install(app, settings, error_page)
     if keys is not None:
         gate.install(app, settings, keys)
@@ -64,7 +65,7 @@ def create_app(
     app.register_blueprint(tfserving.blueprint(settings, access, lifecycle))
     app.register_blueprint(oip.blueprint(settings, access, lifecycle))
     app.register_blueprint(status.blueprint(board, access))
-    app.register_blueprint(openapi.blueprint(access, keys=keys is not None))
+    app.register_blueprint(openapi.blueprint(settings, access))
     app.register_blueprint(pages.blueprint(settings, access, lifecycle, board))
     if settings.forwarded_allow_ips:
         proxies = [str(address) for address in settings.forwarded_allow_ips]

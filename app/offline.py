@@ -29,6 +29,7 @@ from app.serving.entry import Entry, Group, no_folder
 from app.serving.loader import Loader
 from app.serving.open_model import open_model
 from app.serving.overlooked import overlooked, overlooked_of_model
+from app.serving.places import Places
 from app.serving.signature import Signature
 from app.serving.tasks.base import Limits, Payload
 from app.serving.tasks.csvtext import on_lines, read_table
@@ -80,7 +81,8 @@ def _load(found: Found, loader: Loader, limits: Limits) -> Iterator[Entry]:
             if source is None:
                 raise CardError(no_folder(entry))
             entry.path, entry.home = source.seen.path, source.seen.home
-            entry.model = open_model(source.seen, loader, limits, partial(setattr, entry, "card"))
+            places, tell = Places(limits.max_streams), partial(setattr, entry, "card")
+            entry.model = open_model(source.seen, loader, limits, places, tell)
             entry.state = "ready"
         except ModelError as error:
             entry.state, entry.reason = "failed", error.message

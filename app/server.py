@@ -36,6 +36,7 @@ from app.serving.entry import Entry
 from app.serving.registry import Registry
 from app.serving.reload import What
 from app.serving.tasks.base import Limits
+from app.serving.watchdog import Watchdog
 from app.settings import Settings
 from app.status.journal import Journal
 
@@ -55,6 +56,9 @@ READ_BUFFER = 64 * 1024
 _OWN_WORDS = re.compile(r"[A-Za-z][A-Za-z -]*")
 # How long no request must be in flight before the server believes that it was the last one.
 QUIET_S = 0.05
+# How a process ends that gives up a model that hangs (EX_SOFTWARE of sysexits.h): not with 0, so
+# that whatever runs it starts it again.
+HUNG_EXIT = 70
 # How much longer than a request may take a model that was replaced is kept for it.
 LEASE_MARGIN_S = 30
 
@@ -272,7 +276,7 @@ class Server:
         self._journal = Journal(settings.events_file, settings.replica_name)
         self._registry = Registry(
             settings.models_dir,
-            Limits(settings.max_pixels),
+            Limits.of(settings),
             reload=settings.reload,
             # Reading the body and answering take no longer; the rest is for writing the answer.
             lease_s=settings.request_timeout_s + LEASE_MARGIN_S,
@@ -286,6 +290,7 @@ class Server:
         access = AccessLog(access_logger(), settings.log_health_every)
         self._server = _Server(listen(settings), self._app, self._lifecycle, access, self._metrics)
         self._told = Event()
+        self._signalled = False
 
     @property
     def address(self) -> str:
@@ -294,7 +299,8 @@ class Server:
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, finish what is in flight, and end the process with 0."""
+        """Serve until SIGTERM or SIGINT, or until a model hangs; finish what is in flight, and end
+        the process, with 0 or HUNG_EXIT."""
         hub: Any = gevent.get_hub()
         hub.print_exception = tell_of_hub
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -305,12 +311,14 @@ class Server:
         self._server.start()
         told = {"address": self.address, "program": f"keraport {__version__}"}
         log.info("listening on %s", self.address, extra=told)
+        gevent.spawn(self._watch)
         self._told.wait()
         left = self._drain()
         self._registry.stop()
         how = f"{left} requests were cut off" if left else "every request was answered"
-        self._journal.note("stopped", reason=how)
-        _exit(0)
+        hung = self._lifecycle.hung
+        self._journal.note("stopped", reason=how if hung is None else f"{hung}; {how}")
+        _exit(0 if hung is None else HUNG_EXIT)
 
     def _note(self, what: What, entry: Entry, seconds: float | None, reason: str | None) -> None:
         self._metrics.loaded(what, entry, seconds)
@@ -320,11 +328,29 @@ class Server:
         log.info("SIGHUP: looking for changed models")
         self._registry.reload()
 
+    def _watch(self) -> None:
+        """Give up models that hang, while draining as well: who waits for one is answered."""
+        limit_s = self._settings.watchdog_s
+        watchdog = Watchdog(limit_s, self._registry.alive)
+        reason = f"a run has not ended within {limit_s:g} s (KERAPORT_WATCHDOG_S)"
+        while True:
+            gevent.sleep(watchdog.every_s)
+            for entry in watchdog.check():
+                log.error("model %s hangs: %s", entry.label, reason)
+                self._registry.abandon(entry, reason)
+                self._journal.note("hung", model=entry.label, reason=reason)
+                if not self._told.is_set():
+                    log.error("draining, to be restarted: the other models finish what they have")
+                    self._lifecycle.hung = f"the model {entry.label!r} hangs: {reason}"
+                    self._lifecycle.draining = True
+                    self._told.set()
+
     def _on_signal(self, number: int) -> None:
-        if self._told.is_set():
+        if self._signalled:
             log.warning("second signal: ending at once")
             self._journal.note("stopped", reason="at once, on a second signal")
             _exit(128 + number)
+        self._signalled = True
         log.info("%s: draining", signal.Signals(number).name)
         self._lifecycle.draining = True
         self._told.set()

@@ -18,6 +18,7 @@ timeout_s=${KERAPORT_REQUEST_TIMEOUT_S:-30}
 rate=${KERAPORT_RATE_LIMIT:-200}
 connections=${KERAPORT_CONNECTION_LIMIT:-100}
 https_port=${KERAPORT_HTTPS_PORT:-443}
+cors_origins=${KERAPORT_CORS_ORIGINS:-}
 number KERAPORT_MAX_BODY_MB "$max_body_mb"
 number KERAPORT_REQUEST_TIMEOUT_S "$timeout_s"
 for setting in "KERAPORT_RATE_LIMIT $rate" "KERAPORT_CONNECTION_LIMIT $connections" \
@@ -26,6 +27,15 @@ for setting in "KERAPORT_RATE_LIMIT $rate" "KERAPORT_CONNECTION_LIMIT $connectio
         '' | 0* | *[!0-9]*) fail "${setting% *} must be a whole number above 0, it is '${setting#* }'" ;;
     esac
 done
+
+# Split at commas and blanks, as the application does; it says more of what is wrong.
+origins=$(echo "$cors_origins" | tr ', ' '\n\n' | sed '/^$/d')
+if echo "$origins" | grep -Evq '^(https?://[][a-z0-9.:-]+)?$'; then
+    fail "KERAPORT_CORS_ORIGINS must be origins such as https://app.example.org, it is '$cors_origins'"
+fi
+
+# A line of a map for each.
+origins=$(echo "$origins" | sed -n 's/..*/    "&" $http_origin;/p')
 
 seconds() { # seconds MORE: the request timeout and so much more, in whole seconds
     awk -v s="$timeout_s" -v more="$1" 'BEGIN { printf "%d", s + more + 0.999 }'
@@ -45,6 +55,18 @@ limit_req_zone \$binary_remote_addr zone=requests:10m rate=${rate}r/s;
 limit_req zone=requests burst=$((rate * 2)) nodelay;
 limit_conn_zone \$binary_remote_addr zone=connections:10m;
 limit_conn connections $connections;
+
+# The origin of the page that asks, if it may read the answer.
+map \$request_uri \$cors_asked {
+    default "";
+    "~^/(api|predict|v1|v2)([/?]|\$)" \$http_origin;
+}
+map \$cors_asked \$cors_origin {
+    default "";
+$origins
+}
+map \$cors_origin \$cors_expose { default "X-Request-ID, Retry-After"; "" ""; }
+map \$cors_origin \$cors_vary { default Origin; "" ""; }
 
 map "" \$https_port { default "$([ "$https_port" = 443 ] || echo ":$https_port")"; }
 EOF

@@ -90,6 +90,14 @@ def wants_page() -> bool:
     return best == "text/html"
 
 
+def too_large(settings: Settings) -> TooLarge:
+    """The error for a body over the limit."""
+    return TooLarge(
+        f"the body is larger than {settings.max_body_mb:g} MB, the limit of this server "
+        "(KERAPORT_MAX_BODY_MB)"
+    )
+
+
 def install(
     app: Flask, settings: Settings, page: Callable[[int, dict[str, Any]], Response]
 ) -> None:
@@ -122,12 +130,7 @@ def install(
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:
         if isinstance(error, RequestEntityTooLarge):
-            return domain(
-                TooLarge(
-                    f"the body is larger than {settings.max_body_mb:g} MB, the limit of this "
-                    "server (KERAPORT_MAX_BODY_MB)"
-                )
-            )
+            return domain(too_large(settings))
         status = error.code or 500
         code = _CODE_OF_STATUS.get(status, "bad_request" if status < 500 else "internal")
         body = error_body(code, _message(error, status), [])

@@ -15,6 +15,9 @@ def blueprint(access: ModelAccess, lifecycle: Lifecycle) -> Blueprint:
 
     @routes.get("/livez")
     def livez() -> Response:
+        """503 once a model hangs, which only a restart mends."""
+        if lifecycle.hung is not None:
+            return json_response({"alive": False, "reason": lifecycle.hung}, 503)
         return json_response({"alive": True})
 
     @routes.get("/readyz")
@@ -25,6 +28,8 @@ def blueprint(access: ModelAccess, lifecycle: Lifecycle) -> Blueprint:
         ready = access.loaded and not lifecycle.draining
         states = {entry.name: entry.state for entry in access.entries()}
         body = {"ready": ready, "draining": lifecycle.draining, "models": states}
+        if lifecycle.hung is not None:
+            body["reason"] = lifecycle.hung
         return json_response(body, 200 if ready else 503)
 
     return routes

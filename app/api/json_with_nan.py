@@ -9,21 +9,22 @@ from typing import Any
 
 import orjson
 
+from app.serving.depth import check_depth
+
 # Texts, to pass them over, also one that does not end.
 _WORDS = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|NaN|Infinity', re.DOTALL)
 
 
-def loads(body: bytes) -> Any:
-    """The value of a JSON text. Raises ValueError, which says where it breaks off."""
+def loads(body: bytes, max_depth: int) -> Any:
+    """The value of a JSON text. Raises ValueError, which says where it breaks off, or BadRequest
+    where it is nested deeper than `max_depth`."""
+    check_depth(body, max_depth)
     if b"NaN" not in body and b"Infinity" not in body:
         return orjson.loads(body)
     # As JSON that it would be with numbers in their place: the same faults at the same places, and
     # nothing left that the other parser would take and this one refuses.
     orjson.loads(_WORDS.sub(_zero, body))
-    try:
-        return json.loads(body)
-    except RecursionError as error:
-        raise ValueError(str(error)) from None
+    return json.loads(body)
 
 
 def _zero(found: re.Match[bytes]) -> bytes:

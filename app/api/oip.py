@@ -25,7 +25,7 @@ from app.api.requests import read_body, start_call, watching
 from app.errors import BadRequest, Draining
 from app.lifecycle import Lifecycle
 from app.serving.entry import Entry
-from app.serving.tasks.base import parse_json
+from app.serving.tasks.base import Limits, parse_json
 from app.serving.versions import version_number
 from app.serving.workers import in_a_thread
 from app.settings import Settings
@@ -55,6 +55,7 @@ NOT_HERE = {
 def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> Blueprint:
     """`/v2`."""
     routes = Blueprint("oip", __name__, url_prefix="/v2")
+    limits = Limits.of(settings)
 
     @routes.before_request
     def _refuse() -> None:
@@ -67,7 +68,8 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
 
     @routes.get("/health/live")
     def live() -> Response:
-        return json_response({"live": True})
+        alive = lifecycle.hung is None
+        return json_response({"live": alive}, 200 if alive else 503)
 
     @routes.get("/health/ready")
     def ready() -> Response:
@@ -109,7 +111,7 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
     @routes.post("/repository/index")
     def index() -> Response:
         body = read_body(request, start_call(settings.request_timeout_s))
-        wanted = parse_json(body) if body else {}
+        wanted = parse_json(body, limits) if body else {}
         only_ready = wanted.get("ready", False) if isinstance(wanted, dict) else None
         if not isinstance(only_ready, bool):
             raise BadRequest("the body: expected nothing, or an object with ready: true or false")
@@ -121,7 +123,7 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
     @routes.post("/models/<name>/versions/<version>/infer")
     def infer(name: str, version: str | None = None) -> Response:
         with _using(access, name, version) as model:
-            return _infer(model, request, settings.request_timeout_s)
+            return _infer(model, request, settings.request_timeout_s, limits)
 
     def not_here(**parts: str) -> Response:
         assert request.url_rule is not None, "or nobody would be here"
@@ -132,7 +134,7 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
     return routes
 
 
-def _infer(model: Model, request: Request, timeout_s: float) -> Response:
+def _infer(model: Model, request: Request, timeout_s: float, limits: Limits) -> Response:
     arrived = time.monotonic()
     call = start_call(min(timeout_s, model.card.runtime.timeout_s))
     body = read_body(request, call)
@@ -141,8 +143,11 @@ def _infer(model: Model, request: Request, timeout_s: float) -> Response:
     coding = request.headers.get("Accept-Encoding", "").strip().lower()
     with model.admission(call) as counted, watching(request.environ, [call]):
         length = request.headers.get(HEADER_LENGTH)
+        batchable = model.signatures[model.default_signature].batchable
         with call.stages.decoding():
-            asked = _beside(len(body), lambda: read_request(body, length))
+            asked = _beside(
+                len(body), lambda: read_request(body, length, limits, batchable=batchable)
+            )
         if asked.timeout_s is not None:
             call.deadline = min(call.deadline, arrived + asked.timeout_s)
         names = None if asked.outputs is None else [want.name for want in asked.outputs]

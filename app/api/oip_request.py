@@ -9,7 +9,7 @@ from typing import Any
 from app.api.json_with_nan import loads
 from app.api.oip_tensors import DTYPES, MAX_DIMENSIONS, Array, from_binary, from_json
 from app.errors import BadRequest, Detail, short
-from app.serving.tasks.base import invalid
+from app.serving.tasks.base import Limits, invalid
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 # Inputs, and outputs, of one request.
@@ -39,17 +39,19 @@ class InferRequest:
     timeout_s: float | None
 
 
-def read_request(body: bytes, header_length: str | None) -> InferRequest:
+def read_request(
+    body: bytes, header_length: str | None, limits: Limits, *, batchable: bool
+) -> InferRequest:
     """body: whole, no longer compressed. header_length: the header of that name, which counts in
-    it; without one all of it is JSON.
+    it; without one all of it is JSON. batchable: whether first dimensions count rows.
 
     Raises BadRequest where nothing can be read, InvalidInput with all problems at once.
     """
     size = _json_size(header_length, len(body))
-    head = _parsed(body[:size])
+    head = _parsed(body[:size], limits.max_json_depth)
     if not isinstance(head, dict):
         raise BadRequest("the body is not a JSON object")
-    return _Reader(memoryview(body)[size:], len(body)).read(head)
+    return _Reader(memoryview(body)[size:], len(body), limits if batchable else None).read(head)
 
 
 def _json_size(header_length: str | None, length: int) -> int:
@@ -65,21 +67,23 @@ def _json_size(header_length: str | None, length: int) -> int:
     return int(text)
 
 
-def _parsed(text: bytes) -> Any:
+def _parsed(text: bytes, max_depth: int) -> Any:
     if not text.strip():
         raise BadRequest("the body is empty: expected JSON")
     try:
-        return loads(text)
+        return loads(text, max_depth)
     except ValueError as error:
         raise BadRequest(f"the body is not JSON: {error}") from None
 
 
 class _Reader:
-    """Reads one request and collects what is wrong with it."""
+    """Reads one request and collects what is wrong with it. limits: on its rows, if there are
+    any."""
 
-    def __init__(self, rest: memoryview, length: int) -> None:
+    def __init__(self, rest: memoryview, length: int, limits: Limits | None) -> None:
         self._rest = rest
         self._length = length
+        self._limits = limits
         self._details: list[Detail] = []
 
     def read(self, head: dict[str, Any]) -> InferRequest:
@@ -141,6 +145,9 @@ class _Reader:
             # Rows of nothing take no space in the body, but each costs the model its time.
             expected = "no dimension larger than the body is long"
             self._wrong(field, "many rows of nothing", value, expected)
+            return None
+        if shape and self._limits and (excess := self._limits.excess(field, shape[0])):
+            self._details += excess
             return None
         return shape
 

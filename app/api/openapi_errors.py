@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
-from app.api.errors import describe, error_body, in_one_line
+from app.api.errors import describe, error_body, in_one_line, too_large
 from app.api.examples import example_input
 from app.api.image_models import IMAGE_TASK
 from app.api.openapi_parts import json_content, ref
@@ -22,11 +22,10 @@ from app.errors import (
     KeraportError,
     ModelNotFound,
     Overloaded,
-    TooLarge,
     Unauthorized,
     UnsupportedMediaType,
 )
-from app.serving.card import TEXT_TASK
+from app.serving.card import TEXT_TASK, Runtime
 from app.serving.tasks.base import Payload, invalid
 from app.serving.tasks.pictures import FORMATS_TEXT
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from app.serving.model import Model
     from app.serving.tasks.base import Task
     from app.serving.tasks.text import TextGeneration
+    from app.settings import Settings
 
 # Of the native API, and of its models.
 MEANINGS = {
@@ -46,7 +46,7 @@ MEANINGS = {
     422: "The body was read, but holds what the model cannot take.",
     429: "Too many requests from this address (said by nginx) or with this key.",
     500: "The server or the model failed.",
-    503: "Not now: the model is loading, failed to load or has a full queue, or the server stops.",
+    503: "Not now: the model is loading, failed, or is asked too much, or the server stops.",
     504: "No answer within the time allowed.",
 }
 _ID = "3f2b8c1e9d7a4c5f8e6b0a1d2c3e4f50"
@@ -54,23 +54,14 @@ _TOO_MANY = error_body("too_many_requests", "too many requests from this address
 _INTERNAL = error_body(
     "internal", "the server failed on this request; its log says why, under this id", []
 )
-_TOO_LARGE = TooLarge(
-    "the body is larger than 16 MB, the limit of this server (KERAPORT_MAX_BODY_MB)"
-)
 _NO_MODEL = ModelNotFound("there is no model 'cars'; the models are: mpg")
-_FULL = Overloaded("the model 'mpg' has 256 requests waiting, its limit")
+_FULL = Overloaded(f"the model 'mpg' has {Runtime().max_queue} requests waiting, its limit")
 _LATE = DeadlineExceeded("the model gave no answer within the time allowed")
 _NO_KEY = Unauthorized(
     "an API key is needed: send one as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
 )
 _NOT_FOR = Forbidden("your key is not for the model 'cars'; the models it is for: mpg")
-_SHARED: dict[int, KeraportError] = {
-    401: _NO_KEY,
-    403: _NOT_FOR,
-    413: _TOO_LARGE,
-    503: _FULL,
-    504: _LATE,
-}
+_SHARED: dict[int, KeraportError] = {401: _NO_KEY, 403: _NOT_FOR, 503: _FULL, 504: _LATE}
 _NATIVE: dict[int, KeraportError] = {
     **_SHARED,
     400: BadRequest("the body is empty: expected JSON"),
@@ -97,20 +88,24 @@ def _native(body: dict[str, Any]) -> dict[str, Any]:
     return {"id": _ID, "error": body}
 
 
-def native_errors() -> dict[int, Any]:
+def native_errors(settings: Settings) -> dict[int, Any]:
     """Examples of errors of the native API, by status."""
-    said = {status: describe(error) for status, error in _NATIVE.items()}
+    errors = {**_NATIVE, 413: too_large(settings)}
+    said = {status: describe(error) for status, error in errors.items()}
     return {status: _native(body) for status, body in {**said, **_PLAIN}.items()}
 
 
-def protocol_errors() -> dict[str, dict[int, Any]]:
+def protocol_errors(settings: Settings) -> dict[str, dict[int, Any]]:
     """Examples of errors of the standard protocols, by `v1` or `v2` and status."""
+    said = {
+        protocol: {s: describe(e) for s, e in {**errors, 413: too_large(settings)}.items()}
+        for protocol, errors in (("v1", _V1), ("v2", _V2))
+    }
     return {
         protocol: {
-            status: {"error": in_one_line(body)}
-            for status, body in {**{s: describe(e) for s, e in said.items()}, **_PLAIN}.items()
+            status: {"error": in_one_line(body)} for status, body in {**bodies, **_PLAIN}.items()
         }
-        for protocol, said in (("v1", _V1), ("v2", _V2))
+        for protocol, bodies in said.items()
     }
 
 

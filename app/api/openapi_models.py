@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from app.api.events import EVENTS
 from app.api.examples import example_input, is_long
@@ -14,6 +14,7 @@ from app.serving.card import TEXT_TASK
 
 if TYPE_CHECKING:
     from app.serving.model import Model
+    from app.serving.tasks.base import Task
 
 _ERRORS = (400, 404, 413, 429, 500, 503, 504)
 _PICTURES = "image-classification"
@@ -65,7 +66,9 @@ def _body(model: Model) -> dict[str, Any]:
     example = example_input(about)
     if task == TEXT_TASK:
         return json_content(schema, example)
-    rows = {"anyOf": [schema, {"type": "array", "items": schema, "minItems": 1}]}
+    limits = cast("Task", model.task).limits
+    several = array(schema, minItems=1, maxItems=limits.max_rows)
+    rows = {"anyOf": [schema, several]}
     table = {"schema": {"type": "string"}, "example": _csv(example)}
     form = {"type": "object", "properties": {"file": FILE}, "required": ["file"]}
     return {

@@ -26,6 +26,7 @@ from app.status.shape import SelfStatus, Status
 
 if TYPE_CHECKING:
     from app.serving.model import Model
+    from app.settings import Settings
 
 TAGS = (
     {"name": "Predictions", "description": "Ask one model, or all that take pictures."},
@@ -69,7 +70,7 @@ def paths(models: list[Model]) -> dict[str, Any]:
     }
 
 
-def components(models: list[Model]) -> dict[str, Any]:
+def components(models: list[Model], settings: Settings) -> dict[str, Any]:
     """Schemas, responses, parameters and headers that the paths refer to."""
     _, described = models_json_schema(
         [(Status, "serialization"), (SelfStatus, "serialization"), (Card, "serialization")],
@@ -89,7 +90,7 @@ def components(models: list[Model]) -> dict[str, Any]:
             "ModelSummary": obj(_SUMMARY, "reason"),
             "Model": obj({"id": _ID, **_SUMMARY, **_DESCRIBED}, "reason", *_DESCRIBED),
         },
-        "responses": _RESPONSES,
+        "responses": errors(MEANINGS, "Error", native_errors(settings)),
         "parameters": {"version": _VERSION},
         "headers": {"Retry-After": _RETRY_AFTER},
     }
@@ -194,7 +195,6 @@ _RETRY_AFTER = {
     "description": "In how many seconds to try again.",
     "schema": {"type": "integer", "minimum": 0},
 }
-_RESPONSES = errors(MEANINGS, "Error", native_errors())
 _VERSION = {
     "name": "version",
     "in": "query",
@@ -268,16 +268,23 @@ _STATUS = {
         *(400, 500),
     ),
 }
+_HANGS = {"type": "string", "description": "Which model hangs."}
 _LIVE = {
     "tags": ["State"],
     "operationId": "livez",
     "summary": "Whether the process lives",
-    "responses": responses(
-        {
-            "description": "It does.",
-            "content": json_content(obj({"alive": {"const": True}})),
-        }
-    ),
+    "responses": {
+        **responses(
+            {
+                "description": "It does.",
+                "content": json_content(obj({"alive": {"const": True}})),
+            }
+        ),
+        "503": {
+            "description": "A model hangs: the process is about to be restarted.",
+            "content": json_content(obj({"alive": {"const": False}, "reason": _HANGS})),
+        },
+    },
 }
 _READINESS = json_content(
     obj(
@@ -285,7 +292,9 @@ _READINESS = json_content(
             "ready": {"type": "boolean"},
             "draining": {"type": "boolean", "description": "Told to stop."},
             "models": {"type": "object", "additionalProperties": _STATE},
-        }
+            "reason": _HANGS,
+        },
+        "reason",
     )
 )
 _READY = {
@@ -294,6 +303,9 @@ _READY = {
     "summary": "Whether to send requests here",
     "responses": {
         **responses({"description": "Yes.", "content": _READINESS}),
-        "503": {"description": "No: it is loading or draining.", "content": _READINESS},
+        "503": {
+            "description": "No: it is loading or draining, or a model hangs.",
+            "content": _READINESS,
+        },
     },
 }

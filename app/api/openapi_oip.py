@@ -40,7 +40,7 @@ def paths(models: list[Model]) -> dict[str, Any]:
     index["requestBody"]["required"] = False
     found: dict[str, Any] = {
         "/v2": {"get": _get("v2_server", "The server", _SERVER)},
-        "/v2/health/live": {"get": _get("v2_live", "Whether it lives", _LIVE, 429, 500)},
+        "/v2/health/live": {"get": _LIVE},
         "/v2/health/ready": {"get": _READY},
         "/v2/repository/index": {"post": index},
         "/v2/models/stats": {
@@ -100,7 +100,11 @@ _ANY_SIZE = array({"type": "integer", "minimum": -1}, description="-1 where any 
 _SERVER = obj(
     {"name": {"const": "keraport"}, "version": _TEXT, "extensions": array({"enum": EXTENSIONS})}
 )
-_LIVE = obj({"live": {"const": True}})
+_LIVE = _get("v2_live", "Whether it lives", obj({"live": {"const": True}}), 429, 500)
+_LIVE["responses"]["503"] = {
+    "description": "No: a model hangs.",
+    "content": json_content(obj({"live": {"const": False}})),
+}
 _MODEL_READY = obj({"name": _TEXT, "ready": {"const": True}})
 _READY = _get(
     "v2_ready", "Whether to send requests here", obj({"ready": {"const": True}}), 429, 500

@@ -10,6 +10,7 @@ from app.api.openapi_parts import PROTOCOL_ERROR, obj
 
 if TYPE_CHECKING:
     from app.serving.model import Model
+    from app.settings import Settings
 
 TAGS = (
     {"name": openapi_tfserving.TAG, "description": "What clients of TensorFlow Serving ask."},
@@ -35,7 +36,7 @@ def paths(models: list[Model]) -> dict[str, Any]:
     return {**openapi_tfserving.paths(models), **openapi_oip.paths(models)}
 
 
-def components(models: list[Model]) -> dict[str, Any]:
+def components(models: list[Model], settings: Settings) -> dict[str, Any]:
     """Schemas and responses that the paths refer to."""
     return {
         "schemas": {
@@ -45,7 +46,7 @@ def components(models: list[Model]) -> dict[str, Any]:
         },
         "responses": {
             name: response
-            for protocol, examples in protocol_errors().items()
+            for protocol, examples in protocol_errors(settings).items()
             for name, response in errors(
                 _MEANINGS, _ERROR, examples, protocol + PROTOCOL_ERROR
             ).items()

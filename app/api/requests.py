@@ -17,7 +17,7 @@ import flask
 import gevent
 from flask import Request
 from gevent import get_hub
-from multipart import MultipartError, MultipartSegment, PushMultipartParser
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.api.record import record_of
@@ -196,6 +196,10 @@ def _uploads(
                         taken = None
                     elif taken is not None:
                         taken.write(event)
+    except ParserLimitReached as error:
+        raise BadRequest(
+            f"the form is larger than is read here (at most {MAX_PARTS} parts): {error}"
+        ) from None
     except MultipartError as error:
         raise BadRequest(f"the body is not multipart/form-data as announced: {error}") from None
     for _, file in uploads:

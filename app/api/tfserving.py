@@ -31,6 +31,7 @@ from app.lifecycle import Lifecycle
 from app.serving.batching import Array
 from app.serving.entry import Entry
 from app.serving.signature import CLASSIFY_METHOD, REGRESS_METHOD, SignatureDef, TensorSpec
+from app.serving.tasks.base import Limits
 from app.serving.workers import in_a_thread
 from app.settings import Settings
 
@@ -46,7 +47,7 @@ _TYPES = {"float16": "DT_HALF", "float32": "DT_FLOAT", "float64": "DT_DOUBLE"}
 
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-Read = Callable[[bytes, Mapping[str, SignatureDef], str], Question]
+Read = Callable[[bytes, Mapping[str, SignatureDef], str, Limits], Question]
 Write = Callable[[Mapping[str, Array], Question], bytes]
 # What may be asked: how the question is read, and how the answer is written.
 _VERBS: dict[str, tuple[Read, Write]] = {
@@ -86,6 +87,7 @@ class ServableConverter(BaseConverter):
 def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> Blueprint:
     """`/v1/models…`: status, metadata, `:predict`, `:classify` and `:regress`."""
     routes = Blueprint("tfserving", __name__)
+    limits = Limits.of(settings)
     # Flask's own answer to OPTIONS would list what `anything_else` takes as well.
     get = partial(routes.get, provide_automatic_options=False)
     post = partial(routes.post, provide_automatic_options=False)
@@ -125,7 +127,7 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
             with model.admission(call) as asked:
                 with watching(request.environ, [call]):
                     with call.stages.decoding():
-                        question = _read(read, body, model)
+                        question = _read(read, body, model, limits)
                     outputs = model.infer(
                         question.inputs,
                         call,
@@ -143,8 +145,8 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
     return routes
 
 
-def _read(read: Read, body: bytes, model: Model) -> Question:
-    work = partial(read, body, model.signatures, model.default_signature)
+def _read(read: Read, body: bytes, model: Model, limits: Limits) -> Question:
+    work = partial(read, body, model.signatures, model.default_signature, limits)
     return work() if len(body) < _LARGE else in_a_thread(work)
 
 

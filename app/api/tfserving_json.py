@@ -21,15 +21,13 @@ from app.errors import BadRequest, Detail, InvalidInput
 from app.serving.batching import Array
 from app.serving.examples import serialised
 from app.serving.signature import CLASSIFY_METHOD, REGRESS_METHOD, SignatureDef, TensorSpec
-from app.serving.tasks.base import invalid
+from app.serving.tasks.base import Limits, invalid
 from app.serving.tensors import DTYPES, Wording, from_nested
 
 Signatures = Mapping[str, SignatureDef]
 # How its messages call what a signature is for.
 _KINDS = {CLASSIFY_METHOD: "classification", REGRESS_METHOD: "regression"}
 WORDING = Wording(pictures='{"b64": …} each')
-# NumPy has at most so many dimensions.
-_MAX_DEPTH = 64
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 
 
@@ -45,9 +43,9 @@ class Question:
     flat: bool = False
 
 
-def read_predict(body: bytes, signatures: Signatures, default: str) -> Question:
+def read_predict(body: bytes, signatures: Signatures, default: str, limits: Limits) -> Question:
     """The body of `:predict`. Raises BadRequest, or InvalidInput with all problems at once."""
-    document = _parse(body)
+    document = _parse(body, limits)
     name = _signature_name(document, default)
     signature = signatures.get(name)
     if signature is None:
@@ -60,9 +58,10 @@ def read_predict(body: bytes, signatures: Signatures, default: str) -> Question:
         raise BadRequest("Expecting only one of 'inputs' or 'instances' keys to exist")
     details: list[Detail] = []
     if "instances" in document:
-        columns = _columns(document["instances"], signature, details)
+        columns = _columns(document["instances"], signature, limits, details)
     elif "inputs" in document:
         columns = _named(document["inputs"], signature, details)
+        _check_rows(columns, signature, limits)
     else:
         raise BadRequest("Missing 'inputs' or 'instances' key")
     arrays: dict[str, Array] = {}
@@ -83,13 +82,15 @@ def read_predict(body: bytes, signatures: Signatures, default: str) -> Question:
     return Question(name, arrays, rows="instances" in document, flat=flat)
 
 
-def read_examples(body: bytes, signatures: Signatures, default: str, method: str) -> Question:
+def read_examples(
+    body: bytes, signatures: Signatures, default: str, limits: Limits, *, method: str
+) -> Question:
     """The body of `:classify` or `:regress`, as `tf.Example`s for the only input of the signature.
 
     method: of the signatures that may be asked. Raises BadRequest, or InvalidInput with all
     problems at once.
     """
-    document = _parse(body)
+    document = _parse(body, limits)
     name = _signature_name(document, default)
     signature = signatures.get(name)
     if signature is None:
@@ -108,6 +109,8 @@ def read_examples(body: bytes, signatures: Signatures, default: str, method: str
     rows = document.get("examples")
     if not isinstance(rows, list) or not rows:
         raise BadRequest("Expecting 'examples' to be a list of at least one object")
+    if excess := limits.excess("examples", len(rows)):
+        raise invalid(excess)
     details = []
     features = []
     shared: dict[str, Any] = {}
@@ -205,12 +208,12 @@ def write_values(outputs: Mapping[str, Array], question: Question) -> bytes:
 # --- reading -------------------------------------------------------------------------------------
 
 
-def _parse(body: bytes) -> dict[str, Any]:
+def _parse(body: bytes, limits: Limits) -> dict[str, Any]:
     """The object that the body is, NaN and Infinity included. Raises BadRequest."""
     if not body.strip():
         raise BadRequest("JSON Parse error: The document is empty")
     try:
-        document = loads(body)
+        document = loads(body, limits.max_json_depth)
     except ValueError as error:
         raise BadRequest(f"JSON Parse error: {error}") from None
     if not isinstance(document, dict):
@@ -236,13 +239,16 @@ def _check_types(signature: SignatureDef) -> None:
         raise invalid(details)
 
 
-def _columns(instances: Any, signature: SignatureDef, details: list[Detail]) -> dict[str, Any]:
+def _columns(
+    instances: Any, signature: SignatureDef, limits: Limits, details: list[Detail]
+) -> dict[str, Any]:
     """`instances` as one list an input."""
     names = [t.name for t in signature.inputs]
     if not isinstance(instances, list):
         raise BadRequest("Expecting 'instances' to be a list/array")
     if not instances:
         raise BadRequest("No values in 'instances' array")
+    _check_rows({"instances": instances}, signature, limits)
     if not _is_object(instances[0]):
         if len(names) == 1:
             return {names[0]: instances}
@@ -286,6 +292,15 @@ def _named(inputs: Any, signature: SignatureDef, details: list[Detail]) -> dict[
     )
 
 
+def _check_rows(columns: dict[str, Any], signature: SignatureDef, limits: Limits) -> None:
+    """Raises InvalidInput where the lists are more rows than one request may have."""
+    if signature.batchable:
+        lists = {name: len(value) for name, value in columns.items() if isinstance(value, list)}
+        excess = [d for name, rows in lists.items() for d in limits.excess(name, rows)]
+        if excess:
+            raise invalid(excess)
+
+
 def _is_base64(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
 
@@ -321,10 +336,10 @@ def _array(value: Any, spec: TensorSpec) -> Array | Detail:
     return from_nested(value, spec, finite=False, wording=WORDING)
 
 
-def _decoded(value: Any, depth: int = 0) -> Any:
+def _decoded(value: Any) -> Any:
     """With the bytes in place of `{"b64": …}`. Raises ValueError for what is not base64."""
-    if isinstance(value, list) and depth < _MAX_DEPTH:
-        return [_decoded(item, depth + 1) for item in value]
+    if isinstance(value, list):
+        return [_decoded(item) for item in value]
     if not _is_base64(value):
         return value
     text = "".join(value["b64"].split()).rstrip("=")

@@ -29,6 +29,7 @@ from app.errors import (
     ModelUnavailable,
     NonFiniteOutput,
 )
+from app.serving.watchdog import given_up, hangs
 
 Array = NDArray[Any]
 
@@ -216,7 +217,10 @@ class Batcher:
         self._queue: deque[Job] = deque()
         self._ready = threading.Condition(threading.Lock())
         self._finished: deque[tuple[Job, list[Array] | Exception]] = deque()
-        self._closed = False
+        self._closed = self._hangs = False
+        # In the model's thread: what it works on, and when the run that lasts began.
+        self._taken: list[Job] = []
+        self._began_ns: int | None = None
         self._loop: Any = None
         self._wake: Any = None
         self._thread = threading.Thread(target=self._work, name=f"model-{name}", daemon=True)
@@ -226,7 +230,7 @@ class Batcher:
         """Put at most `max_batch_size` rows into the queue, from the hub's thread.
 
         How many may wait is for the caller to bound, who knows what else a request costs: see
-        `app.serving.model.Model`. Raises ModelUnavailable after `close`.
+        `app.serving.model.Model`. Raises ModelUnavailable after `close` or `abandon`.
         """
         call.check()
         if self._wake is None:
@@ -238,6 +242,8 @@ class Batcher:
         with self._ready:
             if self._closed:
                 raise ModelUnavailable(f"the model {self._name!r} is being unloaded")
+            if self._hangs:
+                raise hangs(self._name)
             self._arrived.append(job)
             arrived = len(self._arrived)
         if arrived == 1:
@@ -263,6 +269,25 @@ class Batcher:
         """Jobs that wait."""
         return len(self._arrived) + len(self._queue)
 
+    @property
+    def running(self) -> list[int]:
+        """When the run that lasts began, on the clock of `time.monotonic_ns`; empty where none
+        does."""
+        began = self._began_ns
+        return [] if began is None else [began]
+
+    def abandon(self) -> None:
+        """Wait no longer for a run that does not end, from the hub's thread: see `given_up`."""
+        with self._ready:
+            self._hangs = True
+            waiting = [*self._arrived, *self._queue]
+            running = list(self._taken)
+        tell = get_hub().loop.run_callback
+        for job in waiting:
+            tell(job.settle, hangs(self._name))
+        for job in running:
+            tell(job.settle, given_up(self._name))
+
     def close(self) -> None:
         """Take no more jobs, finish those that wait, end the thread. Call from a native thread or
         once the hub has stopped: it blocks until the last batch is done."""
@@ -284,7 +309,9 @@ class Batcher:
             for job in batch:
                 job.queue_ns = now - job.arrived_ns
             self._on_take(len(batch), sum(job.queue_ns for job in batch))
+            self._taken = batch
             self._finished.extend(zip(batch, self._results(batch), strict=True))
+            self._taken = []
             del batch
             self._wake.send()
 
@@ -329,13 +356,14 @@ class Batcher:
     def _results(self, batch: list[Job]) -> list[list[Array] | Exception]:
         """One result a job. What fails together is tried alone, so that one bad item is the only
         one to pay for it."""
-        started = time.monotonic_ns()
+        started = self._began_ns = time.monotonic_ns()
         try:
             return self._run_together(batch)
         except Exception as error:
             if len(batch) == 1:
                 return [error]
         finally:
+            self._began_ns = None
             took, rows = time.monotonic_ns() - started, sum(job.rows for job in batch)
             for job in batch:
                 job.infer_ns += took

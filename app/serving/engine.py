@@ -104,6 +104,15 @@ class Engine:
         """What the weights take in memory."""
         return self._session.weight_bytes
 
+    @property
+    def running(self) -> list[int]:
+        """As `Batcher.running`."""
+        return self._batcher.running
+
+    def abandon(self) -> None:
+        """As `Batcher.abandon`."""
+        self._batcher.abandon()
+
     def close(self) -> None:
         """Finish what waits, then free the session. Not from the hub while it serves."""
         self._batcher.close()

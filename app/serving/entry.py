@@ -35,8 +35,8 @@ class Entry:
     path: a model file or a folder; None for a version that has none. home: the folder of the
     model, whose card may hold for all its versions; None for a bare file.
     reason: for people, why it failed; of a version that is ready, why a change of it is not served.
-    model: set once ready. made_from: the state of the files that it is from. tried: that of the
-    last attempt to load, which may have failed.
+    model: set once ready, and kept where it hangs later. made_from: the state of the files that it
+    is from. tried: that of the last attempt to load, which may have failed.
     leases: requests that use the model, counted by the registry.
     """
 
@@ -68,6 +68,11 @@ class Entry:
         """The name, and the version where it is one of numbered ones: for logs."""
         numbered = self.path is None or self.home not in (None, self.path)
         return f"{self.name} (version {self.version})" if numbered else self.name
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it was ready, and then given up."""
+        return self.state == "failed" and self.model is not None
 
     @property
     def trouble(self) -> str | None:
@@ -117,6 +122,12 @@ class Entry:
 
     def ready_model(self) -> Model:
         """The model. Raises ModelUnavailable unless it is ready."""
+        if self.hangs:
+            raise ModelUnavailable(
+                f"the model {self.label!r} hangs, and this process is about to be restarted: "
+                f"{self.reason}",
+                LOADING_RETRY_S,
+            )
         if self.model is not None:
             return self.model
         if self.state == "failed":

@@ -28,9 +28,6 @@ from app.serving.tensors import (
     unknown_outputs,
 )
 
-# In one request of a standard protocol: a small picture may become a large array.
-MAX_PICTURES = 1000
-
 
 class Model(ABC):
     """Answers requests with one version of one model.
@@ -96,10 +93,6 @@ class Model(ABC):
         details = unknown_outputs(outputs or (), definition)
         files = picture_files(inputs, definition)
         pixels = None
-        if files is not None and len(files) > MAX_PICTURES:
-            raise InvalidInput(
-                f"{len(files)} pictures in one request: expected at most {MAX_PICTURES}"
-            )
         if files is not None and name == self.default_signature:
             with call.stages.decoding():
                 pixels = self.decode(files, definition.inputs[0].name, wording.unreadable)
@@ -125,13 +118,23 @@ class Model(ABC):
         """Encoded pictures as the model is fed with them; None for a model of something else.
 
         name: of the input. Raises InvalidInput for those that cannot be read, with `hint` after
-        what is expected of each.
+        what is expected of each, or where they are too many.
         """
         return None
 
     @abstractmethod
     def close(self) -> None:
         """Finish what waits, then free the session. Not from the hub while it serves."""
+
+    @property
+    def running(self) -> list[int]:
+        """When each run that lasts began, on the clock of `time.monotonic_ns`."""
+        return self.engine.running
+
+    def abandon(self) -> None:
+        """Wait no longer for runs that do not end, from the hub's thread: who waits in the queue
+        gets ModelUnavailable, as whoever comes later, and who is in a run DeadlineExceeded."""
+        self.engine.abandon()
 
     def details(self) -> dict[str, Any]:
         """What else there is to say of the model."""

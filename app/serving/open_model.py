@@ -10,6 +10,7 @@ from app.serving.card import CARD_FILE, TEXT_TASK, Card, find_model, infer_card,
 from app.serving.discovery import Seen
 from app.serving.labels import imagenet_labels
 from app.serving.loader import Loader
+from app.serving.places import Places
 from app.serving.signature import GenerationRequest
 from app.serving.tasks.base import Limits
 from app.serving.tasks.words import never_said
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def open_model(
-    seen: Seen, loader: Loader, limits: Limits, tell: Callable[[Card], None] = lambda card: None
+    seen: Seen, loader: Loader, limits: Limits, places: Places, tell: Callable[[Card], None]
 ) -> Model:
-    """Read the card, convert the model and open its session. tell: told the card as soon as it is
-    known. Raises CardError or LoadError."""
+    """Read the card, convert the model and open its session. places: for the texts of all models.
+    tell: told the card as soon as it is known. Raises CardError or LoadError."""
     # TensorFlow takes seconds to import: here, in the loading thread, while the server listens.
     from app.serving.model import TensorModel
     from app.serving.text_model import TextModel
@@ -43,7 +44,7 @@ def open_model(
             card = card.model_copy(update={"labels": imagenet_labels()})
         tell(card)
         if card.task == TEXT_TASK:
-            return TextModel(seen.name, seen.version, card, converted)
+            return TextModel(seen.name, seen.version, card, converted, limits, places)
         return TensorModel(seen.name, seen.version, card, converted, limits)
 
 

@@ -44,7 +44,7 @@ class Registry:
         # Held for a moment only, never while a model is loaded or closed: the hub waits for it.
         self._lock = Condition(Lock())
         self._lease_s = lease_s
-        self._retiring: set[Thread] = set()
+        self._retiring: dict[Thread, Entry] = {}
         self._reloader = Reloader(self, folder, limits, poll=reload, note=note)
 
     def find(self) -> None:
@@ -128,6 +128,20 @@ class Registry:
                 if not entry.leases:
                     self._lock.notify_all()
 
+    # --- for the watchdog, in the hub's thread -------------------------------------------------
+
+    def alive(self) -> list[Entry]:
+        """The versions whose models may run, those too that nobody can get any more."""
+        served = [entry for group in self._groups.values() for entry in group.versions.values()]
+        return [e for e in (*served, *list(self._retiring.values())) if e.model is not None]
+
+    def abandon(self, entry: Entry, reason: str) -> None:
+        """Give up a version that hangs: whoever wants it gets ModelUnavailable from now on."""
+        with self._lock:
+            entry.state, entry.reason = "failed", reason
+        if entry.model is not None:
+            entry.model.abandon()
+
     # --- for the reloader, in its thread -------------------------------------------------------
 
     @contextmanager
@@ -143,7 +157,7 @@ class Registry:
         with it. Does not wait for that."""
         if entry.model is not None:
             thread = Thread(target=self._retire, args=(entry, entry.model), daemon=True)
-            self._retiring.add(thread)
+            self._retiring[thread] = entry
             thread.start()
 
     def _retire(self, entry: Entry, model: Model) -> None:
@@ -154,7 +168,7 @@ class Registry:
         model.close()
         del model
         free_memory()
-        self._retiring.discard(current_thread())
+        self._retiring.pop(current_thread(), None)
 
 
 def no_model(name: str, known: Iterable[str]) -> ModelNotFound:

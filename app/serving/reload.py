@@ -21,6 +21,7 @@ from app.serving.loader import Loader
 from app.serving.memory import keep_what_is_there
 from app.serving.open_model import open_model
 from app.serving.overlooked import overlooked
+from app.serving.places import Places
 from app.serving.stillness import Stillness
 from app.serving.tasks.base import Limits
 
@@ -63,6 +64,7 @@ class Reloader:
         self._registry = registry
         self._folder = folder
         self._limits = limits
+        self._places = Places(limits.max_streams)
         self._poll = poll
         self._note = note
         self.loaded = Event()
@@ -267,7 +269,8 @@ class Reloader:
             keep_what_is_there()
             self._imported = True
 
-        return open_model(seen, self._loader, self._limits, partial(setattr, entry, "card"))
+        tell = partial(setattr, entry, "card")
+        return open_model(seen, self._loader, self._limits, self._places, tell)
 
     def _ready(self, entry: Entry, serving: Entry | None, model: Model, seconds: float) -> None:
         entry.loaded_at, entry.made_from = model.loaded_at, entry.tried

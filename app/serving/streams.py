@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from app.errors import DeadlineExceeded, InferenceError, KeraportError, ModelUnavailable
 from app.serving.batching import Call, non_finite
+from app.serving.watchdog import given_up, hangs
 
 Array = NDArray[Any]
 
@@ -183,7 +184,8 @@ class Generator:
         self._pending: deque[Stream] = deque()
         self._ready = threading.Condition(threading.Lock())
         self._news: deque[tuple[Stream, int | None, KeraportError | None]] = deque()
-        self._closed = False
+        self._closed = self._hangs = False
+        self._began_ns: int | None = None  # the step that lasts
         self._loop: Any = None
         self._wake: Any = None
         # In the model's thread: the running streams, what each said last, and their states.
@@ -195,7 +197,8 @@ class Generator:
         self._thread.start()
 
     def start(self, stream: Stream) -> None:
-        """Let `stream` be written, from the hub's thread. Raises ModelUnavailable after `close`."""
+        """Let `stream` be written, from the hub's thread. Raises ModelUnavailable after `close`
+        or `abandon`."""
         if self._wake is None:
             self._loop = get_hub().loop
             self._wake = self._loop.async_()
@@ -203,6 +206,8 @@ class Generator:
         with self._ready:
             if self._closed:
                 raise ModelUnavailable(f"the model {self._name!r} is being unloaded")
+            if self._hangs:
+                raise hangs(self._name)
             self._pending.append(stream)
             self._ready.notify()
 
@@ -210,6 +215,23 @@ class Generator:
     def running(self) -> int:
         """Texts that are being written."""
         return len(self._streams)
+
+    @property
+    def stepping(self) -> list[int]:
+        """When the step that lasts began, as `Batcher.running`."""
+        began = self._began_ns
+        return [] if began is None else [began]
+
+    def abandon(self) -> None:
+        """As `Batcher.abandon`."""
+        with self._ready:
+            self._hangs = True
+            waiting, running = list(self._pending), list(self._streams)
+        tell = get_hub().loop.run_callback
+        for stream in waiting:
+            tell(stream.end, hangs(self._name))
+        for stream in running:
+            tell(stream.end, given_up(self._name))
 
     def close(self) -> None:
         """Take no more streams, finish those that run, end the thread."""
@@ -228,6 +250,7 @@ class Generator:
             try:
                 self._step()
             except Exception as error:
+                self._began_ns = None
                 # Whose fault it is cannot be told apart: the weights, or TensorFlow.
                 shown = error if isinstance(error, KeraportError) else InferenceError(str(error))
                 self._news.extend((stream, None, shown) for stream in self._streams)
@@ -273,7 +296,7 @@ class Generator:
             return
         for stream in streams:
             stream.largest = max(stream.largest, len(streams))
-        started = time.monotonic_ns()
+        started = self._began_ns = time.monotonic_ns()
         uniform = np.array([stream.uniform() for stream in streams], np.float32)
         inputs = [s.next_input(said) for s, said in zip(streams, self._said, strict=True)]
         said, self._states = self._session.step(
@@ -283,6 +306,7 @@ class Generator:
             np.array([stream.diversity for stream in streams], np.float32),
             np.array([stream.top_k for stream in streams], np.int32),
         )
+        self._began_ns = None
         self._on_step(len(streams), time.monotonic_ns() - started)
         drawn = [int(token) for token in said]
         self._said = list(drawn)

@@ -12,21 +12,32 @@ from app.serving.card import Card
 from app.serving.engine import Engine
 from app.serving.generation_session import GenerationSession
 from app.serving.model import Model
+from app.serving.places import Places
 from app.serving.signature import Converted
 from app.serving.statistics import Asked
 from app.serving.streams import Generator, Stream
-from app.serving.tasks.base import Payload
+from app.serving.tasks.base import Limits, Payload
 from app.serving.tasks.text import Order, TextGeneration
 
 
 class TextModel(Model):
-    """Answers requests for text, all at once and word by word."""
+    """Answers requests for text, all at once and word by word. places: shared by all models of
+    the process."""
 
     task: TextGeneration
 
-    def __init__(self, name: str, version: int, card: Card, converted: Converted) -> None:
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        card: Card,
+        converted: Converted,
+        limits: Limits,
+        places: Places,
+    ) -> None:
         super().__init__(name, version, card, converted.signature)
-        self.task = TextGeneration(card, converted.signature)
+        self.task = TextGeneration(card, converted.signature, limits)
+        self._places = places
         assert converted.generation is not None, "the loader was asked for it"
         # The whole model besides, for programs that bring their own tokens.
         self.engine = Engine(name, card.runtime, converted)
@@ -54,7 +65,7 @@ class TextModel(Model):
 
         Raises as `predict` does, before the block or from within the words.
         """
-        with self.admission(call) as asked:
+        with self.admission(call) as asked, self._places.taken():
             with call.stages.decoding():
                 order = self.task.read(payload)
             call.check()
@@ -96,6 +107,16 @@ class TextModel(Model):
     def weight_bytes(self) -> int:
         """What the weights take in memory."""
         return self._session.weight_bytes + self.engine.weight_bytes
+
+    @property
+    def running(self) -> list[int]:
+        """When each run or step that lasts began."""
+        return [*self._generator.stepping, *super().running]
+
+    def abandon(self) -> None:
+        """Wait no longer for runs and steps that do not end."""
+        self._generator.abandon()
+        super().abandon()
 
     def details(self) -> dict[str, Any]:
         """How a word is made: by one step, or from the whole window and why."""

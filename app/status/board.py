@@ -101,6 +101,7 @@ def _model(entry: Entry) -> ModelStatus:
         "state": entry.state,
         "version": entry.version,
         "reason": None if trouble is None else fitting(trouble),
+        "hangs": entry.hangs,
     }
     if model is not None:
         about |= asdict(model.statistics.snapshot())

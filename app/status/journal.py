@@ -36,6 +36,7 @@ _ORDER = (
     "loaded",
     "reloaded",
     "unloaded",
+    "hung",
     "stopped",
 )
 

@@ -33,7 +33,7 @@ class Event(_Part):
     """Something that happened to a replica, or to a model in it.
 
     model: its name, with the version where that is one of numbered folders. seconds: how long
-    loading took. reason: why it failed, or how a stop went, in words.
+    loading took. reason: why it failed or was given up, or how a stop went, in words.
     """
 
     time: Moment
@@ -47,6 +47,7 @@ class Event(_Part):
         "failed",
         "not_reloaded",
         "unloaded",
+        "hung",
     ]
     model: Text | None = None
     seconds: Measure | None = None
@@ -73,6 +74,8 @@ class Event(_Part):
                 return f"Model {self.model} goes on as it was, its change failed: {self.reason}"
             case "unloaded":
                 return f"Model {self.model} unloaded"
+            case "hung":
+                return f"Model {self.model} hangs, its server restarts: {self.reason}"
 
 
 class Memory(_Part):
@@ -86,13 +89,15 @@ class Memory(_Part):
 
 class ModelStatus(_Part):
     """A model in one replica. The figures are those of `app.serving.statistics.Snapshot`, and null
-    unless the model is ready. memory_bytes: what its weights take."""
+    unless the model is ready. hangs: whether it was ready and then given up. memory_bytes: what
+    its weights take."""
 
     name: Text
     title: Text
     state: Literal["loading", "ready", "failed"]
     version: Count
     reason: Text | None = None
+    hangs: bool = False
     requests_per_s: Measure | None = None
     rows_per_s: Measure | None = None
     words_per_s: Measure | None = None

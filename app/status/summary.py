@@ -31,7 +31,9 @@ def summarise(replicas: Sequence[ReplicaStatus | LostReplica]) -> Summary:
             problems[f"{replica.name} is loading its models"] = "notice"
         for model in replica.models:
             models[model.name] = None
-            if model.state == "failed":
+            if model.hangs:
+                problems[f'the model "{model.name}" hangs'] = "problem"
+            elif model.state == "failed":
                 problems[f'the model "{model.name}" failed to load'] = "problem"
             elif model.reason:
                 problems[f'a change of the model "{model.name}" is not served'] = "problem"

@@ -38,9 +38,11 @@ class AnsweredTable:
         return _marked(out.getvalue())
 
 
-def answer_table(model: Model, payload: Payload, call: Call, names: Sequence[str]) -> AnsweredTable:
+def answer_table(
+    model: Model, payload: Payload, call: Call, names: Sequence[str], max_rows: int
+) -> AnsweredTable:
     """Raises BadRequest, and InvalidInput that names the lines of the file."""
-    table = read_table(payload.data, names)
+    table = read_table(payload.data, names, max_rows)
     _check_header(table, names)
     try:
         predictions = as_json(model.predict(payload, call))

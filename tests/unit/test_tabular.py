@@ -145,7 +145,7 @@ def test_limits_of_a_whole_number_may_have_a_fraction() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *(b"", b"  \n", b"{", b"[1,]", b"{'a': 1}", b'{"a":1}{"a":1}', b"[" * 2000),
+        *(b"", b"  \n", b"{", b"[1,]", b"{'a': 1}", b'{"a":1}{"a":1}', b"[" * 60),
         *(b'{"a":NaN}', b'{"a":Infinity}', b'{"a":1e400}', b'{"a":' + b"1" * 400 + b"}"),
         *(b"\xff", b'{"a":"\xff"}', b"\xef\xbb\xbf{}"),
     ],
@@ -153,6 +153,18 @@ def test_limits_of_a_whole_number_may_have_a_fraction() -> None:
 def test_what_is_no_json(text: bytes) -> None:
     with pytest.raises(BadRequest, match=r"the body is (not JSON: .+|empty: expected JSON)"):
         CAR.read(body(text))
+
+
+def test_rows_up_to_the_limit_and_beyond() -> None:
+    limited = make_task(CAR.card, CAR.signature, Limits(max_rows=2))
+    csv = "weight,cylinders,year\n" + "3504,8,70\n\n" * 2
+    for good in (body([GOOD] * 2), Payload("csv", csv.encode())):
+        (table,) = limited.read(good)
+        assert len(table) == 2
+    with pytest.raises(InvalidInput, match=r"body: 3 rows, expected at most 2 .*MAX_ROWS"):
+        limited.read(body([{}] * 3))
+    with pytest.raises(InvalidInput, match=r"the CSV has more than 2 rows.*MAX_ROWS"):
+        limited.read(Payload("csv", f"{csv}no,row,at all".encode()))
 
 
 def test_a_csv_without_its_content_type() -> None:

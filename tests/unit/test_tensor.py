@@ -124,7 +124,7 @@ def test_only_its_own_type_will_do(dtype: str, wrong: list[Any]) -> None:
 
 def test_a_long_text_among_numbers_does_not_take_its_length_for_each() -> None:
     """As an array of texts this would be 40 GB."""
-    value = ["x" * 100_000, *[0] * 100_000]
+    value = ["x" * 100_000, *[0] * 99_999]
     assert problem(one(shape=(None,)), value) == ("x[0]", "wrong type")
 
 
@@ -179,10 +179,27 @@ def test_what_is_no_json(text: bytes) -> None:
         one().read(Payload("json", text))
 
 
-def test_lists_as_deep_as_json_allows() -> None:
-    deep = Payload("json", b"[" * 1000 + b"1" + b"]" * 1000)
+def test_lists_as_deep_as_the_limit_allows_and_deeper() -> None:
+    """More than NumPy has dimensions."""
+    limits = Limits(max_json_depth=200)
     for made in (one(), one(shape=None)):
+        made = make_task(made.card, made.signature, limits)
+        deep = Payload("json", b"[" * 200 + b"1" + b"]" * 200)
         assert [d.field for d in problems(made, deep)] == ["x"]
+        with pytest.raises(BadRequest, match=r"more than 200 levels.*MAX_JSON_DEPTH"):
+            made.read(Payload("json", b"[" * 201 + b"1" + b"]" * 201))
+
+
+def test_rows_up_to_the_limit_and_beyond() -> None:
+    made = one()
+    limited = make_task(made.card, made.signature, Limits(max_rows=2))
+    assert len(limited.read(body([[1, 2]] * 2))[0]) == 2
+    (found,) = problems(limited, body([[1, 2]] * 3))
+    assert (found.field, found.problem, found.value) == ("x", "3 rows", 3)
+    # Where the first dimension counts no rows, it may be as long as it is.
+    fixed = one(shape=(3,))
+    limited = make_task(fixed.card, fixed.signature, Limits(max_rows=2))
+    assert limited.read(body([1, 2, 3]))[0].shape == (3,)
 
 
 def test_texts_and_truths() -> None:
@@ -318,7 +335,7 @@ def test_the_schema_of_one_input_is_its_nested_lists() -> None:
     numbers = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
     found = one(shape=(None, 2)).input_schema()
     assert (found["type"], found["items"], found["minItems"]) == ("array", numbers, 1)
-    assert "maxItems" not in found
+    assert found["maxItems"] == Limits().max_rows
     assert one(shape=(3, 2)).input_schema()["minItems"] == 3
     kinds = {"uint8": "integer", "bool": "boolean", "string": "string"}
     assert {d: one(d, (None,)).input_schema()["items"]["type"] for d in kinds} == kinds
@@ -353,6 +370,7 @@ def test_the_schema_of_several_inputs_is_an_object() -> None:
         "type": "array",
         "items": {"type": "string"},
         "minItems": 1,
+        "maxItems": 100_000,
     }
     assert found["additionalProperties"] is False
 

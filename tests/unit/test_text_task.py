@@ -10,7 +10,7 @@ import pytest
 from app.errors import BadRequest, CardError, InvalidInput
 from app.serving.card import Card
 from app.serving.signature import Signature, TensorSpec
-from app.serving.tasks.base import Payload
+from app.serving.tasks.base import Limits, Payload
 from app.serving.tasks.text import MAX_RANDOM_SEED, MAX_SEED_CHARACTERS, Order, TextGeneration
 
 TOKENS = ["", "<unk>", "the", "network", "is", "trained", "."]
@@ -24,7 +24,7 @@ def task(**text: Any) -> TextGeneration:
     card = Card.model_validate(
         {"task": "text-generation", "text": {"vocabulary": TOKENS, "window": 3, **text}}
     )
-    return TextGeneration(card, SIGNATURE)
+    return TextGeneration(card, SIGNATURE, Limits())
 
 
 def read(body: Any, **text: Any) -> Order:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal
 
 import orjson
 from numpy.typing import NDArray
 
 from app.errors import BadRequest, Detail, InvalidInput
 from app.serving.card import Card
+from app.serving.depth import check_depth
 from app.serving.signature import PictureFeed, Signature
+
+if TYPE_CHECKING:
+    from app.settings import Settings
 
 Array = NDArray[Any]
 # An answer that lists a million problems helps nobody.
@@ -39,9 +44,39 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a request may cost, from the server's settings. max_pixels: width times height."""
+    """What a request may cost, from the server's settings.
+
+    max_pixels: of a picture, width times height. max_rows: predictions of one request.
+    max_json_depth: levels of lists and objects in a body. max_streams: texts that are written at
+    once, over all models.
+    """
 
     max_pixels: int = 64_000_000
+    max_rows: int = 100_000
+    max_json_depth: int = 64
+    max_streams: int = 256
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """Those of a server."""
+        return cls(
+            settings.max_pixels,
+            settings.max_rows,
+            settings.max_json_depth,
+            settings.max_streams,
+        )
+
+    @classmethod
+    def offline(cls, settings: Settings) -> Limits:
+        """Those of commands: a file of one's own may have as many rows as fit into memory."""
+        return cls(settings.max_pixels, max_rows=sys.maxsize)
+
+    def excess(self, field: str, rows: int) -> list[Detail]:
+        """What is wrong with so many rows: nothing, or one problem of `field`."""
+        if rows <= self.max_rows:
+            return []
+        expected = f"at most {self.max_rows:,} in one request (KERAPORT_MAX_ROWS)"
+        return [Detail(field, f"{rows:,} rows", rows, expected)]
 
 
 class Question(ABC):
@@ -86,10 +121,12 @@ class Task(Question):
         """The model's outputs, one array an output, as one prediction a row."""
 
 
-def parse_json(data: bytes, hint: str = "") -> Any:
-    """The value of a JSON text. Raises BadRequest saying where it breaks off, and `hint`."""
+def parse_json(data: bytes, limits: Limits, hint: str = "") -> Any:
+    """The value of a JSON text. Raises BadRequest saying where it breaks off, and `hint`, or that
+    it is nested too deeply."""
     if not data.strip():
         raise BadRequest("the body is empty: expected JSON")
+    check_depth(data, limits.max_json_depth)
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:

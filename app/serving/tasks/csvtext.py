@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from app.errors import BadRequest, Detail
+from app.errors import BadRequest, Detail, InvalidInput
 
 DELIMITERS = ",;\t"
 # curl's -d leaves out the line ends of a file.
@@ -27,11 +28,11 @@ class CsvTable:
     delimiter: str
 
 
-def read_table(data: bytes, names: Sequence[str]) -> CsvTable:
+def read_table(data: bytes, names: Sequence[str], max_rows: int = sys.maxsize) -> CsvTable:
     """The rows under a header that names at least one of `names`.
 
     UTF-8, with or without a BOM; comma, semicolon or tab; any line ends; blank lines do not count.
-    Raises BadRequest.
+    Raises BadRequest, or InvalidInput where there are more than `max_rows`.
     """
     try:
         text = data.decode("utf-8-sig")
@@ -40,7 +41,7 @@ def read_table(data: bytes, names: Sequence[str]) -> CsvTable:
             f"this is no CSV text: byte {error.start} is not UTF-8. Expected a CSV, saved as UTF-8"
         ) from None
     delimiter = _delimiter(text, names)
-    table = _table(text, delimiter)
+    table = _table(text, delimiter, max_rows)
     expected = f"expected a line of field names ({','.join(names)}) and one line a row"
     if len(table) == 1:
         expected += f"; it is a single line{CURL_HINT}"
@@ -57,9 +58,9 @@ def read_table(data: bytes, names: Sequence[str]) -> CsvTable:
     return CsvTable(header, rows, [line for line, _ in table[1:]], delimiter)
 
 
-def read_csv(data: bytes, names: Sequence[str]) -> list[dict[str, str]]:
+def read_csv(data: bytes, names: Sequence[str], max_rows: int) -> list[dict[str, str]]:
     """The rows of `read_table`."""
-    return read_table(data, names).rows
+    return read_table(data, names, max_rows).rows
 
 
 def on_lines(details: list[Detail], lines: Sequence[int]) -> list[Detail]:
@@ -72,16 +73,22 @@ def on_lines(details: list[Detail], lines: Sequence[int]) -> list[Detail]:
     return [replace(d, field=re.sub(r"^\[(\d+)\]\.?", on_line, d.field)) for d in details]
 
 
-def _table(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
-    """The lines that are not blank, header first, as cells; with each where it begins."""
+def _table(text: str, delimiter: str, max_rows: int) -> list[tuple[int, list[str]]]:
+    """The lines that are not blank, header first, as cells; with each where it begins. Raises
+    InvalidInput at the first row too many."""
     lines = io.StringIO(text, newline=None)
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
-    table = []
+    table: list[tuple[int, list[str]]] = []
     begin = 1
     try:
         for line in reader:
             cells = [cell.strip() for cell in line]
             if cells not in ([], [""]):
+                if len(table) > max_rows:
+                    raise InvalidInput(
+                        f"the CSV has more than {max_rows:,} rows, the limit of one request "
+                        "(KERAPORT_MAX_ROWS)"
+                    )
                 table.append((begin, cells))
             begin = reader.line_num + 1
     except csv.Error as error:

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from app.errors import BadRequest, CardError, Detail
+from app.errors import BadRequest, CardError, Detail, InvalidInput
 from app.serving.card import CARD_FILE, Card
 from app.serving.cores import usable_cores
 from app.serving.signature import PictureFeed, Signature
@@ -16,6 +16,9 @@ from app.serving.tasks.base import Array, Limits, Payload, Task, invalid
 from app.serving.tasks.classes import Classes
 from app.serving.tasks.pictures import FORMATS_TEXT, PictureSpec, UnreadablePicture, decode
 from app.serving.workers import Workers
+
+# In one request, whatever the setting says: a small picture may become a large array.
+MAX_PICTURES = 1000
 
 
 @cache
@@ -87,8 +90,14 @@ class ImageClassification(Task):
         """uint8 (files, height, width, channels). Decodes in native threads, all at once.
 
         fields: what problems call the pictures. Raises InvalidInput with those of all, `hint` after
-        what is expected of each.
+        what is expected of each, or where they are too many.
         """
+        most = min(MAX_PICTURES, self.limits.max_rows)
+        if len(files) > most:
+            setting = " (KERAPORT_MAX_ROWS)" if most < MAX_PICTURES else ""
+            raise InvalidInput(
+                f"{len(files)} pictures in one request: expected at most {most}{setting}"
+            )
         results = _pool().map(self._decode, files)
         details = [
             Detail(field, result.problem, expected=f"{result.expected}{hint}")

@@ -89,12 +89,15 @@ class _Tabular(Task):
     def read(self, payload: Payload) -> list[Array]:
         """An object, a list of objects, or a CSV with a header."""
         if payload.kind == "csv":
-            rows = read_csv(payload.data, [f.name for f in self.fields])
+            names = [f.name for f in self.fields]
+            rows = read_csv(payload.data, names, self.limits.max_rows)
             return self._tensors(self._check(rows, strict=False, many=True))
-        value = parse_json(payload.data, hint="; a CSV needs Content-Type: text/csv")
+        value = parse_json(payload.data, self.limits, "; a CSV needs Content-Type: text/csv")
         many = isinstance(value, list)
         if many and not value:
             raise BadRequest("the list is empty: expected at least one object")
+        if many and (excess := self.limits.excess("body", len(value))):
+            raise invalid(excess)
         if many and not any(isinstance(row, dict) for row in value):
             # One mistake, not one a value: a row was sent without its names.
             expected = f"an object with {_list(self._columns)}, or a list of such objects"

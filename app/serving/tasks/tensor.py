@@ -35,7 +35,7 @@ class TensorTask(Task):
 
     def read(self, payload: Payload) -> list[Array]:
         """Checks shapes, types and ranges of every input."""
-        value = parse_json(payload.data)
+        value = parse_json(payload.data, self.limits)
         specs = self.signature.inputs
         names = [t.name for t in specs]
         if len(specs) == 1 and not isinstance(value, dict):
@@ -56,6 +56,11 @@ class TensorTask(Task):
                 if rows == [] and self.signature.batchable:
                     details.append(Detail(spec.name, "no rows", expected="at least one row"))
                     continue
+                if self.signature.batchable and isinstance(rows, list):
+                    excess = self.limits.excess(spec.name, len(rows))
+                    if excess:
+                        details += excess
+                        continue
                 read = from_nested(rows, spec)
                 if isinstance(read, Detail):
                     details.append(read)
@@ -103,7 +108,8 @@ class TensorTask(Task):
         """JSON Schema of the body, and the signature."""
         inputs = {t.name: nested_schema(t.dtype, t.shape) for t in self.signature.inputs}
         if self.signature.batchable:
-            inputs = {name: {**rows, "minItems": 1} for name, rows in inputs.items()}
+            amount = {"minItems": 1, "maxItems": self.limits.max_rows}
+            inputs = {name: {**rows, **amount} for name, rows in inputs.items()}
         if len(inputs) == 1:
             return {**next(iter(inputs.values())), **self.signature.describe()}
         return {

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from app.errors import BadRequest, CardError, Detail, short
 from app.serving.card import CARD_FILE, Card, Range
 from app.serving.signature import Signature
-from app.serving.tasks.base import Payload, Question, invalid, parse_json, whole
+from app.serving.tasks.base import Limits, Payload, Question, invalid, parse_json, whole
 from app.serving.tasks.words import Joiner, Vocabulary
 
 # Far more than any window; a longer one is a mistake or worse.
@@ -51,8 +51,9 @@ class TextGeneration(Question):
 
     accepts: ClassVar[frozenset[str]] = frozenset({"json"})
 
-    def __init__(self, card: Card, signature: Signature) -> None:
+    def __init__(self, card: Card, signature: Signature, limits: Limits) -> None:
         self._text = card.text
+        self._limits = limits
         assert isinstance(card.text.vocabulary, list), "read with the card"
         self.vocabulary = Vocabulary(card.text, card.text.vocabulary)
         self._starts = [self.vocabulary.split(start) for start in card.text.starts or []]
@@ -67,7 +68,7 @@ class TextGeneration(Question):
 
     def read(self, payload: Payload) -> Order:
         """The order in a JSON object. Raises BadRequest or InvalidInput with all problems."""
-        body = parse_json(payload.data)
+        body = parse_json(payload.data, self._limits)
         if not isinstance(body, dict):
             raise BadRequest(
                 'expected a JSON object, such as {"seed": "a neural network", "words": 50}'

@@ -1,0 +1,3 @@
+"""Runs that do not end."""
+
+from __future__ import annotations
