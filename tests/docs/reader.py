@@ -126,10 +126,16 @@ def own_files(folder: Path) -> None:
     (folder / "cat.jpg").write_bytes(cat())
     columns, row = ",".join(CAR), ",".join(map(str, CAR.values()))
     (folder / "cars.csv").write_text(f"{columns}\n{row}\n{row}\n")
+    save_flowers(folder / "flowers.keras")
+    shutil.copy2(folder / "flowers.keras", folder / "model.keras")
+    shutil.copy2(DATA / "models" / "keras2_mlp.h5", folder / "old.h5")
+
+
+def save_flowers(file: Path) -> None:
+    """A small classifier of pictures."""
     picture = keras.Input((16, 16, 3))
     scores = keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(picture))
-    keras.Model(picture, scores).save(folder / "flowers.keras")
-    shutil.copy2(DATA / "models" / "keras2_mlp.h5", folder / "old.h5")
+    keras.Model(picture, scores).save(file)
 
 
 def own_models(models: Path) -> None:

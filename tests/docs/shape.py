@@ -34,7 +34,7 @@ def differences(shown: Any, real: Any, where: str = "answer") -> list[str]:
 
 def kind(value: Any) -> str:
     """What JSON calls it."""
-    for types, name in (((bool,), "boolean"), ((int, float), "number")):
-        if isinstance(value, types):
-            return name
-    return {str: "string", dict: "object", list: "array"}.get(type(value), "null")
+    if value is None:
+        return "null"
+    names = {bool: "boolean", int: "number", float: "number", str: "string", dict: "object"}
+    return names.get(type(value), "array")

@@ -75,6 +75,6 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 
 def test_the_documents_are_found_from_the_first_page() -> None:
-    wanted = {path for path in (ROOT / "docs").glob("*.md")}
+    wanted = set((ROOT / "docs").glob("*.md"))
     first = {(ROOT / urlsplit(link).path).resolve() for link in links(ROOT / "README.md")}
     assert wanted <= first

@@ -24,7 +24,7 @@ def test_a_card_is_one(block: Block) -> None:
 
 
 def keys_of(model: type[BaseModel], where: str = "") -> set[str]:
-    """The keys that a card may have, as `input.size`; the list `fields` is as one of its entries."""
+    """The keys that a card may have, as `input.size`; of lists, those of their entries."""
     found = set()
     for name, field in model.model_fields.items():
         found.add(f"{where}{name}")
