@@ -69,3 +69,13 @@ def test_every_code_of_an_error_is_in_the_table_with_its_status() -> None:
 
 def test_every_code_of_an_error_is_in_the_guide() -> None:
     assert STATUS.keys() - codes_in("docs/operations.md").keys() == set()
+
+
+def test_the_tests_that_the_threat_model_names_exist() -> None:
+    text = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    files = set(re.findall(r"`((?:unit|http|stack|browser)/test_\w+\.py)`", text))
+    assert {file for file in files if not (ROOT / "tests" / file).is_file()} == set()
+    there = "".join((ROOT / "tests" / file).read_text(encoding="utf-8") for file in files)
+    named = set(re.findall(r"`(test_\w+)`", text))
+    assert named
+    assert {name for name in named if f"def {name}(" not in there} == set()
