@@ -77,24 +77,24 @@ class Stack:
         self.folder = folder
         self.project = project
         self.http_port, self.https_port = free_ports(2)
-        self._environ = {k: v for k, v in os.environ.items() if not k.startswith("KERAPORT_")}
-        self._environ |= {
+        self.environ = {k: v for k, v in os.environ.items() if not k.startswith("KERAPORT_")}
+        self.environ |= {
             "COMPOSE_PROJECT_NAME": project,
             "KERAPORT_HTTP_PORT": str(self.http_port),
             "KERAPORT_HTTPS_PORT": str(self.https_port),
         }
-        self._environ |= {f"KERAPORT_{k.upper()}": str(v) for k, v in settings.items()}
+        self.environ |= {f"KERAPORT_{k.upper()}": str(v) for k, v in settings.items()}
         self.url = f"https://localhost:{self.https_port}"
 
     def compose(self, *arguments: str, **settings: object) -> str:
         """stdout of `docker compose …`, with settings of its own."""
-        environ = self._environ | {f"KERAPORT_{k.upper()}": str(v) for k, v in settings.items()}
+        environ = self.environ | {f"KERAPORT_{k.upper()}": str(v) for k, v in settings.items()}
         command = ("docker", "compose", *arguments)
         return run(*command, cwd=self.folder, env=environ, timeout=START_TIMEOUT_S)
 
     def make(self, target: str) -> str:
         """`make TARGET` of the copy."""
-        return run("make", target, cwd=self.folder, env=self._environ, timeout=START_TIMEOUT_S)
+        return run("make", target, cwd=self.folder, env=self.environ, timeout=START_TIMEOUT_S)
 
     def up(self) -> None:
         self.compose("up", "-d", "--wait")

@@ -9,6 +9,9 @@ import pytest
 
 from tests.stack.compose import Stack, copy_of_the_repository
 
+# Some seconds of writing, on any machine.
+LONG_TEXTS = "words: {min: 10, max: 500, default: 50}"
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The first test waits until the images are built."""
@@ -26,7 +29,10 @@ def stack(
     from tests.models import save_text_model
 
     folder = copy_of_the_repository(tmp_path_factory.mktemp("stack"))
-    save_text_model(folder / "models" / "writer", kind="bidirectional", units=256)
+    writer = folder / "models" / "writer"
+    save_text_model(writer, kind="bidirectional", units=256)
+    card = writer / "model.yaml"
+    card.write_text(card.read_text().replace("text: {", f"text: {{{LONG_TEXTS}, "))
     stack = Stack(folder, "keraport-test", rate_limit=100000, connection_limit=1000)
     failed = request.session.testsfailed
     try:

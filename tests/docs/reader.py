@@ -1,0 +1,162 @@
+"""Somebody who follows the documentation: a folder with a copy of the repository, the files that
+the examples speak of, and a shell."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+
+from tests.browser.screenshots import cat
+from tests.models import save_text_model
+from tests.stack.compose import copy_of_the_repository
+from tests.support import CAR, DATA
+
+# curl fails where the answer is an error, shows it all the same, and is else as quiet as can be.
+CURLRC = "fail-with-body\nsilent\nshow-error\ninsecure\nmax-time = 120\n"
+CURL_GOT_AN_ERROR = 22
+START_TIMEOUT_S = 180
+
+
+class Reader:
+    """Runs commands in a folder. `addresses`: what stands in the documents, and what is there."""
+
+    def __init__(self, folder: Path, addresses: dict[str, str], **environ: str) -> None:
+        self.folder = folder
+        self.addresses = addresses
+        (folder / ".curlrc").write_text(CURLRC)
+        self.environ = {k: v for k, v in os.environ.items() if not k.startswith("KERAPORT_")}
+        self.environ |= {"CURL_HOME": str(folder), **environ}
+
+    def told(self, text: str) -> str:
+        """With the addresses that are really there."""
+        for shown, real in self.addresses.items():
+            text = text.replace(shown, real)
+        return text
+
+    def run(self, command: str) -> subprocess.CompletedProcess[str]:
+        """The command, to its end."""
+        return subprocess.run(
+            ["bash", "-o", "pipefail", "-c", self.told(command)],
+            cwd=self.folder,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+
+    def python(self, script: str) -> subprocess.CompletedProcess[str]:
+        """A script, to its end."""
+        return subprocess.run(
+            [self.folder / ".venv/bin/python", "-c", self.told(script)],
+            cwd=self.folder,
+            env=self.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+
+    def begin(self, command: str) -> Endless:
+        """A command that does not end by itself."""
+        return Endless(self.told(command), self.folder, self.environ)
+
+
+class Endless:
+    """A command that runs until it is stopped, with all that it started."""
+
+    def __init__(self, command: str, folder: Path, environ: dict[str, str]) -> None:
+        self._output = (folder / "endless.log").open("w+")
+        self._process = subprocess.Popen(
+            ["bash", "-c", command],
+            cwd=folder,
+            env=environ,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def output(self) -> str:
+        """What it has printed so far."""
+        return os.pread(self._output.fileno(), 10_000_000, 0).decode(errors="replace")
+
+    def says(self, pattern: str) -> re.Match[str]:
+        """Wait until it prints that."""
+        until = time.monotonic() + START_TIMEOUT_S
+        while not (found := re.search(pattern, self.output(), re.MULTILINE)):
+            assert self._process.poll() is None, f"it ended:\n{self.output()}"
+            assert time.monotonic() < until, f"no {pattern!r} in:\n{self.output()}"
+            time.sleep(0.1)
+        return found
+
+    def stop(self) -> None:
+        """End it and its children."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if self._process.poll() is None:
+                os.killpg(self._process.pid, number)
+                try:
+                    self._process.wait(60)
+                except subprocess.TimeoutExpired:
+                    continue
+        self._output.close()
+
+
+def clone(folder: Path) -> Path:
+    """What a reader has after the first command: the repository, with an environment that is
+    installed already."""
+    copy_of_the_repository(folder)
+    venv = folder / ".venv"
+    venv.mkdir()
+    for entry in Path(sys.prefix).iterdir():
+        if entry.name not in (".runtime", ".dev"):
+            (venv / entry.name).symlink_to(entry)
+    for stamp in (".runtime", ".dev"):
+        (venv / stamp).touch()
+    return folder
+
+
+def own_files(folder: Path) -> None:
+    """The files that a reader of the examples is said to have."""
+    (folder / "cat.jpg").write_bytes(cat())
+    columns, row = ",".join(CAR), ",".join(map(str, CAR.values()))
+    (folder / "cars.csv").write_text(f"{columns}\n{row}\n{row}\n")
+    save_flowers(folder / "flowers.keras")
+    shutil.copy2(folder / "flowers.keras", folder / "model.keras")
+    shutil.copy2(DATA / "models" / "keras2_mlp.h5", folder / "old.h5")
+
+
+def save_flowers(file: Path) -> None:
+    """A small classifier of pictures."""
+    picture = keras.Input((16, 16, 3))
+    scores = keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(picture))
+    keras.Model(picture, scores).save(file)
+
+
+def own_models(models: Path) -> None:
+    """The models that the examples ask, beside those of the repository."""
+    iris = keras.Input((3,))
+    _save(models / "iris", keras.Model(iris, keras.layers.Dense(2)(iris)), "task: tensor\n")
+    size, place = keras.Input((1,), name="size"), keras.Input((), name="place", dtype="string")
+    length = keras.ops.cast(keras.layers.Hashing(num_bins=9)(place), "float32")[:, None]
+    both = keras.layers.Concatenate()([size, length])
+    outputs = {
+        "price": keras.layers.Dense(1)(both),
+        "kind": keras.layers.Dense(2, activation="softmax")(both),
+    }
+    _save(models / "flats", keras.Model({"size": size, "place": place}, outputs))
+    save_text_model(models / "writer")
+    words = models / "writer" / "vocabulary.txt"
+    words.write_text(words.read_text().replace("w1\n", "neural\n").replace("w2\n", "network\n"))
+
+
+def _save(folder: Path, model: keras.Model, card: str = "") -> None:
+    folder.mkdir(parents=True)
+    model.save(folder / "model.keras")
+    if card:
+        (folder / "model.yaml").write_text(card)
