@@ -53,7 +53,8 @@ def test_nothing_secret_is_in_any_log(stack: Stack) -> None:
     }
     query = f"?token={secret}"
     jpeg = picture_that_says(secret)
-    with stack.client() as client:
+    # Over HTTP/2, httpx sends all of a body before it looks at an answer.
+    with stack.client(http2=False) as client:
         client.headers.update(headers)
         answers = [
             client.post(f"/api/mpg{query}", json=CAR),

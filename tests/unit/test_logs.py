@@ -6,6 +6,8 @@ import json
 import logging
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,11 @@ from app.access_log import AccessLog, protocol_of, shown_path
 from app.api import errors
 from app.api.record import Record
 from app.errors import InferenceError
+from app.serving.batching import Call
 from app.serving.loader import _serve
 from app.settings import Settings
 from app.web.errors import error_page
+from tests.support import ROOT
 
 SECRET = "hush-hush"
 
@@ -138,6 +142,25 @@ def test_who_did_not_wait_for_the_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (late["status"], late["code"], late["key"]) == (200, "deadline_exceeded", "build")
 
 
+def test_several_models_share_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    body, dogs, cats = (Call(0.0) for _ in range(3))
+    body.stages.decode_ns = 1_000_000
+    for call, name in ((dogs, "dogs"), (cats, "cats")):
+        stages = call.stages
+        stages.model, stages.version, stages.rows, stages.batch = name, 2, 1, 4
+        stages.queue_ns, stages.infer_ns = 500, 2_500_000
+    written = _Written(monkeypatch, 1)
+    written.ask("/predict", 200, Record(id="x", calls=[body, dogs, cats]))
+    written.ask("/api/dogs", 200, Record(id="x", calls=[dogs]))
+    both, one = written.lines()
+    assert both["models"] == ["cats", "dogs"]
+    assert both.keys().isdisjoint({"model", "version", "words"})
+    assert (both["rows"], both["batch"]) == (2, 4)
+    assert (both["decode_ms"], both["queue_ms"], both["infer_ms"]) == (1.0, 0.001, 5.0)
+    assert (one["model"], one["version"], one["rows"]) == ("dogs", 2, 1)
+    assert "decode_ms" not in one
+
+
 def test_paths() -> None:
     assert shown_path(f"/a?token={SECRET}") == "/a"
     assert shown_path("/" + 600 * "x") == "/" + 499 * "x"
@@ -196,3 +219,51 @@ def test_the_process_that_reads_models_ends_with_one_line(
     assert (line["level"], line["replica"]) == ("error", "app-1")
     assert line["exception"].startswith("Traceback (most recent call last):\n")
     assert "ValueError: too many values" in line["exception"]
+
+
+EVERYTHING = """
+import gevent, logging, threading, warnings
+from app import logs
+
+logs.configure(logs.Style("info", as_text=False, replica="app-1"))
+gevent.get_hub().print_exception = logs.tell_of_hub
+warnings.warn("of a library", UserWarning)
+logging.getLogger("some.library").debug("hush-hush")
+logging.getLogger("some.library").info("two\\nlines")
+
+def fail():
+    raise ValueError("hush-hush")
+
+class Fails:
+    def __del__(self):
+        fail()
+
+thread = threading.Thread(target=fail, name="model-x")
+thread.start()
+thread.join()
+gevent.spawn(fail).join()
+Fails()
+raise RuntimeError("of the start")
+"""
+
+
+def test_whatever_is_said_in_the_process_is_a_line() -> None:
+    command = [sys.executable, "-c", EVERYTHING]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [(line["level"], line["logger"]) for line in lines] == [
+        ("warning", "py.warnings"),
+        ("info", "some.library"),
+        ("critical", "app.logs"),
+        ("error", "app.logs"),
+        ("error", "app.logs"),
+        ("critical", "app.logs"),
+    ]
+    assert "UserWarning: of a library" in lines[0]["event"]
+    assert lines[1]["event"] == "two\nlines"
+    assert lines[2]["event"] == "the thread model-x has ended: ValueError"
+    assert all("in fail" in line["exception"] for line in lines[2:5])
+    # Nothing of a request is about when the process fails to start.
+    assert "of the start" in lines[5]["exception"]
+    assert SECRET not in done.stderr
+    assert {line["replica"] for line in lines} == {"app-1"}
