@@ -112,6 +112,7 @@ def configure(style: Style, logger: str | None = None) -> None:
     logging.captureWarnings(logger is None)
     sys.excepthook = _uncaught
     threading.excepthook = _thread_ended
+    sys.unraisablehook = _unraisable
 
 
 def access_logger() -> FilteringBoundLogger:
@@ -169,6 +170,12 @@ def _thread_ended(told: threading.ExceptHookArgs) -> None:
             kind(told.exc_value),
             extra={"exception": trace(told.exc_value)},
         )
+
+
+def _unraisable(told: sys.UnraisableHookArgs) -> None:
+    if told.exc_value is not None:
+        extra = {"exception": trace(told.exc_value)}
+        log.error("an error in clearing up: %s", kind(told.exc_value), extra=extra)
 
 
 # --- from an event to a line ----------------------------------------------------------------------

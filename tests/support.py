@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import signal
@@ -18,7 +19,7 @@ from typing import Any
 import httpx
 import numpy as np
 import psutil
-from PIL import Image
+from PIL import ExifTags, Image
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "tests" / "data"
@@ -79,6 +80,15 @@ class ServerProcess:
         """What the server has printed so far."""
         return os.pread(self._log.fileno(), 10_000_000, 0).decode(errors="replace")
 
+    def lines(self, start: int = 0) -> list[dict[str, Any]]:
+        """The log as JSON, from so many characters on, without a last line that is incomplete."""
+        return [json.loads(line) for line in self.log()[start:].split("\n")[:-1]]
+
+    def requests(self, start: int = 0, **fields: Any) -> list[dict[str, Any]]:
+        """The lines of requests in which these fields have these values."""
+        lines = [line for line in self.lines(start) if line["logger"] == "app.access"]
+        return [line for line in lines if fields.items() <= line.items()]
+
     def await_ready(self) -> ServerProcess:
         until = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < until:
@@ -134,6 +144,16 @@ def picture(
     out = io.BytesIO()
     Image.fromarray(small, mode).resize(size, Image.Resampling.BICUBIC).save(out, format)
     return out.getvalue()
+
+
+def picture_that_says(text: str) -> bytes:
+    """A JPEG with a text in its EXIF data, and behind its end."""
+    image = Image.open(io.BytesIO(picture()))
+    exif = image.getexif()
+    exif[ExifTags.Base.ImageDescription] = text
+    out = io.BytesIO()
+    image.save(out, "JPEG", exif=exif)
+    return out.getvalue() + text.encode()
 
 
 def padded_picture(size: int) -> bytes:

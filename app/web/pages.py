@@ -9,6 +9,7 @@ from flask import Blueprint, Response, make_response, render_template, request
 from wtforms import Form
 
 from app.api.access import ModelAccess
+from app.api.record import record_of
 from app.api.requests import start_call, watching
 from app.errors import BadRequest, Draining, InvalidInput
 from app.lifecycle import Lifecycle
@@ -100,6 +101,8 @@ def blueprint(
         except BadRequest as bad:
             error = bad
         status = 200 if predictions is not None else 422
+        if status == 422:
+            record_of(request.environ).code = (error or InvalidInput).code
         return make_response(_render(entry, page, form, predictions, error), status)
 
     add_compare(routes, settings, access)

@@ -237,7 +237,7 @@ def started(server: ServerProcess) -> socket.socket:
 def test_a_client_that_leaves_while_it_sends(oip: ServerProcess) -> None:
     started(oip).close()
     until = time.monotonic() + DEADLINE_S
-    while '"/v2/models/numbers/infer" 499' not in oip.log():
+    while not oip.requests(path="/v2/models/numbers/infer", status=499):
         assert time.monotonic() < until, oip.log()
         time.sleep(0.05)
 

@@ -107,11 +107,12 @@ def test_other_questions_are_refused(first: ServerProcess) -> None:
     assert first.get("/api/models/status").status_code == 404
 
 
-def test_asking_leaves_no_line_in_the_log(first: ServerProcess) -> None:
-    _status(first)
+def test_asking_leaves_hardly_a_line_in_the_log(first: ServerProcess) -> None:
+    for _ in range(10):
+        _status(first)
     first.get("/api/models")
-    _await(lambda: "/api/models" in first.log())
-    assert '"/api/status" 200' not in first.log()
+    _await(lambda: first.requests(path="/api/models"))
+    assert len(first.requests(path="/api/status", status=200)) <= 1
 
 
 def test_requests_rows_and_mistakes_are_counted(pair: Replicas, first: ServerProcess) -> None:

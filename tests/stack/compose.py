@@ -134,6 +134,12 @@ class Stack:
         lines = self.logs("nginx").splitlines()
         return [json.loads(line) for line in lines if line.startswith('{"time"')]
 
+    def app_lines(self, **fields: Any) -> list[dict[str, Any]]:
+        """The applications' lines of requests in which these fields have these values."""
+        lines = (self.logs("app-1") + self.logs("app-2")).splitlines()
+        found = [json.loads(line) for line in lines]
+        return [line for line in found if {"event": "request", **fields}.items() <= line.items()]
+
 
 def trusting(pem: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -131,6 +131,11 @@ def test_without_an_application_it_says_so(start: Start) -> None:
         assert answer.json()["error"]["code"] == "model_unavailable"
         assert answer.headers["retry-after"] == "5"
         assert "default-src 'self'" in answer.headers["content-security-policy"]
+    # Its own words on what failed would quote the whole address.
+    refused = nginx.get("/models/mpg?token=hush", headers={"Referer": "https://x/?token=hush"})
+    assert refused.status_code == 503
+    eventually(lambda: '"path":"/models/mpg"' in nginx.logs())
+    assert "hush" not in nginx.logs()
 
 
 def test_browsers_get_pages_of_what_nginx_refuses(start: Start) -> None:
