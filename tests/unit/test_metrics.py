@@ -74,7 +74,7 @@ def test_a_request_belongs_to_the_one_version_that_it_asked(registry: Registry) 
     # Each model tells how long it took, also where several were asked.
     stages = "keraport_stage_duration_seconds"
     assert found.sum(f"{stages}_count", model="a", version="2", stage="infer") == 3
-    assert found.sum(f"{stages}_sum", model="a", version="2", stage="infer") == 0.009
+    assert found.sum(f"{stages}_sum", model="a", version="2", stage="infer") == pytest.approx(0.009)
     assert found.sum(f"{stages}_count", stage="queue") == 0
 
 
