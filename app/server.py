@@ -132,9 +132,15 @@ class _Handler(WSGIHandler):
             super().handle_one_response()
         finally:
             self.server.in_flight -= 1
-            handler: Any = self  # what the types of gevent do not know
-            self.server.metrics.observe(handler.environ, handler.status, time.monotonic() - started)
+            took = time.monotonic() - started
+            self.server.metrics.observe(self.environ or {}, self._answered(), took)
             self._log_access()
+
+    def _answered(self) -> int | None:
+        """The status of the answer, if one was sent."""
+        status: Any = self.status
+        # pywsgi leaves a text of its own there when the client does not take it.
+        return int(status[:3]) if isinstance(status, bytes) else None
 
     def _write_with_headers(self, data: bytes) -> None:
         """Headers and body leave in one packet, where pywsgi makes two of them."""

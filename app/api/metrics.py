@@ -32,7 +32,7 @@ from app import __version__
 from app.api.model_metrics import ModelCollector, versions
 from app.api.protocols import protocol_of
 from app.api.record import Record, record_of
-from app.errors import Overloaded
+from app.errors import ClientDisconnected, Overloaded
 from app.serving.entry import Entry
 from app.serving.registry import Registry
 from app.serving.reload import What
@@ -46,8 +46,8 @@ REJECTIONS = ("overloaded", "model_unavailable", "draining", "too_many_requests"
 # A version that is gone is still told of for so many seconds, for Prometheus to see its last
 # requests, and no longer, or every version that ever was would stay.
 FORGET_S = 600.0
-# Status of a request to which no answer began: nginx's for a client that has gone.
-NO_ANSWER = b"499"
+# nginx's status for a client that did not wait for the answer.
+GONE = 499
 _LOADS: dict[What, tuple[str, str]] = {
     "loaded": ("load", "ok"),
     "reloaded": ("reload", "ok"),
@@ -148,13 +148,13 @@ class Metrics:
         """count: how many requests are in flight now."""
         self._in_flight.set_function(count)
 
-    def observe(self, environ: dict[str, Any], status: bytes | None, seconds: float) -> None:
-        """A request has ended. status: the line of the answer, such as b"200 OK"; None where none
-        began."""
+    def observe(self, environ: dict[str, Any], status: int | None, seconds: float) -> None:
+        """A request has ended. status: of the answer; None where none was sent."""
         record = record_of(environ)
+        gone = status is None or record.code == ClientDisconnected.code
         model, version = _asked(record)
         labels = (model, version, protocol_of(environ.get("PATH_INFO", "")))
-        self._requests[*labels, (status or NO_ANSWER)[:3].decode()].inc()
+        self._requests[*labels, str(GONE if gone else status)].inc()
         self._durations[labels].observe(seconds)
         if record.code in REJECTIONS:
             self._rejections[model, version, record.code].inc()

@@ -54,7 +54,7 @@ def _observe(metrics: Metrics, *entries: Entry, path: str = "/api/x", **about: A
         call.stages.model, call.stages.version = entries[0].name, entries[0].version
         call.stages.infer_ns = 3_000_000
     record.calls.append(call)
-    metrics.observe(environ, about.get("status", b"200 OK"), 0.25)
+    metrics.observe(environ, about.get("status", 200), 0.25)
 
 
 REQUESTS = "keraport_requests_total"
@@ -78,9 +78,10 @@ def test_a_request_belongs_to_the_one_version_that_it_asked(registry: Registry) 
     assert found.sum(f"{stages}_count", stage="queue") == 0
 
 
-def test_no_answer_is_a_499(registry: Registry) -> None:
+@pytest.mark.parametrize(("status", "code"), [(None, None), (200, "client_disconnected")])
+def test_no_answer_is_a_499(registry: Registry, status: int | None, code: str | None) -> None:
     metrics = Metrics(registry)
-    _observe(metrics, status=None)
+    _observe(metrics, status=status, code=code)
     assert _scrape(metrics).sum(REQUESTS, code="499") == 1
 
 
@@ -88,8 +89,8 @@ def test_no_answer_is_a_499(registry: Registry) -> None:
 def test_refusals_have_a_reason(registry: Registry, code: str) -> None:
     metrics = Metrics(registry)
     entry = registry.entry("b")
-    _observe(metrics, entry, status=b"503 Service Unavailable", code=code)
-    _observe(metrics, entry, status=b"422 Unprocessable Entity", code="invalid_input")
+    _observe(metrics, entry, status=503, code=code)
+    _observe(metrics, entry, status=422, code="invalid_input")
     found = _scrape(metrics)
     assert found.sum("keraport_rejections_total", model="b", reason=code) == 1
     assert found.sum("keraport_rejections_total") == 1
