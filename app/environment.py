@@ -23,6 +23,12 @@ STACK_SETTINGS = frozenset(
         "APP_MEMORY",
         "ACME_EMAIL",
         "ACME_SERVER",
+        "PROMETHEUS_PORT",
+        "GRAFANA_PORT",
+        "METRICS_KEY_FILE",
+        "PROMETHEUS_IMAGE",
+        "BLACKBOX_IMAGE",
+        "GRAFANA_IMAGE",
     )
 )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.chromium import no_chromium
+from tests.monitoring.promtool import no_promtool
 from tests.stack.compose import no_engine
 from tests.support import ROOT, ServerProcess, serving
 
@@ -26,6 +27,7 @@ LACKING = {
     for reason, paths in (
         (no_engine(), ["stack"]),
         (no_chromium(), ["browser", "stack/test_browser.py"]),
+        (no_promtool(), ["monitoring"]),
     )
     if reason
     for path in paths

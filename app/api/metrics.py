@@ -46,7 +46,6 @@ REJECTIONS = ("overloaded", "model_unavailable", "draining", "too_many_requests"
 # A version that is gone is still told of for so many seconds, for Prometheus to see its last
 # requests, and no longer, or every version that ever was would stay.
 FORGET_S = 600.0
-# Status of a request to which no answer began: nginx's for a client that has gone.
 _LOADS: dict[What, tuple[str, str]] = {
     "loaded": ("load", "ok"),
     "reloaded": ("reload", "ok"),

@@ -15,12 +15,13 @@ _FIRST: dict[str, Protocol] = {
     "models": "page",
     "compare": "page",
     "status": "page",
+    "docs": "page",
+    "login": "page",
 }
 
 
 def protocol_of(path: str) -> Protocol:
-    """Of the address `path`: "other" for health checks, files, the documentation, metrics, and what
-    does not exist."""
-    if path == "/api/status" or path.startswith("/v2/health/"):
+    """Of the address `path`: "other" for health checks, files, metrics, and what does not exist."""
+    if not path.startswith("/") or path == "/api/status" or path.startswith("/v2/health/"):
         return "other"
     return _FIRST.get(path[1:].partition("/")[0], "other")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -147,7 +148,10 @@ def test_what_is_no_request_counts(growth: Growth, sent: bytes, code: str) -> No
     growth.becomes(1, REQUESTS, protocol="other", code=code, model="")
 
 
-def test_a_client_that_goes_away_is_a_499(server: ServerProcess, growth: Growth) -> None:
+@pytest.mark.parametrize("linger", [b"", struct.pack("ii", 1, 0)], ids=["closed", "reset"])
+def test_a_client_that_goes_away_is_a_499(
+    server: ServerProcess, growth: Growth, linger: bytes
+) -> None:
     body = b"[[100.0]]"
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(
@@ -156,6 +160,8 @@ def test_a_client_that_goes_away_is_a_499(server: ServerProcess, growth: Growth)
         )
         eventually(lambda: scrape(server.url).sum("keraport_queue_depth", model="slow") == 1)
         assert scrape(server.url).sum("keraport_requests_in_flight") == 2
+        if linger:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     growth.becomes(1, REQUESTS, protocol="native", code="499", model="slow")
     assert scrape(server.url).sum("keraport_requests_in_flight") == 1
 
