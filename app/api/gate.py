@@ -7,8 +7,6 @@ keep a session (`app.keys.session`), which counts only for what comes from our o
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from flask import Flask, Request, Response, g, request
 
 from app.api.record import record_of
@@ -129,9 +127,8 @@ def _words(key: Key) -> str:
 
 def own_path(address: str) -> str:
     """`address` where it is a path of this server, else the home page."""
-    parts = urlsplit(address)
-    odd = parts.scheme or parts.netloc or not address.startswith("/") or address.startswith("//")
+    here = address.startswith("/") and not address.startswith("//")
     # Browsers drop control characters, and take a backslash for a slash.
-    if odd or "\\" in address or not address.isprintable() or parts.path == "/login":
+    if not here or "\\" in address or not address.isprintable():
         return "/"
-    return address
+    return "/" if address.partition("?")[0] == "/login" else address
