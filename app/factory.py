@@ -54,14 +54,14 @@ def create_app(
     app.after_request(add_request_id)
     errors.install(app, settings, error_page)
     if keys is not None:
-        gate.install(app, settings, keys)
+        gate.install(app, keys)
         app.register_blueprint(login.blueprint(keys, lifecycle))
     app.register_blueprint(health.blueprint(access, lifecycle))
     app.register_blueprint(native.blueprint(settings, access, lifecycle))
     app.register_blueprint(tfserving.blueprint(settings, access, lifecycle))
     app.register_blueprint(oip.blueprint(settings, access, lifecycle))
     app.register_blueprint(status.blueprint(board, access))
-    app.register_blueprint(openapi.blueprint(access, keys=keys is not None))
+    app.register_blueprint(openapi.blueprint(settings, access))
     app.register_blueprint(pages.blueprint(settings, access, lifecycle, board))
     if settings.forwarded_allow_ips:
         proxies = [str(address) for address in settings.forwarded_allow_ips]

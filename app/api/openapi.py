@@ -17,6 +17,7 @@ from app import __version__
 from app.api import openapi_native, openapi_protocols
 from app.api.access import ModelAccess
 from app.api.openapi_keys import add_keys
+from app.settings import Settings
 
 if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
     from app.serving.model import Model
@@ -32,8 +33,8 @@ as the header `X-Request-ID`, by which the server's log knows it. All problems o
 told at once."""
 
 
-def blueprint(access: ModelAccess, *, keys: bool) -> Blueprint:
-    """`/openapi.json`. keys: whether there are API keys."""
+def blueprint(settings: Settings, access: ModelAccess) -> Blueprint:
+    """`/openapi.json`."""
     routes = Blueprint("openapi", __name__)
     # By the names of the models in it: a key may be for some only.
     documents: dict[tuple[str, ...], _Made] = {}
@@ -47,7 +48,7 @@ def blueprint(access: ModelAccess, *, keys: bool) -> Blueprint:
         made = documents.get(names)
         if made is None or made.key != key:
             options = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
-            body = orjson.dumps(document(ready, keys=keys), option=options)
+            body = orjson.dumps(document(ready, settings), option=options)
             if len(documents) >= MAX_KEPT:
                 documents.clear()
             made = documents[names] = _Made(key, body, generate_etag(body))
@@ -66,8 +67,8 @@ def ready_models(access: ModelAccess) -> list[Model]:
     return [model for model in models if model is not None]
 
 
-def document(models: list[Model], *, keys: bool = False) -> dict[str, Any]:
-    """The document for these models. keys: whether a key is needed."""
+def document(models: list[Model], settings: Settings) -> dict[str, Any]:
+    """The document for these models, and for keys where the settings have any."""
     made: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
@@ -88,7 +89,7 @@ def document(models: list[Model], *, keys: bool = False) -> dict[str, Any]:
             for kind in ("schemas", "responses", "parameters", "headers")
         },
     }
-    if keys:
+    if settings.api_keys_file is not None:
         add_keys(made)
     return made
 

@@ -26,7 +26,7 @@ def test_without_a_file_the_lines_are_printed_and_the_key_beside_them(tmp_path: 
     done = run("key", "new", "lab", "--model", "mpg", "--model", "cats-dogs", "--rate", "9/minute")
     (key,) = parse_keys(done.stdout.encode(), "")
     assert key.fits(shown(done.stderr))
-    assert key.models == {"mpg", "cats-dogs"}
+    assert key.models == frozenset({"mpg", "cats-dogs"})
     assert key.rate is not None
     assert (key.rate.amount, key.rate.GRANULARITY.name) == (9, "minute")
 

@@ -63,22 +63,8 @@ def test_replicas_know_each_other_and_nobody_else_is_one(stack: Stack, keys: _Ke
 
 
 def test_a_key_made_in_a_container_is_for_the_file(stack: Stack, keys: _Keys) -> None:
-    command = [
-        "run",
-        "--rm",
-        "--no-deps",
-        "-T",
-        "app-1",
-        "python",
-        "-m",
-        "app",
-        "key",
-        "new",
-        "guest",
-        "--model",
-        "mpg",
-    ]
-    lines = stack.compose(*command, "guest", "--model", "mpg", api_keys_file=keys.file)
+    command = ["exec", "-T", "app-1", "python", "-m", "app", "key", "new", "guest"]
+    lines = stack.compose(*command, "--model", "mpg", api_keys_file=keys.file)
     (guest,) = parse_keys(lines.encode(), "")
     assert (guest.name, guest.models) == ("guest", frozenset({"mpg"}))
 

@@ -30,11 +30,7 @@ UNKNOWN = ("/nowhere", "/api", "/api/x/y", "/v2/x", "/v3", "//livez", "/livez/x"
 def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
     folder = tmp_path_factory.mktemp("gate")
     (folder / "keys.yaml").write_text(entry("a", new_key()[1]))
-    settings = Settings(
-        api_keys_file=folder / "keys.yaml",
-        uploads_dir=folder,
-        cors_origins=("https://app.example",),
-    )
+    settings = Settings(api_keys_file=folder / "keys.yaml", uploads_dir=folder)
     return create_app(settings, Registry(folder, Limits(), reload=False))
 
 
@@ -65,28 +61,6 @@ def test_the_open_addresses_tell_no_names(app: Flask) -> None:
     client = app.test_client()
     assert client.get("/readyz").get_json()["models"] == {}
     assert client.post("/login", data={"key": "x"}).status_code == 403
-
-
-@pytest.mark.parametrize(
-    ("path", "origin", "status"),
-    [
-        ("/api/mpg", "https://app.example", 204),
-        ("/v1/models", "https://app.example", 204),
-        ("/v2", "https://app.example", 204),
-        ("/api/mpg", "https://other.example", 401),
-        ("/status", "https://app.example", 401),
-    ],
-)
-def test_browsers_ask_without_a_key_whether_another_origin_may_send_one(
-    app: Flask, path: str, origin: str, status: int
-) -> None:
-    headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
-    answer = app.test_client().options(path, headers=headers)
-    assert answer.status_code == status
-    if status == 204:
-        assert answer.data == b""
-    assert app.test_client().options(path, headers={"Origin": origin}).status_code == 401
-    assert app.test_client().get(path, headers=headers).status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/", "/status", "/models/mpg?x=1", "/models/größe", "/a//b"])
