@@ -57,7 +57,7 @@ def create_app(
     cors.install(app, settings)
     errors.install(app, settings, error_page)
     if keys is not None:
-        gate.install(app, settings, keys)
+        gate.install(app, keys)
         app.register_blueprint(login.blueprint(keys, lifecycle))
     app.register_blueprint(health.blueprint(access, lifecycle))
     app.register_blueprint(metrics.blueprint(measured or Metrics(registry)))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.browser.chromium import no_chromium
+from tests.keys import Keyed, Keys
 from tests.monitoring.promtool import no_promtool
 from tests.stack.compose import no_engine
 from tests.support import ROOT, ServerProcess, serving
@@ -92,3 +94,23 @@ def oip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     save_oip_models(folder / "models")
     with serving(folder / "models", folder) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
+    """A server with API keys over a table, a picture and a text model. It believes a proxy on this
+    machine."""
+    from tests.models import save_picture_model, save_text_model
+
+    folder = tmp_path_factory.mktemp("keyed")
+    models = folder / "models"
+    models.mkdir()
+    (models / "mpg").symlink_to(ROOT / "models" / "mpg")
+    save_text_model(models / "writer")
+    (models / "shades").mkdir()
+    save_picture_model(models / "shades" / "model.keras", rescales=True)
+    (models / "shades" / "model.yaml").write_text("task: image-classification\nlabels: [a, b, c]\n")
+    keys = Keys(folder / "keys.yaml")
+    settings = {"api_keys_file": keys.file, "forwarded_allow_ips": "127.0.0.1"}
+    with serving(models, folder, **settings) as server, closing(Keyed(server, keys)) as keyed:
+        yield keyed

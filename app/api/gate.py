@@ -7,8 +7,6 @@ keep a session (`app.keys.session`), which counts only for what comes from our o
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from flask import Flask, Request, Response, g, request
 
 from app.api.record import record_of
@@ -16,35 +14,31 @@ from app.errors import Forbidden, TooManyRequests, Unauthorized
 from app.keys.file import Key
 from app.keys.rates import Rates
 from app.keys.ring import REPLICA_HEADER, KeyRing
-from app.settings import Settings
 
 COOKIE = "keraport_session"
 # By the names of their views.
 OPEN = frozenset({"health.livez", "health.readyz", "static", "bootstrap.static", "login.login"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _HOW = "send one as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
-# What pages of other origins may use: see KERAPORT_CORS_ORIGINS.
-_SHARED = ("/api/", "/v1/", "/v2/")
 
 
-def install(app: Flask, settings: Settings, keys: KeyRing) -> None:
-    """Have every request judged. Before all else that looks at requests."""
+def install(app: Flask, keys: KeyRing) -> None:
+    """Have every request judged. Before all else that looks at requests, but for preflights: those
+    bring no key."""
     rates = Rates()
 
     @app.before_request
-    def _judge() -> Response | None:
-        if _is_preflight(request, settings):
-            return Response(status=204)
+    def _judge() -> None:
         key = _key_of(request, keys)
         if key is not None:
             g.api_key, g.visible = key, key.models
             record_of(request.environ).key = key.name
         if request.endpoint in OPEN:
-            return None
+            return
         if key is None:
             if _is_replica(request, keys):
                 g.visible = None
-                return None
+                return
             raise Unauthorized(_refusal(request))
         if key.rate is not None and (wait := rates.take(key.rate, key.digest.hex())):
             raise TooManyRequests(f"the key {key.name!r} may ask {_words(key)}: slow down", wait)
@@ -53,7 +47,6 @@ def install(app: Flask, settings: Settings, keys: KeyRing) -> None:
                 f"the key {key.name!r} is for some models, and the metrics tell of all: use a key "
                 "without a list of models"
             )
-        return None
 
     @app.after_request
     def _keep_nothing(response: Response) -> Response:
@@ -110,17 +103,6 @@ def _is_replica(request: Request, keys: KeyRing) -> bool:
     return keys.is_replica(request.headers.get(REPLICA_HEADER, ""))
 
 
-def _is_preflight(request: Request, settings: Settings) -> bool:
-    """Whether a browser asks if a page of an origin that is let in may send something. It does so
-    without a key, and gets nothing but headers."""
-    return (
-        request.method == "OPTIONS"
-        and "Access-Control-Request-Method" in request.headers
-        and request.headers.get("Origin") in settings.cors_origins
-        and f"{request.path}/".startswith(_SHARED)
-    )
-
-
 def _words(key: Key) -> str:
     rate = key.rate
     assert rate is not None, "or it would not be over it"
@@ -129,9 +111,8 @@ def _words(key: Key) -> str:
 
 def own_path(address: str) -> str:
     """`address` where it is a path of this server, else the home page."""
-    parts = urlsplit(address)
-    odd = parts.scheme or parts.netloc or not address.startswith("/") or address.startswith("//")
+    here = address.startswith("/") and not address.startswith("//")
     # Browsers drop control characters, and take a backslash for a slash.
-    if odd or "\\" in address or not address.isprintable() or parts.path == "/login":
+    if not here or "\\" in address or not address.isprintable():
         return "/"
-    return address
+    return "/" if address.partition("?")[0] == "/login" else address

@@ -64,7 +64,9 @@ class KeyRing:
         good = False
         for keys in self._for_replicas():
             for one in presented.split(" ")[:2]:
-                good |= hmac.compare_digest(one.encode(), _credential(keys).encode())
+                good |= hmac.compare_digest(
+                    one.encode(errors="replace"), _credential(keys).encode()
+                )
         return good
 
     def _for_replicas(self) -> list[tuple[Key, ...]]:

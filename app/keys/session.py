@@ -27,7 +27,8 @@ def find(keys: Sequence[Key], token: str) -> Key | None:
     name = token.rpartition(".")[0].rpartition(".")[0]
     key = next((key for key in keys if key.name == name), None)
     try:
-        _signer(key.secret if key else _NOBODY).unsign(token, max_age=MAX_AGE_S)
+        signer = _signer(key.secret if key else _NOBODY)
+        signer.unsign(token.encode(errors="replace"), max_age=MAX_AGE_S)
     except BadSignature:
         return None
     return key

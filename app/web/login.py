@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request
 from limits import parse
 
-from app.api.answers import request_id
 from app.api.gate import COOKIE, from_own_page, own_path
 from app.errors import Draining, Forbidden, TooLarge, TooManyRequests
 from app.keys import session
@@ -71,7 +70,10 @@ def login_page(error: dict[str, Any]) -> Response:
     """In place of the page that was asked for, which it leads back to. error: as in the API's
     answers, `{"code", "message", "details"}`."""
     over = error["message"] if COOKIE in request.cookies else ""
-    return make_response(_page(request.full_path.removesuffix("?"), over), 401)
+    wanted = quote(request.path)
+    if request.query_string and request.method == "GET":
+        wanted += f"?{request.query_string.decode(errors='replace')}"
+    return make_response(_page(wanted, over), 401)
 
 
 def _page(wanted: str, problem: str = "") -> str:
@@ -81,8 +83,7 @@ def _page(wanted: str, problem: str = "") -> str:
         "login.html",
         wanted=own_path(wanted),
         problem=problem,
-        again=elsewhere and urlsplit(request.url).path != "/login",
-        id=request_id(),
+        again=elsewhere and request.path != "/login",
     )
 
 

@@ -1,0 +1,114 @@
+"""The stack with API keys: its applications are replaced by ones that have them, and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from app.keys.file import parse_keys
+from tests.keys import Keys
+from tests.stack.compose import Stack, eventually, run
+from tests.support import CAR
+
+PAGE = {"Accept": "text/html", "Sec-Fetch-Site": "same-origin"}
+
+
+class _Keys(Keys):
+    """Written in place, as Docker mounts the file itself."""
+
+    def write(self) -> None:
+        with self.file.open("w") as file:
+            file.write("".join(self._lines.values()))
+
+
+@pytest.fixture(scope="module")
+def keys(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Keys]:
+    keys = _Keys(tmp_path_factory.mktemp("keys") / "api-keys.yaml")
+    os.chown(keys.file, 10001, 10001)
+    keys.file.chmod(0o400)
+    try:
+        stack.compose("up", "-d", "--wait", "app-1", "app-2", api_keys_file=keys.file)
+        yield keys
+    finally:
+        stack.compose("up", "-d", "--wait")
+
+
+def _status(client: httpx.Client, path: str, key: str | None) -> int:
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    return client.get(path, headers=headers).status_code
+
+
+def test_a_key_is_needed_through_nginx(stack: Stack, keys: _Keys) -> None:
+    with stack.client() as client:
+        for path in ("/", "/api/models", "/api/status", "/v1/models", "/v2", "/v2/health/live"):
+            assert _status(client, path, None) == 401
+            assert _status(client, path, keys["operator"]) == 200
+        assert client.get("/readyz").json()["models"] == {}
+        assert client.get("/static/keraport.css").status_code == 200
+        known = {"X-API-Key": keys["laboratory"]}
+        for _ in range(4):  # whichever application it is
+            assert client.post("/api/mpg", json=CAR, headers=known).status_code == 200
+            assert client.post("/api/writer", json={}, headers=known).status_code == 403
+
+
+def test_replicas_know_each_other_and_nobody_else_is_one(stack: Stack, keys: _Keys) -> None:
+    with stack.client() as client:
+        status = client.get("/api/status", headers={"X-API-Key": keys["operator"]}).json()
+        assert [r["reachable"] for r in status["replicas"]] == [True, True]
+        answer = client.get("/api/status?replica=self", headers={"X-Keraport-Replica": "x"})
+        assert answer.status_code == 401
+
+
+def test_a_key_made_in_a_container_is_for_the_file(stack: Stack, keys: _Keys) -> None:
+    command = ["exec", "-T", "app-1", "python", "-m", "app", "key", "new", "guest"]
+    lines = stack.compose(*command, "--model", "mpg", api_keys_file=keys.file)
+    (guest,) = parse_keys(lines.encode(), "")
+    assert (guest.name, guest.models) == ("guest", frozenset({"mpg"}))
+
+
+def test_an_edit_counts_at_once_and_a_file_that_was_replaced_is_told(
+    stack: Stack, keys: _Keys
+) -> None:
+    keys.add("visitor")
+    with stack.client() as client:
+        for _ in range(4):
+            assert _status(client, "/api/models", keys["visitor"]) == 200
+        keys.remove("visitor")
+        for _ in range(4):
+            assert _status(client, "/api/models", keys["visitor"]) == 401
+        Keys.write(keys)
+        for _ in range(4):
+            assert _status(client, "/api/models", keys["operator"]) == 200
+    eventually(lambda: all("restart it" in stack.logs(app) for app in ("app-1", "app-2")))
+
+
+def test_a_session_is_for_https_and_both_applications(stack: Stack, keys: _Keys) -> None:
+    with stack.client() as client:
+        form = {"key": keys["operator"], "next": "/status"}
+        answer = client.post("/login", data=form, headers=PAGE)
+        assert (answer.status_code, answer.headers["Location"]) == (303, "/status")
+        assert "; Secure; HttpOnly; Path=/; SameSite=Strict" in answer.headers["Set-Cookie"]
+        for _ in range(4):
+            assert client.get("/status", headers=PAGE).status_code == 200
+            assert client.post("/api/mpg", json=CAR, headers=PAGE).status_code == 200
+
+
+def test_who_guesses_is_slowed_down(stack: Stack, keys: _Keys) -> None:
+    with stack.client() as client:
+        answers = [client.post("/login", data={"key": "kp_wrong"}, headers=PAGE) for _ in range(40)]
+        statuses = {answer.status_code for answer in answers}
+        assert statuses == {401, 429}
+        assert _status(client, "/api/models", keys["operator"]) == 200
+
+
+def test_keys_are_in_no_log_and_no_list(stack: Stack, keys: _Keys) -> None:
+    told = stack.compose("logs", "--no-color")
+    for service in ("nginx", "app-1", "app-2"):
+        container = stack.container(service)
+        told += run("docker", "inspect", container) + run("docker", "top", container)
+    told += stack.shell("app-1", "cat events/events.jsonl; cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+    for key in keys.keys.values():
+        assert key[3:19] not in told

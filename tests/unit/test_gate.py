@@ -1,0 +1,80 @@
+"""Every address of the application, without a key: by its own table."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask import Flask
+
+from app.api.gate import own_path
+from app.factory import create_app
+from app.keys.file import entry, new_key
+from app.serving.registry import Registry
+from app.serving.tasks.base import Limits
+from app.settings import Settings
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
+# All that answers without a key, and to what.
+OPEN = {
+    "/livez": {"GET", "HEAD", "OPTIONS"},
+    "/readyz": {"GET", "HEAD", "OPTIONS"},
+    "/static/<path:filename>": {"GET", "HEAD", "OPTIONS"},
+    "/bootstrap/static/<path:filename>": {"GET", "HEAD", "OPTIONS"},
+    "/login": {"GET", "HEAD", "POST", "OPTIONS"},
+}
+UNKNOWN = ("/nowhere", "/api", "/api/x/y", "/v2/x", "/v3", "//livez", "/livez/x", "/Livez", "/%2e")
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
+    folder = tmp_path_factory.mktemp("gate")
+    (folder / "keys.yaml").write_text(entry("a", new_key()[1]))
+    settings = Settings(api_keys_file=folder / "keys.yaml", uploads_dir=folder)
+    return create_app(settings, Registry(folder, Limits(), reload=False))
+
+
+def address(rule: str) -> str:
+    """An address that a rule takes."""
+    rule = re.sub(r"<any\('?([\w.-]+)'?[^>]*>", r"\1", rule)
+    return re.sub(r"<[^>]*>", "x", rule)
+
+
+def test_nothing_but_the_open_addresses_answers_without_a_key(app: Flask) -> None:
+    client = app.test_client()
+    answered: dict[str, set[str]] = {}
+    rules = {rule.rule: address(rule.rule) for rule in app.url_map.iter_rules()}
+    assert set(OPEN) <= set(rules)
+    for rule, path in {**rules, **{path: path for path in UNKNOWN}}.items():
+        for method in METHODS:
+            for accept in ("*/*", "text/html"):
+                answer = client.open(path, method=method, headers={"Accept": accept})
+                if answer.status_code != 401:
+                    answered.setdefault(rule, set()).add(method)
+                else:
+                    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="keraport"'
+                answer.close()
+    assert answered == OPEN
+
+
+def test_the_open_addresses_tell_no_names(app: Flask) -> None:
+    client = app.test_client()
+    assert client.get("/readyz").get_json()["models"] == {}
+    assert client.post("/login", data={"key": "x"}).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/", "/status", "/models/mpg?x=1", "/models/größe", "/a//b"])
+def test_paths_of_this_server(path: str) -> None:
+    assert own_path(path) == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("", "status", "//evil.example", "///evil.example", "https://evil.example"),
+        *("/\\evil.example", "\\\\evil.example", "/\t/evil.example", "/\n/evil.example"),
+        *("javascript:alert(1)", "/login", "/login?next=/", "http:/status", "//[", " //x"),
+    ],
+)
+def test_what_leads_elsewhere_leads_home(path: str) -> None:
+    assert own_path(path) == "/"
