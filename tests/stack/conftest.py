@@ -9,6 +9,9 @@ import pytest
 
 from tests.stack.compose import Stack, copy_of_the_repository
 
+# Longer than any run takes here, and shorter than a request may take.
+WATCHDOG_S = 15
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The first test waits until the images are built."""
@@ -21,13 +24,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """`docker compose up -d --wait` in a fresh copy, nothing edited but the ports and the limit of
-    requests a second, which the load of the tests would meet; and a model that writes slowly."""
+    """`docker compose up -d --wait` in a fresh copy, nothing edited but the ports, the limit of
+    requests a second, which the load of the tests would meet, and the patience with models that
+    hang; and a model that writes slowly."""
     from tests.models import save_text_model
 
     folder = copy_of_the_repository(tmp_path_factory.mktemp("stack"))
     save_text_model(folder / "models" / "writer", kind="bidirectional", units=256)
-    stack = Stack(folder, "keraport-test", rate_limit=100000, connection_limit=1000)
+    stack = Stack(
+        folder,
+        "keraport-test",
+        rate_limit=100000,
+        connection_limit=1000,
+        watchdog_s=WATCHDOG_S,
+    )
     failed = request.session.testsfailed
     try:
         stack.up()
