@@ -29,12 +29,13 @@ for setting in "KERAPORT_RATE_LIMIT $rate" "KERAPORT_CONNECTION_LIMIT $connectio
 done
 
 # Split at commas and blanks, as the application does; it says more of what is wrong.
-origins=$(echo "$cors_origins" | tr ', ' '\n\n' | sed '/^$/d')
+origins=$(echo "$cors_origins" | tr -s ', ' '\n' | sed '/^$/d')
 if echo "$origins" | grep -Evq '^(https?://[][a-z0-9.:-]+)?$'; then
     fail "KERAPORT_CORS_ORIGINS must be origins such as https://app.example.org, it is '$cors_origins'"
 fi
 
 # A line of a map for each.
+# shellcheck disable=SC2016 # a variable of nginx
 origins=$(echo "$origins" | sed -n 's/..*/    "&" $http_origin;/p')
 
 seconds() { # seconds MORE: the request timeout and so much more, in whole seconds

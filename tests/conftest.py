@@ -114,3 +114,21 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
     settings = {"api_keys_file": keys.file, "forwarded_allow_ips": "127.0.0.1"}
     with serving(models, folder, **settings) as server, closing(Keyed(server, keys)) as keyed:
         yield keyed
+
+
+@pytest.fixture(scope="session")
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with low limits, over a model of each kind; pages of two other origins may ask."""
+    from tests.limited import ALLOWED, save_limited_models
+
+    folder = tmp_path_factory.mktemp("limited")
+    save_limited_models(folder / "models")
+    with serving(
+        folder / "models",
+        folder,
+        max_rows=3,
+        max_json_depth=4,
+        max_streams=2,
+        cors_origins=",".join(ALLOWED),
+    ) as server:
+        yield server

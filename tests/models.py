@@ -43,6 +43,27 @@ def save_slow_model(folder: Path, *, max_queue: int = 4, timeout_s: float = 120)
     )
 
 
+class _Hanging(tf.Module):  # type: ignore[misc]
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[tf.TensorSpec((None, 1), tf.float32, name="x")], autograph=False
+    )
+    def serve(self, x: Any) -> dict[str, Any]:
+        """Gives back what it gets, but never ends where any of it is below 0."""
+        rounds = tf.while_loop(
+            lambda n: tf.logical_or(n < 1, tf.reduce_min(x) < 0), lambda n: (n + 1) % 1000, (0,)
+        )
+        return {"y": x + 0 * tf.cast(rounds[0], tf.float32)}
+
+
+def save_hanging_model(folder: Path) -> None:
+    """A SavedModel that hangs on numbers below 0, with a card: one row a run."""
+    module = _Hanging()
+    tf.saved_model.save(
+        module, str(folder / "saved_model"), signatures={"serving_default": module.serve}
+    )
+    (folder / "model.yaml").write_text("task: tensor\nruntime: {max_batch_size: 1}\n")
+
+
 def save_picture_model(file: Path, *, rescales: bool) -> None:
     """A small classifier of pictures. rescales: it scales their pixels itself."""
     layers = keras.layers

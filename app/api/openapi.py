@@ -68,7 +68,7 @@ def ready_models(access: ModelAccess) -> list[Model]:
 
 
 def document(models: list[Model], settings: Settings) -> dict[str, Any]:
-    """The document for these models, with the limits of the settings, and keys where there are any."""
+    """The document for these models, with the limits of the settings and what they say of keys."""
     made: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {

@@ -96,7 +96,8 @@ def blueprint(
                 if file := page.download(request):
                     return file
         except InvalidInput as invalid:
-            if details := add_problems(page, form, invalid.details):
+            details = add_problems(page, form, invalid.details)
+            if details or not invalid.details:
                 error = InvalidInput(invalid.message, details)
         except BadRequest as bad:
             error = bad

@@ -11,6 +11,8 @@ from tests.stack.compose import Stack, copy_of_the_repository
 
 # Some seconds of writing, on any machine.
 LONG_TEXTS = "words: {min: 10, max: 500, default: 50}"
+# Longer than any run takes here, and shorter than a request may take.
+WATCHDOG_S = 15
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,8 +26,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """`docker compose up -d --wait` in a fresh copy, nothing edited but the ports and the limit of
-    requests a second, which the load of the tests would meet; and a model that writes slowly."""
+    """`docker compose up -d --wait` in a fresh copy, nothing edited but the ports, the limit of
+    requests a second, which the load of the tests would meet, and the patience with models that
+    hang; and a model that writes slowly."""
     from tests.models import save_text_model
 
     folder = copy_of_the_repository(tmp_path_factory.mktemp("stack"))
@@ -33,7 +36,13 @@ def stack(
     save_text_model(writer, kind="bidirectional", units=256)
     card = writer / "model.yaml"
     card.write_text(card.read_text().replace("text: {", f"text: {{{LONG_TEXTS}, "))
-    stack = Stack(folder, "keraport-test", rate_limit=100000, connection_limit=1000)
+    stack = Stack(
+        folder,
+        "keraport-test",
+        rate_limit=100000,
+        connection_limit=1000,
+        watchdog_s=WATCHDOG_S,
+    )
     failed = request.session.testsfailed
     try:
         stack.up()

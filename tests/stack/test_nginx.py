@@ -242,6 +242,9 @@ def test_a_bad_certificate_from_the_start_is_told_and_not_used(
         ("RATE_LIMIT", "1.5"),
         ("CONNECTION_LIMIT", "many"),
         ("HTTPS_PORT", "0443"),
+        ("CORS_ORIGINS", "*"),
+        ("CORS_ORIGINS", "https://a.example.org, b.example.org"),
+        ("CORS_ORIGINS", "https://a.example.org/"),
     ],
 )
 def test_wrong_settings_stop_the_start(stack: Stack, name: str, value: str) -> None:
@@ -251,3 +254,56 @@ def test_wrong_settings_stop_the_start(stack: Stack, name: str, value: str) -> N
     assert done.returncode != 0
     assert f"KERAPORT_{name}" in done.stderr
     assert f"'{value}'" in done.stderr
+
+
+def test_pages_of_named_origins_may_read_its_errors(start: Start) -> None:
+    allowed = ["https://app.example.org", "http://[::1]:3000", f"https://{'a' * 60}.example.org"]
+    nginx = start(
+        alone=True, cors_origins=f"{allowed[0]}, {allowed[1]},{allowed[2]}", max_body_mb=1
+    )
+    # Nobody is behind it, and more than it takes.
+    asked: list[dict[str, Any]] = [{"json": CAR}, {"content": bytes(2_000_001)}]
+    for origin in allowed:
+        for body, status in zip(asked, (503, 413), strict=True):
+            for path in ("/api/mpg", "/predict", "/v1/models/mpg:predict", "/v2/models/mpg/infer"):
+                answer = nginx.post(path, headers={"Origin": origin}, **body)
+                assert answer.status_code == status
+                assert answer.headers["access-control-allow-origin"] == origin
+                assert (
+                    answer.headers["access-control-expose-headers"] == "X-Request-ID, Retry-After"
+                )
+                assert answer.headers["vary"] == "Origin"
+                assert answer.headers["x-request-id"]
+    for origin in ("https://app.example.orgs", "https://app_example.org", "null", ""):
+        refused = nginx.post("/api/mpg", headers={"Origin": origin}, json=CAR)
+        assert refused.status_code == 503
+        assert not [name for name in refused.headers if name.startswith("access-control")]
+    page = nginx.get("/models/mpg", headers={"Origin": allowed[0]})
+    assert not [name for name in page.headers if name.startswith("access-control")]
+
+
+def test_nobody_is_named_by_default(start: Start) -> None:
+    nginx = start(alone=True)
+    answer = nginx.get("/api/models", headers={"Origin": "https://app.example.org"})
+    assert answer.status_code == 503
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize(
+    ("path", "header", "status"),
+    [
+        ("/api/nothing?" + "a" * 7000, "", 404),
+        ("/api/nothing?" + "a" * 9000, "", 414),
+        ("/api/nothing?" + "a" * 17000, "", 400),
+        ("/api/models", "a" * 16000, 200),
+        ("/api/models", "a" * 17000, 400),
+    ],
+)
+def test_addresses_and_headers_have_a_limit(
+    stack: Stack, path: str, header: str, status: int
+) -> None:
+    with stack.client(http2=False) as client:
+        answer = client.get(path, headers={"X-Long": header})
+        assert answer.status_code == status
+        assert status == 200 or answer.json()["error"]["code"]
+        assert client.get("/api/models").status_code == 200

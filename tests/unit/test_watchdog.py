@@ -1,3 +1,184 @@
-"""Runs that do not end."""
+"""Runs that do not end: when they are noticed, and what those get who wait for them."""
 
 from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import gevent
+import numpy as np
+import pytest
+
+from app.errors import DeadlineExceeded, KeraportError, ModelUnavailable
+from app.serving.batching import Array, Batcher, Call
+from app.serving.entry import Entry
+from app.serving.streams import Generator, Stream
+from app.serving.watchdog import CHECK_S, Watchdog
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class _Entry(SimpleNamespace):
+    __hash__ = object.__hash__  # type: ignore[assignment]  # as entries are told apart
+
+
+def entry(*running: int) -> Any:
+    return _Entry(hangs=False, model=SimpleNamespace(running=[*running]))
+
+
+def _watch(limit_s: float, *entries: Any) -> tuple[Watchdog, Clock]:
+    clock = Clock()
+    return Watchdog(limit_s, lambda: cast(list[Entry], entries), clock), clock
+
+
+def _seconds(watchdog: Watchdog, clock: Clock, count: int) -> list[list[Entry]]:
+    found = []
+    for _ in range(count):
+        clock.now += CHECK_S
+        found.append(watchdog.check())
+    return found
+
+
+def test_a_run_as_long_as_the_limit_is_fine_and_a_longer_one_hangs() -> None:
+    slow, idle = entry(1), entry()
+    watchdog, clock = _watch(5, slow, idle)
+    # Seen at the first second; at the sixth it has lasted for five.
+    assert not any(_seconds(watchdog, clock, 6))
+    assert _seconds(watchdog, clock, 1) == [[slow]]
+    slow.hangs = True  # given up
+    assert not any(_seconds(watchdog, clock, 10))
+
+
+def test_many_runs_in_turn_are_none_that_hangs() -> None:
+    busy = entry(1)
+    watchdog, clock = _watch(5, busy)
+    for began in range(20):
+        busy.model.running = [began]
+        assert not any(_seconds(watchdog, clock, 5))
+
+
+def test_either_thread_of_a_model_may_hang() -> None:
+    text = entry(1, 2)
+    watchdog, clock = _watch(3, text)
+    for turn in range(3):
+        text.model.running = [10 + turn, 2]
+        assert not any(_seconds(watchdog, clock, 1))
+    text.model.running = [2]
+    assert _seconds(watchdog, clock, 2)[-1] == [text]
+
+
+def test_a_process_that_stood_still_blames_nobody() -> None:
+    watchdog, clock = _watch(60, entry(1))
+    assert not any(_seconds(watchdog, clock, 2))
+    for _ in range(10):
+        clock.now += 3600
+        assert not watchdog.check()
+
+
+def test_it_looks_often_enough_for_a_short_limit() -> None:
+    assert _watch(0.5)[0].every_s < 0.25
+    assert _watch(120)[0].every_s == CHECK_S
+
+
+class Held:
+    """A run that ends when it is let go; of a batch, and of a step."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.began = threading.Event()
+
+    def run(self, inputs: Sequence[Array], signature: str | None = None) -> list[Array]:
+        self.began.set()
+        self.gate.wait(60)
+        return list(inputs)
+
+    def zero_states(self, rows: int) -> list[Array]:
+        return []
+
+    def step(self, tokens: Array, *rest: Any) -> tuple[Array, list[Array]]:
+        self.began.set()
+        self.gate.wait(60)
+        return tokens, []
+
+
+@pytest.fixture
+def held() -> Iterator[Held]:
+    held = Held()
+    yield held
+    held.gate.set()
+
+
+def _call() -> Call:
+    return Call(time.monotonic() + 60)
+
+
+def _outcome(result: Any) -> type[KeraportError]:
+    with gevent.Timeout(30):
+        with pytest.raises(KeraportError, match="hangs") as caught:
+            result()
+        return caught.type
+
+
+def _began(held: Held) -> None:
+    with gevent.Timeout(30):
+        while not held.began.is_set():
+            gevent.sleep(0.01)
+
+
+def test_who_is_in_the_run_is_told_another_thing_than_who_waits(held: Held) -> None:
+    batcher = Batcher(held.run, name="m", max_batch_size=1)
+    rows = [np.zeros((1, 1), np.float32)]
+
+    def ask() -> Any:
+        call = _call()
+        return batcher.submit(rows, call).wait(call)
+
+    assert batcher.running == []
+    asked = [gevent.spawn(_outcome, ask)]
+    gevent.sleep(0)
+    _began(held)
+    assert len(batcher.running) == 1
+    asked.append(gevent.spawn(_outcome, ask))
+    gevent.sleep(0)
+    batcher.abandon()
+    gevent.joinall(asked, timeout=30)
+    # nginx asks the other replica after the second, and not after the first.
+    assert [task.value for task in asked] == [DeadlineExceeded, ModelUnavailable]
+    assert _outcome(ask) is ModelUnavailable
+    assert batcher.depth == 0
+    # What ends after all, ends nothing else.
+    held.gate.set()
+    gevent.get_hub().threadpool.apply(batcher.close)
+    gevent.sleep(0)
+    assert batcher.running == []
+
+
+def test_texts_are_told_the_same(held: Held) -> None:
+    generator = Generator(held, name="m", max_streams=1)
+
+    def write() -> Any:
+        stream = Stream([2], 3, diversity=1.0, top_k=0, random_seed=1)
+        generator.start(stream)
+        return list(stream.tokens(_call()))
+
+    asked = [gevent.spawn(_outcome, write)]
+    gevent.sleep(0)
+    _began(held)
+    assert len(generator.stepping) == 1
+    asked.append(gevent.spawn(_outcome, write))
+    gevent.sleep(0)
+    generator.abandon()
+    gevent.joinall(asked, timeout=30)
+    assert [task.value for task in asked] == [DeadlineExceeded, ModelUnavailable]
+    assert _outcome(write) is ModelUnavailable
+    held.gate.set()
+    gevent.get_hub().threadpool.apply(generator.close)
+    assert generator.stepping == []

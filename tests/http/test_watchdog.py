@@ -1,0 +1,134 @@
+"""A model that hangs: its requests are told at once, the others finish, and the process ends so
+that it is started again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.models import save_hanging_model, save_slow_model
+from tests.support import ServerProcess, serving
+
+HUNG_EXIT = 70
+# Longer than any run of the other models takes, on a busy machine as well.
+WATCHDOG_S = 12
+HANG, GOOD = [[-1.0]], [[1.0]]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hanging")
+    save_hanging_model(folder / "hangs")
+    save_slow_model(folder / "slow", max_queue=20)
+    return folder
+
+
+@pytest.fixture
+def server(models: Path, tmp_path: Path) -> Iterator[ServerProcess]:
+    settings = {"drain_delay_s": 4, "drain_timeout_s": 60, "request_timeout_s": 100}
+    with serving(models, tmp_path, watchdog_s=WATCHDOG_S, **settings) as server:
+        yield server
+
+
+def _await(check: Callable[[], Any]) -> Any:
+    until = time.monotonic() + 60
+    while not (found := check()):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return found
+
+
+def _waiting(server: ServerProcess, model: str) -> int:
+    waiting: int = server.get(f"/api/models/{model}").json()["waiting"]
+    return waiting
+
+
+def _error(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["error"]["code"]
+
+
+def test_a_model_that_hangs_ends_the_process(server: ServerProcess) -> None:
+    # Runs that last, but end, and many of them in turn.
+    for _ in range(3):
+        assert server.post("/api/slow", json=[[20.0]]).status_code == 200
+    assert server.post("/api/hangs", json=GOOD).json()["predictions"] == GOOD
+    assert server.get("/livez").json() == {"alive": True}
+
+    with ThreadPoolExecutor(8) as pool, httpx.Client(base_url=server.url, timeout=60) as kept:
+        hanging = pool.submit(server.post, "/api/hangs", json=HANG)
+        _await(lambda: _waiting(server, "hangs") == 1)
+        queued = pool.submit(server.post, "/api/hangs", json=GOOD)
+        _await(lambda: _waiting(server, "hangs") == 2)
+        _await(lambda: f"hangs: a run has not ended within {WATCHDOG_S} s" in server.log())
+        # The port stays open for drain_delay_s.
+        live, ready = kept.get("/livez"), kept.get("/readyz")
+        assert (live.status_code, ready.status_code) == (503, 503)
+        assert live.json()["alive"] is False
+        assert "the model 'hangs' hangs" in live.json()["reason"]
+        assert ready.json()["reason"] == live.json()["reason"]
+        assert ready.json()["models"] == {"hangs": "failed", "slow": "ready"}
+        for path, body in (
+            ("/v2/health/live", {"live": False}),
+            ("/v2/health/ready", {"ready": False}),
+        ):
+            answer = kept.get(path)
+            assert (answer.status_code, answer.json()) == (503, body)
+        assert kept.get("/v2/models/hangs/ready").status_code == 503
+        status = kept.get("/api/status?replica=self").json()
+        (model,) = (m for m in status["replicas"][0]["models"] if m["name"] == "hangs")
+        assert (model["state"], model["hangs"]) == ("failed", True)
+        assert status["events"][0]["kind"] == "hung"
+        summary = kept.get("/api/status").json()["summary"]
+        assert 'the model "hangs" hangs' in summary["text"]
+
+        # Not 503 for the one in the run, or nginx would hang the other replica with it.
+        assert _error(hanging.result()) == (504, "deadline_exceeded")
+        assert _error(queued.result()) == (503, "model_unavailable")
+        at_once = kept.post("/api/hangs", json=GOOD)
+        assert _error(at_once) == (503, "model_unavailable")
+        assert "hangs" in at_once.json()["error"]["message"]
+        assert int(at_once.headers["Retry-After"]) >= 1
+
+        # The other model finishes what it has, and takes more until the port closes.
+        others = [pool.submit(server.post, "/api/slow", json=[[20.0]]) for _ in range(4)]
+        assert [f.result().status_code for f in others] == [200] * 4
+    assert server.process.wait(100) == HUNG_EXIT
+    assert "drained" in server.log()
+    assert "Traceback" not in server.log()
+
+
+def test_a_signal_meanwhile_cuts_nothing_off(models: Path, tmp_path: Path) -> None:
+    """The orchestrator may want it gone as well, since it is not alive. And the next start tells
+    what has happened."""
+    events = tmp_path / "events.jsonl"
+    settings: dict[str, object] = {
+        "drain_delay_s": 0,
+        "drain_timeout_s": 100,
+        "request_timeout_s": 100,
+    }
+    settings |= {"watchdog_s": WATCHDOG_S, "events_file": str(events)}
+    with (
+        serving(models, tmp_path, **settings) as server,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        # Many runs, some of them after the other model is given up.
+        others = pool.submit(server.post, "/api/slow", json=[[10.0]] * 40)
+        _await(lambda: _waiting(server, "slow") == 1)
+        hanging = pool.submit(server.post, "/api/hangs", json=HANG)
+        _await(lambda: "port closed" in server.log())
+        server.terminate()
+        assert _error(hanging.result()) == (504, "deadline_exceeded")
+        assert others.result().status_code == 200
+        assert server.process.wait(100) == HUNG_EXIT
+    found = [json.loads(line) for line in events.read_text().splitlines()]
+    kinds = [event["kind"] for event in found]
+    assert kinds[-2:] == ["hung", "stopped"]
+    assert found[-2]["model"] == "hangs"
+    assert "the model 'hangs' hangs" in found[-1]["reason"]
