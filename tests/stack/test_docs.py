@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.docs.blocks import Command, commands
+from tests.docs.folder import save_flowers
 from tests.docs.places import ENDLESS, INSTEAD, place_of
-from tests.docs.reader import Reader, save_flowers
+from tests.docs.reader import Reader
 from tests.stack.certificates import AUTHORITY, served_certificate, withdraw
 from tests.stack.compose import Stack, eventually
 
