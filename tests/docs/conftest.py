@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.docs.reader import START_TIMEOUT_S, Reader, clone, own_files, own_models
+from tests.docs.folder import clone, own_files, own_models
+from tests.docs.reader import START_TIMEOUT_S, Reader
 
 
 @pytest.fixture(scope="session")

@@ -1,23 +1,13 @@
-"""Somebody who follows the documentation: a folder with a copy of the repository, the files that
-the examples speak of, and a shell."""
+"""Somebody who follows the documentation: a folder and a shell."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
-
-import keras
-
-from tests.browser.screenshots import cat
-from tests.models import save_text_model
-from tests.stack.compose import copy_of_the_repository
-from tests.support import CAR, DATA
 
 # curl fails where the answer is an error, shows it all the same, and is else as quiet as can be.
 CURLRC = "fail-with-body\nsilent\nshow-error\ninsecure\nmax-time = 120\n"
@@ -105,58 +95,3 @@ class Endless:
                 except subprocess.TimeoutExpired:
                     continue
         self._output.close()
-
-
-def clone(folder: Path) -> Path:
-    """What a reader has after the first command: the repository, with an environment that is
-    installed already."""
-    copy_of_the_repository(folder)
-    venv = folder / ".venv"
-    venv.mkdir()
-    for entry in Path(sys.prefix).iterdir():
-        if entry.name not in (".runtime", ".dev"):
-            (venv / entry.name).symlink_to(entry)
-    for stamp in (".runtime", ".dev"):
-        (venv / stamp).touch()
-    return folder
-
-
-def own_files(folder: Path) -> None:
-    """The files that a reader of the examples is said to have."""
-    (folder / "cat.jpg").write_bytes(cat())
-    columns, row = ",".join(CAR), ",".join(map(str, CAR.values()))
-    (folder / "cars.csv").write_text(f"{columns}\n{row}\n{row}\n")
-    save_flowers(folder / "flowers.keras")
-    shutil.copy2(folder / "flowers.keras", folder / "model.keras")
-    shutil.copy2(DATA / "models" / "keras2_mlp.h5", folder / "old.h5")
-
-
-def save_flowers(file: Path) -> None:
-    """A small classifier of pictures."""
-    picture = keras.Input((16, 16, 3))
-    scores = keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(picture))
-    keras.Model(picture, scores).save(file)
-
-
-def own_models(models: Path) -> None:
-    """The models that the examples ask, beside those of the repository."""
-    iris = keras.Input((3,))
-    _save(models / "iris", keras.Model(iris, keras.layers.Dense(2)(iris)), "task: tensor\n")
-    size, place = keras.Input((1,), name="size"), keras.Input((), name="place", dtype="string")
-    length = keras.ops.cast(keras.layers.Hashing(num_bins=9)(place), "float32")[:, None]
-    both = keras.layers.Concatenate()([size, length])
-    outputs = {
-        "price": keras.layers.Dense(1)(both),
-        "kind": keras.layers.Dense(2, activation="softmax")(both),
-    }
-    _save(models / "flats", keras.Model({"size": size, "place": place}, outputs))
-    save_text_model(models / "writer")
-    words = models / "writer" / "vocabulary.txt"
-    words.write_text(words.read_text().replace("w1\n", "neural\n").replace("w2\n", "network\n"))
-
-
-def _save(folder: Path, model: keras.Model, card: str = "") -> None:
-    folder.mkdir(parents=True)
-    model.save(folder / "model.keras")
-    if card:
-        (folder / "model.yaml").write_text(card)

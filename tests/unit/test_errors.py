@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
+from flask import Flask, Response
 
 from app import errors
-from app.api.errors import STATUS, describe
+from app.api.answers import add_request_id
+from app.api.errors import STATUS, describe, install
 from app.errors import Detail, InvalidInput, KeraportError, Overloaded, Unavailable, short
 from app.serving.tasks.base import MAX_DETAILS, invalid
+from app.settings import Settings
 
 CLASSES = {
     name: item
@@ -118,3 +121,23 @@ def test_more_details_are_cut_and_the_message_says_so() -> None:
 def test_a_value_is_shown_short_and_as_json_can_carry_it(value: object, shown: object) -> None:
     assert short(value) == shown
     assert type(short(value)) is type(shown)
+
+
+def test_an_error_of_ours_tells_the_log_and_not_the_client(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = Flask("keraport")
+    install(app, Settings(), lambda status, body: Response(str(body), status))
+    app.after_request(add_request_id)
+
+    @app.get("/api/boom")
+    def boom() -> str:
+        raise RuntimeError("/srv/secret/path")
+
+    answer = app.test_client().get("/api/boom")
+    assert answer.status_code == 500
+    assert answer.get_json()["error"]["code"] == "internal"
+    assert answer.headers["X-Request-ID"] in caplog.text
+    assert "/srv/secret/path" in caplog.text
+    for trait in ("secret", "RuntimeError", "Traceback", ".py"):
+        assert trait not in answer.text
