@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -55,6 +56,25 @@ def test_nothing_but_the_open_addresses_answers_without_a_key(app: Flask) -> Non
                     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="keraport"'
                 answer.close()
     assert answered == OPEN
+
+
+def test_pages_of_other_origins_may_ask_whether_they_may_ask(tmp_path: Path) -> None:
+    """A preflight brings no key; what follows needs one, and the page can read that it does."""
+    (tmp_path / "keys.yaml").write_text(entry("a", new_key()[1]))
+    origin = "https://app.example.org"
+    settings = Settings(
+        api_keys_file=tmp_path / "keys.yaml", uploads_dir=tmp_path, cors_origins=(origin,)
+    )
+    client = create_app(settings, Registry(tmp_path, Limits(), reload=False)).test_client()
+    asks = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "X-API-Key"}
+    preflight = client.options("/api/models", headers={"Origin": origin, **asks})
+    assert preflight.status_code == 204
+    assert "x-api-key" in preflight.headers["Access-Control-Allow-Headers"].lower()
+    refused = client.get("/api/models", headers={"Origin": origin})
+    assert refused.status_code == 401
+    for answer in (preflight, refused):
+        assert answer.headers["Access-Control-Allow-Origin"] == origin
+        assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
 def test_the_open_addresses_tell_no_names(app: Flask) -> None:

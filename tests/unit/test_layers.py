@@ -103,5 +103,5 @@ def test_the_test_sees_whole_names_only() -> None:
 def test_views_see_the_models_through_their_access(path: Path) -> None:
     """Or a request would get what its key is not for, and the metrics would not know of it."""
     knows = reaches(imports(path.read_text(), package_of(path)), "app.serving.registry")
-    # Health and metrics tell of every model.
-    assert knows == (path.stem in ("access", "health", "metrics", "model_metrics"))
+    # The metrics tell of every model.
+    assert knows == (path.stem in ("access", "metrics", "model_metrics"))
