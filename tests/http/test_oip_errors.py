@@ -91,7 +91,8 @@ def test_all_problems_are_told_at_once(oip: ServerProcess) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"shape": [10**9, 10**9]}, "wrong shape"),
+        ({"shape": [1, 10**9]}, "wrong shape"),
+        ({"shape": [10**9, 10**9]}, "1,000,000,000 rows, expected at most 100,000"),
         ({"shape": [2]}, "wrong shape"),
         ({"shape": [1] * 65}, "at most 64"),
         ({"shape": [True, 2]}, "shape"),
@@ -129,8 +130,8 @@ def test_inputs_that_are_wrong(oip: ServerProcess, change: dict[str, Any], told:
         (b"", "empty"),
         (b"{", "not JSON"),
         (b"[1]", "not a JSON object"),
-        (b'{"NaN": ' + b"[" * 100_000, "not JSON"),
-        (b'{"inputs": [], "x": ' + b"[" * 2000 + b"NaN" + b"]" * 2000 + b"}", "not JSON"),
+        (b'{"NaN": ' + b"[" * 100_000, "more than 64 levels"),
+        (b'{"inputs": [], "x": ' + b"[" * 2000 + b"NaN" + b"]" * 2000 + b"}", "64 levels"),
         (b"{}", "inputs: missing, expected a list of objects"),
         (b'{"inputs": []}', "at least one"),
         (b'{"inputs": {}}', "inputs: wrong type, expected a list of objects"),
@@ -221,7 +222,7 @@ def test_numbers_that_are_framed_wrong(oip: ServerProcess) -> None:
     for size in (7, 9):
         answer = oip.post("/v2/models/numbers/infer", **framed(head, bytes(size)))
         assert f"{size} bytes of data, expected 8 for FP32 of shape [1, 2]" in error_of(answer)
-    huge = framed({**head, "shape": [10**9, 10**9]}, bytes(8))
+    huge = framed({**head, "shape": [1, 10**18]}, bytes(8))
     assert "expected 4000000000000000000" in error_of(oip.post("/v2/models/numbers/infer", **huge))
 
 

@@ -373,9 +373,11 @@ BAD = {
         b'{"instances": [NaN, "',
         b'{"instances": [NaN, "\\',
         b'{"instances": ["\xff"]}',
+        b'{"instances": [NaN, ' + b"9" * 5000 + b"]}",
+    ],
+    "the body has lists or objects in more than 64 levels": [
         b'{"instances": ' + b"[" * 100_000,
         b'{"instances": NaN' + b"[" * 100_000,
-        b'{"instances": [NaN, ' + b"9" * 5000 + b"]}",
     ],
     "Is not object": [b"[1, 2]", b"1", b"NaN", b"null"],
     "Missing 'inputs' or 'instances' key": [b"{}", b'{"instance": [1]}', b'{"examples": [1]}'],

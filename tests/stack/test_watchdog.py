@@ -45,11 +45,12 @@ def _restarts(stack: Stack) -> dict[str, int]:
 @pytest.mark.usefixtures("hanging")
 def test_one_bad_request_restarts_one_application(stack: Stack) -> None:
     before = _restarts(stack)
+
+    def ask() -> httpx.Response:
+        with stack.client() as own:
+            return own.post("/api/hangs", json=HANG)
+
     with stack.client() as client, ThreadPoolExecutor(1) as pool:
-
-        def ask() -> httpx.Response:
-            return client.post("/api/hangs", json=HANG)
-
         assert client.post("/api/hangs", json=GOOD).status_code == 200
         bad = pool.submit(ask)
         until = time.monotonic() + WATCHDOG_S + 30
