@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -24,12 +25,14 @@ for name in [name for name in os.environ if name.startswith("KERAPORT_")]:
 
 # What this machine lacks for some of the tests: those folders and files are left out, and why is
 # said in one line each.
+NO_CURL = "" if shutil.which("curl") else "the documentation's commands need curl"
 LACKING = {
     Path(__file__).parent / path: reason
     for reason, paths in (
         (no_engine(), ["stack"]),
         (no_chromium(), ["browser", "stack/test_browser.py"]),
         (no_promtool(), ["monitoring"]),
+        (NO_CURL, ["docs/test_commands.py", "stack/test_docs.py"]),
     )
     if reason
     for path in paths
@@ -46,10 +49,13 @@ def pytest_terminal_summary(
 ) -> None:
     asked = [Path(argument.partition("::")[0]).absolute() for argument in config.args]
     ignored = [Path(path).absolute() for path in config.getoption("ignore") or []]
+    told: set[Path | str] = set(ignored)
     for path, reason in LACKING.items():
         wanted = any(a in (path, *path.parents) or path in a.parents for a in asked)
-        if path.is_dir() and wanted and path not in ignored:
-            terminalreporter.line(f"SKIPPED tests/{path.name}: {reason}", yellow=True)
+        if wanted and told.isdisjoint((path, *path.parents, reason)):
+            told.add(reason)
+            where = path.relative_to(Path(__file__).parent)
+            terminalreporter.line(f"SKIPPED tests/{where}: {reason}", yellow=True)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -11,16 +11,30 @@ Place = Literal["nowhere", "instead", "stack", "server"]
 NOWHERE = {
     "git clone https://…/keraport && cd keraport": "the address is the reader's own",
     "git pull": "there is nothing to pull from",
+    "sudo chown 10001 api-keys.yaml && sudo chmod 400 api-keys.yaml": "a test is nobody's sudo; "
+    "tests/stack/test_keys.py gives the file away and has the stack read it",
 }
 
 # What is run in the place of a command, and why.
 INSTEAD = {
     "make test": ("make -n test", "it would run this test again"),
+    "docker compose --profile monitoring up -d": (
+        "docker compose --profile monitoring config --quiet",
+        "its images come from elsewhere; tests/stack/test_monitoring.py runs it with others",
+    ),
     "docker compose --profile acme up -d": (
         "docker compose --profile acme config --quiet",
         "it asks Let's Encrypt for a real name; tests/stack/test_acme.py asks a server of its own",
     ),
 }
+
+_LOGS = "docker compose logs --no-log-prefix"
+_FOUND_OR_NOT = "grep ends with 1 where there is nothing to find"
+for _command in (
+    f"""{_LOGS} app-1 app-2 | grep '"status":5'""",
+    f"{_LOGS} nginx app-1 app-2 | grep THE-ID",
+):
+    INSTEAD[_command] = (f"{_command} || test $? -eq 1", _FOUND_OR_NOT)
 
 # These follow what happens until somebody stops them: that they begin is what can be tried.
 ENDLESS = {"make run", "make logs"}
