@@ -22,7 +22,7 @@ from app.errors import (
     ModelError,
     ModelNotFound,
 )
-from app.serving.batching import Call
+from app.serving.call import Call
 from app.serving.card import CARD_FILE, Card, ImageInput, dump_card, infer_card
 from app.serving.discovery import Found, discover, look_at, understand
 from app.serving.entry import Entry, Group, no_folder

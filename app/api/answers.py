@@ -10,7 +10,7 @@ import orjson
 from flask import Response, g, request
 
 from app.api.record import record_of
-from app.serving.batching import Call
+from app.serving.call import Call
 from app.serving.tasks.base import Payload
 
 if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import

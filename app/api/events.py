@@ -14,7 +14,7 @@ from app.api.errors import describe
 from app.api.record import record_of
 from app.api.requests import watching
 from app.errors import KeraportError
-from app.serving.batching import Call
+from app.serving.call import Call
 from app.serving.tasks.base import Payload
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from app.api.access import ModelAccess
 from app.api.answers import prediction_answer, request_id
 from app.api.requests import copies, read_payload, start_call, watching
 from app.errors import KeraportError, ModelNotFound, ModelUnavailable, RequestError
-from app.serving.batching import Call
+from app.serving.call import Call
 from app.serving.entry import LOADING_RETRY_S, Entry
 from app.serving.tasks.base import Payload
 from app.settings import Settings

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from app.serving.batching import Call
+    from app.serving.call import Call
     from app.serving.entry import Entry
 
 _KEY = "keraport.record"

@@ -22,7 +22,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.api.record import record_of
 from app.errors import BadRequest, ClientDisconnected, DeadlineExceeded, UnsupportedMediaType
-from app.serving.batching import Call
+from app.serving.call import Call
 from app.serving.tasks.base import Payload
 from app.serving.workers import in_a_thread
 

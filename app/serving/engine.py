@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from app.serving.batching import Array, Batcher, Call, Route
+from app.serving.batching import Array, Batcher, Route
+from app.serving.call import Call
 from app.serving.card import Runtime
 from app.serving.runtime import ModelSession
 from app.serving.signature import Converted, PictureFeed, SignatureDef, TensorSpec

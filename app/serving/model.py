@@ -10,7 +10,8 @@ from io import BytesIO
 from typing import Any
 
 from app.errors import InvalidInput, Overloaded
-from app.serving.batching import Array, Call
+from app.serving.batching import Array
+from app.serving.call import Call
 from app.serving.card import Card
 from app.serving.engine import Engine
 from app.serving.signature import Converted, Signature, SignatureDef

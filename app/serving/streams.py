@@ -21,7 +21,8 @@ from gevent.hub import Waiter
 from numpy.typing import NDArray
 
 from app.errors import DeadlineExceeded, InferenceError, KeraportError, ModelUnavailable
-from app.serving.batching import Call, non_finite
+from app.serving.batching import non_finite
+from app.serving.call import Call
 from app.serving.watchdog import given_up, hangs
 
 Array = NDArray[Any]

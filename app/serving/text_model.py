@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from app.errors import ClientDisconnected
-from app.serving.batching import Call
+from app.serving.call import Call
 from app.serving.card import Card
 from app.serving.engine import Engine
 from app.serving.generation_session import GenerationSession

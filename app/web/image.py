@@ -9,7 +9,7 @@ from wtforms import Form
 
 from app.api.requests import read_payload
 from app.errors import Detail, InvalidInput
-from app.serving.batching import Call
+from app.serving.call import Call
 from app.serving.tasks.base import Payload
 from app.web.model_page import ModelPage, problem_text
 from app.web.picker import picture_form

@@ -9,7 +9,7 @@ from flask import Request, Response
 from wtforms import Form
 
 from app.errors import Detail
-from app.serving.batching import Call
+from app.serving.call import Call
 from app.serving.tasks.base import Payload
 
 if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import

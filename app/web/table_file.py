@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from app.errors import Detail, InvalidInput
-from app.serving.batching import Call
+from app.serving.call import Call
 from app.serving.tasks.base import Payload, invalid
 from app.serving.tasks.csvtext import CsvTable, on_lines, read_table
 from app.web.table_answer import answer_cells, answer_columns, as_json

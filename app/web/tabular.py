@@ -13,7 +13,7 @@ from wtforms.widgets import NumberInput
 
 from app.api.requests import read_payload
 from app.errors import Detail, short
-from app.serving.batching import Call
+from app.serving.call import Call
 from app.serving.card import FieldSpec
 from app.serving.tasks.base import Payload
 from app.web.model_page import ModelPage

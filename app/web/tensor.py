@@ -11,7 +11,7 @@ from wtforms.validators import InputRequired, StopValidation
 
 from app.api.examples import example_input, is_long
 from app.errors import Detail
-from app.serving.batching import Call
+from app.serving.call import Call
 from app.serving.signature import Signature, TensorSpec
 from app.serving.tasks.base import Payload
 from app.serving.tensors import kind

@@ -13,7 +13,7 @@ from wtforms.validators import InputRequired, NumberRange
 from wtforms.widgets import NumberInput
 
 from app.errors import Detail
-from app.serving.batching import Call
+from app.serving.call import Call
 from app.serving.card import Range
 from app.serving.tasks.base import Payload
 from app.serving.tasks.text import MAX_SEED_CHARACTERS

@@ -18,7 +18,8 @@ from app.errors import (
     ModelUnavailable,
     NonFiniteOutput,
 )
-from app.serving.batching import SERVED, Array, Batcher, Call, Route
+from app.serving.batching import SERVED, Array, Batcher, Route
+from app.serving.call import Call
 
 
 class Model:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from app.errors import InvalidInput
-from app.serving.batching import Array, Call
+from app.serving.batching import Array
+from app.serving.call import Call
 from app.serving.model import Model
 from app.serving.registry import Registry
 from app.serving.signature import TensorSpec

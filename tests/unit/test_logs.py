@@ -20,7 +20,7 @@ from app.access_log import AccessLog, shown_path
 from app.api import errors
 from app.api.record import Record
 from app.errors import InferenceError
-from app.serving.batching import Call
+from app.serving.call import Call
 from app.serving.loader import _serve
 from app.settings import Settings
 from app.web.errors import error_page

@@ -12,7 +12,7 @@ from app.api.metrics import FORGET_S, Metrics
 from app.api.protocols import protocol_of
 from app.api.record import record_of
 from app.factory import create_app
-from app.serving.batching import Call
+from app.serving.call import Call
 from app.serving.entry import Entry, Group
 from app.serving.registry import Registry
 from app.serving.tasks.base import Limits

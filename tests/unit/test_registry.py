@@ -16,7 +16,7 @@ import pytest
 
 from app.errors import ModelNotFound, ModelUnavailable
 from app.factory import create_app
-from app.serving.batching import Call
+from app.serving.call import Call
 from app.serving.registry import Registry
 from app.serving.tasks.base import Limits, Payload
 from app.settings import Settings

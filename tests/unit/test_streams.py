@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from app.errors import ClientDisconnected, DeadlineExceeded, ModelUnavailable, NonFiniteOutput
-from app.serving.batching import Call
+from app.serving.call import Call
 from app.serving.card import Runtime
 from app.serving.generation_session import GenerationSession
 from app.serving.loader import Loader

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from app.errors import DeadlineExceeded, KeraportError, ModelUnavailable
-from app.serving.batching import Array, Batcher, Call
+from app.serving.batching import Array, Batcher
+from app.serving.call import Call
 from app.serving.entry import Entry
 from app.serving.streams import Generator, Stream
 from app.serving.watchdog import CHECK_S, Watchdog
