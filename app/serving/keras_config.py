@@ -33,6 +33,8 @@ COMPUTING_GROUPS = frozenset(
 UNSAFE_FUNCTIONS = frozenset(
     {"py_function", "py_func", "numpy_function", "read_file", "write_file", "matching_files"}
     | {"load_library", "load_op_library", "load_file_system_library"}
+    | {"register_filesystem_plugin", "decode_proto", "encode_proto"}
+    | {"fixed_unigram_candidate_sampler", "print", "Session", "InteractiveSession"}
 )
 
 
@@ -73,6 +75,19 @@ def code(config: Any) -> str | None:
         ):
             return f"a call of a method of tf.{inner.get('cls_symbol')}"
     return None
+
+
+def operations(config: Any) -> Iterator[Any]:
+    """TensorFlow's operations that are layers (`TensorFlowOpLayer`), as the file writes them."""
+    todo = [config]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, dict):
+            if "node_def" in node:
+                yield node["node_def"]
+            todo.extend(node.values())
+        elif isinstance(node, list):
+            todo.extend(node)
 
 
 def outside_files(config: Any) -> list[str]:

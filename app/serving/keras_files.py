@@ -25,7 +25,7 @@ import tf_keras
 from tf_keras.src.saving.serialization_lib import SafeModeScope
 
 from app.errors import LoadError
-from app.serving import keras1, keras2_zip, keras_config
+from app.serving import keras1, keras2_zip, keras_config, reach
 from app.serving.card import TRUSTING_CARD
 
 CUSTOM_FILE = "custom.py"
@@ -103,6 +103,8 @@ def read(file: KerasFile, folder: Path, *, trusted: bool) -> Any:
             f"the model reads its vocabulary from {elsewhere[0]!r}, which is not part of it: "
             "give the layer the words themselves as vocabulary=[…] and save it again"
         )
+    if not trusted:
+        reach.check_operations(keras_config.operations(file.config))
     foreign = keras_config.foreign(file.config, file.library)
     # Only a guess: what these are called, tf_keras may know by a name that is not public.
     strange = [*foreign, *keras_config.unknown(file.config, file.library)]

@@ -24,7 +24,7 @@ from tensorflow.python.framework.convert_to_constants import (
 )
 
 from app.errors import LoadError
-from app.serving import generating, keras_config, keras_files, saved_model
+from app.serving import generating, keras_config, keras_files, reach, saved_model
 from app.serving.signature import (
     Converted,
     Generation,
@@ -66,8 +66,8 @@ def convert(
 
 
 def _convert_saved_model(source: Path, out: Path, trusted: bool) -> Converted:
-    offer = saved_model.read_offer(source)
-    graph = saved_model.freeze(source, offer, trusted=trusted)
+    offer = saved_model.read_offer(source, trusted=trusted)
+    graph = saved_model.freeze(source, offer)
     path = source if graph is None else _written(graph, out)
     return Converted(
         path,
@@ -98,7 +98,7 @@ def _convert_keras(model: Any, file: keras_files.KerasFile, out: Path, trusted: 
         return [_dense(tensor) for tensor in tf.nest.flatten(outputs)]
 
     traced = serve.get_concrete_function()
-    saved_model.check_reach(traced.graph.as_graph_def(), trusted=trusted)
+    reach.check_graph(traced.graph.as_graph_def(), trusted=trusted)
     inputs, outputs = _input_names(model), _output_names(model)
     about = Signature(
         (),
@@ -114,7 +114,7 @@ def _convert_keras(model: Any, file: keras_files.KerasFile, out: Path, trusted: 
         return Converted(_written(graph, out), signature, frozen=True)
     path = out / "saved_model"
     _export(model, file.library, serve, specs, path)
-    offer = saved_model.read_offer(path)
+    offer = saved_model.read_offer(path, trusted=trusted)
     signature = replace(
         about,
         inputs=_renamed(offer.signature.inputs, "in", inputs),
@@ -200,7 +200,7 @@ def _export(
 def _generation(model: Any, request: GenerationRequest, out: Path, trusted: bool) -> Generation:
     """The graph that writes texts, beside the model's own. Raises LoadError."""
     traced = generating.trace(model, _activation(model), request)
-    saved_model.check_reach(traced.function.graph.as_graph_def(), trusted=trusted)
+    reach.check_graph(traced.function.graph.as_graph_def(), trusted=trusted)
     count = len(traced.units)
     frozen = _frozen(traced.function, count + 4)
     if frozen is None:

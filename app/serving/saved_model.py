@@ -17,7 +17,7 @@ from tensorflow.python.framework.convert_to_constants import (
 )
 
 from app.errors import LoadError
-from app.serving.card import TRUSTING_CARD
+from app.serving.reach import check_saved_model
 from app.serving.runtime import first_line
 from app.serving.signature import (
     DEFAULT_SIGNATURE,
@@ -34,10 +34,6 @@ INTERNAL = "__saved_model"
 MAX_FROZEN_BYTES = 1_900_000_000
 # Nodes that hold state which a frozen graph would lose.
 STATEFUL = re.compile(r"VarHandleOp|Variable(V2)?$|.*Table.*|.*Iterator.*|Assign.*")
-# Nodes that reach into the file system. A graph of a model has no use for them.
-FILE_OPS = frozenset({"ReadFile", "WriteFile", "MatchingFiles"})
-# Nodes that call a Python function of the process that made the graph, and fail in any other.
-PYTHON_OPS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 _S = TypeVar("_S", bound=SignatureDef)
 
 
@@ -58,8 +54,11 @@ class Offer:
         return [t.node for s in every for t in (*s.inputs, *s.outputs)]
 
 
-def read_offer(path: Path) -> Offer:
-    """What the SavedModel at `path` offers. Raises LoadError."""
+def read_offer(path: Path, *, trusted: bool) -> Offer:
+    """What the SavedModel at `path` offers. Nothing of it is run.
+
+    Raises LoadError, also when its graph reaches out and is not trusted.
+    """
     file = path / "saved_model.pb"
     proto = saved_model_pb2.SavedModel()
     try:
@@ -77,7 +76,8 @@ def read_offer(path: Path) -> Offer:
             f"the SavedModel has no graph with the tag 'serve' (its tags: {found}): export it for "
             "serving"
         )
-    graph = min(graphs, key=lambda g: len(g.meta_info_def.tags))
+    # As a set, which is how TensorFlow finds it again: it must be the graph that is looked at here.
+    graph = min(graphs, key=lambda g: len(set(g.meta_info_def.tags)))
     _check_operations(graph.graph_def)
     usable = {
         name: s
@@ -96,7 +96,9 @@ def read_offer(path: Path) -> Offer:
         with suppress(LoadError):
             others[name] = _definition(SignatureDef, name, usable[name])
     signature = _definition(Signature, default, usable[default])
-    return Offer(tuple(graph.meta_info_def.tags), default, signature, others)
+    offer = Offer(tuple(graph.meta_info_def.tags), default, signature, others)
+    check_saved_model(path, graph, offer.nodes, trusted=trusted)
+    return offer
 
 
 def _definition(kind: type[_S], name: str, found: Any) -> _S:
@@ -139,10 +141,10 @@ def _check_operations(graph: Any) -> None:
             )
 
 
-def freeze(path: Path, offer: Offer, *, trusted: bool) -> bytes | None:
+def freeze(path: Path, offer: Offer) -> bytes | None:
     """The graph with its variables as constants, serialised; None if it cannot be.
 
-    Raises LoadError when TensorFlow cannot restore the model, or its graph reaches out.
+    Raises LoadError when TensorFlow cannot restore the model.
     """
     graph = tf.Graph()
     with graph.as_default(), tf.compat.v1.Session(graph=graph) as session:
@@ -151,10 +153,8 @@ def freeze(path: Path, offer: Offer, *, trusted: bool) -> bytes | None:
             # Inputs too: one that no output needs can still be fed.
             kept = [graph.get_tensor_by_name(node).op.name for node in offer.nodes]
             definition = graph.as_graph_def()
-            served = tf.compat.v1.graph_util.extract_sub_graph(definition, kept)
         except Exception as error:
             raise LoadError(f"TensorFlow cannot load the SavedModel: {first_line(error)}") from None
-        check_reach(served, trusted=trusted)
         if sum(f.stat().st_size for f in path.glob("variables/variables.data*")) > MAX_FROZEN_BYTES:
             return None
         try:
@@ -177,21 +177,6 @@ def serialise(graph: Any) -> bytes | None:
             del graph.library.function[index]
     data: bytes = graph.SerializeToString()
     return data
-
-
-def check_reach(graph: Any, *, trusted: bool) -> None:
-    """Refuse a GraphDef that reaches out of itself. Raises LoadError."""
-    for node in chain(graph.node, *(f.node_def for f in _functions(graph))):
-        if node.op in PYTHON_OPS:
-            raise LoadError(
-                f"the model calls Python code (tf.py_function, in {node.name!r}) that its graph "
-                "cannot hold: write that part with TensorFlow's own functions"
-            )
-        if node.op in FILE_OPS and not trusted:
-            raise LoadError(
-                f"the model uses files of this server ({node.op}, in {node.name!r}): take that out "
-                f"of its graph, or give the model {TRUSTING_CARD} if it is meant"
-            )
 
 
 def _functions(graph: Any) -> list[Any]:

@@ -32,7 +32,7 @@ FORBIDDEN = {
 # These run models…
 RUNNING = {"runtime.py", "generation_session.py"}
 # …and these are for the process that reads them.
-READING = {"loading.py", "saved_model.py", "stepping.py", "generating.py"}
+READING = {"loading.py", "reach.py", "saved_model.py", "stepping.py", "generating.py"}
 # …and this one writes protocol buffers of TensorFlow's, once a model is there to take them.
 WRITING = {"examples.py"}
 
