@@ -46,7 +46,7 @@ def _ask(server: ServerProcess, path: str, origin: str, **kwargs: Any) -> httpx.
     return httpx.request(method, server.url + path, headers=headers, timeout=60, **kwargs)
 
 
-@pytest.mark.parametrize("origin", ALLOWED)
+@pytest.mark.parametrize("origin", ALLOWED, ids=["page", "ipv6"])
 @pytest.mark.parametrize(
     "path",
     [
@@ -74,7 +74,7 @@ def test_a_preflight_of_a_named_origin(limited: ServerProcess, path: str, origin
     assert "access-control-allow-credentials" not in told
 
 
-@pytest.mark.parametrize("origin", OTHERS)
+@pytest.mark.parametrize("origin", OTHERS, ids=range(len(OTHERS)))
 @pytest.mark.parametrize("path", ["/api/mpg", "/v1/models/mpg:predict", "/v2/models/mpg/infer"])
 def test_a_preflight_of_another_origin(limited: ServerProcess, path: str, origin: str) -> None:
     answer = _preflight(limited, path, origin)
