@@ -330,18 +330,11 @@ def find_model(folder: Path, card: Card | None) -> Path:
 
 
 def infer_card(signature: Signature) -> Card:
-    """A card for a model that has none, from its signature alone.
-
-    Pictures are fed as 0..1 unless the model rescales them itself; both are the common case and
-    a guess, which `python -m app card` writes down for the author to correct.
-    """
+    """A card for a model that has none, from its signature alone."""
     # A SavedModel does not tell how its scores are to be read: guessing would be silently wrong.
     if _scores_one_input(signature) and signature.activation is not None:
         if may_classify_pictures(signature):
-            return Card(
-                task="image-classification",
-                input=ImageInput(scale="none" if signature.rescales else "0..1"),
-            )
+            return with_scale(Card(task="image-classification"), signature)
         first = signature.inputs[0]
         shape = first.row_shape
         columns = _last(shape)
@@ -356,6 +349,18 @@ def infer_card(signature: Signature) -> Card:
                 fields=[FieldSpec(name=f"x{i}") for i in range(columns)],
             )
     return Card(task="tensor")
+
+
+def with_scale(card: Card, signature: Signature) -> Card:
+    """A card of pictures that does not say how they are scaled, with what is the common case: 0..1
+    unless the model rescales them itself, takes whole numbers, or is one that does not tell. It is
+    a guess, which `python -m app card` writes down for the author to correct."""
+    if card.task != "image-classification" or "scale" in card.input.model_fields_set:
+        return card
+    tells = signature.activation is not None and not signature.rescales
+    floats = signature.inputs[0].dtype.startswith(("float", "bfloat"))
+    scale: Scale = "0..1" if tells and floats else "none"
+    return card.model_copy(update={"input": card.input.model_copy(update={"scale": scale})})
 
 
 def may_classify_pictures(signature: Signature) -> bool:

@@ -6,7 +6,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from app.errors import CardError
-from app.serving.card import CARD_FILE, TEXT_TASK, Card, find_model, infer_card, read_card
+from app.serving.card import (
+    CARD_FILE,
+    TEXT_TASK,
+    Card,
+    find_model,
+    infer_card,
+    read_card,
+    with_scale,
+)
 from app.serving.discovery import Seen
 from app.serving.labels import imagenet_labels
 from app.serving.loader import Loader
@@ -40,6 +48,7 @@ def open_model(
     with loader.convert(source, trusted=trusted, generation=generation) as converted:
         if card is None:
             card = infer_card(converted.signature)
+        card = with_scale(card, converted.signature)
         if card.labels == "imagenet":
             card = card.model_copy(update={"labels": imagenet_labels()})
         tell(card)

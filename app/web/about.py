@@ -28,6 +28,7 @@ def facts(about: dict[str, Any]) -> list[tuple[str, list[str]]]:
         ("Inputs", [_tensor(spec, rows) for spec in about["signature"]["inputs"]]),
         ("Outputs", [_tensor(spec, rows) for spec in about["signature"]["outputs"]]),
         ("Labels", _labels(about["card"]["labels"])),
+        *_pixels(about["card"]),
         *_writing(about),
         ("Parameters", [f"{about['parameters']:,}"] if about["parameters"] else []),
         ("Precision", [about["card"]["runtime"]["precision"]]),
@@ -63,6 +64,14 @@ def _labels(labels: list[str] | str | None) -> list[str]:
         return []
     shown = ", ".join(labels[:MAX_LABELS])
     return [shown if len(labels) <= MAX_LABELS else f"{len(labels):,}, such as {shown}"]
+
+
+def _pixels(card: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """How a model of pictures is fed with them."""
+    if card["task"] != "image-classification":
+        return []
+    scale = card["input"]["scale"]
+    return [("Pixels", ["0 to 255, as they are" if scale == "none" else f"scaled: {scale}"])]
 
 
 def _version(version: dict[str, Any], about: dict[str, Any]) -> str:

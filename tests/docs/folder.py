@@ -48,7 +48,7 @@ def save_flowers(file: Path) -> None:
 def own_models(models: Path) -> None:
     """The models that the examples ask, beside those of the repository."""
     iris = keras.Input((3,))
-    _save(models / "iris", keras.Model(iris, keras.layers.Dense(2)(iris)), "task: tensor\n")
+    _save(models / "tensors", keras.Model(iris, keras.layers.Dense(2)(iris)), "task: tensor\n")
     size, place = keras.Input((1,), name="size"), keras.Input((), name="place", dtype="string")
     length = keras.ops.cast(keras.layers.Hashing(num_bins=9)(place), "float32")[:, None]
     both = keras.layers.Concatenate()([size, length])

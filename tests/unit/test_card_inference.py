@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.errors import CardError
-from app.serving.card import MAX_INFERRED_FIELDS, Card, find_model, infer_card
+from app.serving.card import MAX_INFERRED_FIELDS, Card, find_model, infer_card, with_scale
 from app.serving.signature import Signature
 from tests.unit.signatures import Shape, signature, spec
 
@@ -122,3 +123,24 @@ def test_none_or_several_inputs_or_outputs_are_tensors() -> None:
     two = (spec("y"), spec("z"))
     assert infer_card(signature(outputs=two, activation="linear")).task == "tensor"
     assert infer_card(Signature((), (spec("y"),), "linear")).task == "tensor"
+
+
+@pytest.mark.parametrize(
+    ("card", "about", "scale"),
+    [
+        ({}, {}, "0..1"),
+        ({}, {"rescales": True}, "none"),
+        ({}, {"activation": None}, "none"),  # a SavedModel
+        ({}, {"dtype": "uint8"}, "none"),
+        ({"input": {"size": [8, 8]}}, {}, "0..1"),
+        ({"input": {"scale": "none"}}, {}, "none"),
+        ({"input": {"scale": "torch"}}, {"rescales": True}, "torch"),
+    ],
+)
+def test_the_scale_of_pictures_is_what_the_card_says_or_the_common_case(
+    card: dict[str, Any], about: dict[str, Any], scale: str
+) -> None:
+    said = Card.model_validate({"task": "image-classification", **card})
+    about = {"activation": "softmax", **about}
+    pictures = spec(dtype=about.pop("dtype", "float32"), shape=(None, 8, 8, 3))
+    assert with_scale(said, signature(pictures, **about)).input.scale == scale
