@@ -18,6 +18,7 @@ HEALTH_PATHS = frozenset(
 # nginx's status for a client that did not wait for the answer.
 GONE, GONE_CODE = 499, "client_disconnected"
 MAX_PATH = 500
+MAX_METHOD = 20
 
 
 class AccessLog:
@@ -52,7 +53,7 @@ class AccessLog:
         fields = {
             "id": record.id,
             "client": environ.get("REMOTE_ADDR"),
-            "method": environ.get("REQUEST_METHOD"),
+            "method": environ.get("REQUEST_METHOD", "")[:MAX_METHOD],
             "path": shown_path(target),
             "status": status,
             "ms": round(seconds * 1000, 2),

@@ -71,7 +71,9 @@ def serve() -> None:
         server = Server(settings)
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
-        raise click.ClickException(f"cannot serve on {where}: {error}") from None
+        raise click.ClickException(
+            f"cannot serve on {where} (KERAPORT_HOST, KERAPORT_PORT): {error.strerror}"
+        ) from None
     if as_text:
         folder = settings.models_dir
         click.echo(f"Keraport {__version__} on {server.address}, models from {folder}/")

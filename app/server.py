@@ -152,6 +152,8 @@ class _Handler(WSGIHandler):
             status = int(result[0])
             self.server.access.refused(self.client_address, status, self._problem)
             self.server.metrics.observe_refused(status)
+            if status == 414:  # which pywsgi answers with nothing
+                return "414", _refusal("414 URI Too Long", "the address is longer than 8 kB")
         return result
 
     def handle_one_response(self) -> None:
@@ -209,21 +211,18 @@ class _Handler(WSGIHandler):
         # Its words up to what it quotes.
         words = _OWN_WORDS.match(str(ex))
         self._problem = words[0].strip() if words else kind(ex)
-        body = orjson.dumps(
-            {
-                "id": None,
-                "error": {
-                    "code": "bad_request",
-                    "message": f"not an HTTP request that can be read: {ex}"[:500],
-                    "details": [],
-                },
-            }
-        )
-        head = (
-            "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
-            f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        return "400", head.encode() + body
+        return "400", _refusal("400 Bad Request", f"not an HTTP request that can be read: {ex}")
+
+
+def _refusal(status: str, message: str) -> bytes:
+    """The answer to what is no request."""
+    error = {"code": "bad_request", "message": message[:500], "details": []}
+    body = orjson.dumps({"id": None, "error": error})
+    head = (
+        f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
+        f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 class _Server(WSGIServer):

@@ -86,7 +86,8 @@ class Settings(BaseSettings):
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Origins (https://…), comma-separated, whose pages may use /api, /v1 and /v2.",
+        description="Origins (https://…), comma-separated, whose pages may use /api, /predict, /v1 "
+        "and /v2.",
     )
     drain_delay_s: float = Field(
         1,
@@ -140,9 +141,7 @@ class Settings(BaseSettings):
             if not _ORIGIN.fullmatch(origin):
                 raise PydanticCustomError(
                     "origin",
-                    "expected origins such as https://app.example.org, without a path; "
-                    "found {found}",
-                    {"found": repr(origin)},
+                    "expected origins such as https://app.example.org, without a path",
                 )
         return origins
 

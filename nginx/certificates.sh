@@ -119,7 +119,7 @@ EOF
         find "$RUN" -maxdepth 1 -name 'tls-*' ! -path "$target" -exec rm -rf {} +
         return 0
     fi
-    say "nginx does not take $1: $verdict"
+    say "nginx does not take its configuration with $1: $verdict"
     [ ! -e "$CONF.old" ] || mv "$CONF.old" "$CONF"
     rm -rf "$target"
     return 1

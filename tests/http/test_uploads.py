@@ -172,6 +172,15 @@ def test_what_is_not_http_gets_400_in_json(
     assert words in answer
 
 
+@pytest.mark.parametrize(
+    ("length", "status", "code"), [(8100, 404, "not_found"), (8300, 414, "bad_request")]
+)
+def test_addresses_have_a_limit(server: ServerProcess, length: int, status: int, code: str) -> None:
+    with httpx.Client(base_url=server.url, timeout=20) as client:
+        answer = client.get("/nothing?" + "a" * (length - 9))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
 def test_a_refused_body_does_not_break_the_connection(server: ServerProcess) -> None:
     with httpx.Client(base_url=server.url, timeout=20) as client:
         assert client.post("/api/cats-dogs", content=padded_picture(LIMIT + 1)).status_code == 413

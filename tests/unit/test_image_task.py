@@ -117,7 +117,7 @@ def test_every_bad_picture_is_listed_by_its_place() -> None:
     assert [d.expected for d in found] == [
         "JPEG, PNG, WebP, GIF, BMP or TIFF",
         "an intact file",
-        "at most 1,000,000 pixels",
+        "at most 1,000,000 pixels (KERAPORT_MAX_PIXELS)",
     ]
 
 

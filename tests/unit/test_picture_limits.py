@@ -28,7 +28,10 @@ def test_the_pixel_limit_is_the_last_that_passes(format: str) -> None:
     data = encode(Image.new("RGB", (30, 20)), format)
     read(data, (4, 4), max_pixels=600)
     error = refused(data, max_pixels=599)
-    assert (error.problem, error.expected) == ("the picture has 30x20 pixels", "at most 599 pixels")
+    assert (error.problem, error.expected) == (
+        "the picture has 30x20 pixels",
+        "at most 599 pixels (KERAPORT_MAX_PIXELS)",
+    )
 
 
 def bomb() -> bytes:

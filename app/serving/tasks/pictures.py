@@ -114,7 +114,9 @@ def decode(file: BinaryIO, spec: PictureSpec) -> NDArray[np.uint8]:
 
 def _check_size(pixels: int, problem: str, spec: PictureSpec) -> None:
     if pixels > spec.max_pixels:
-        raise UnreadablePicture(problem, f"at most {spec.max_pixels:,} pixels")
+        raise UnreadablePicture(
+            problem, f"at most {spec.max_pixels:,} pixels (KERAPORT_MAX_PIXELS)"
+        )
 
 
 def _pixels(image: Image.Image, spec: PictureSpec) -> NDArray[np.uint8]:
