@@ -18,7 +18,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     folder = clone(tmp_path_factory.mktemp("clone"))
     own_files(folder)
     own_models(folder / "models")
-    reader = Reader(folder, {}, KERAPORT_PORT="0")
+    # As on a terminal.
+    reader = Reader(folder, {}, KERAPORT_PORT="0", KERAPORT_LOG_FORMAT="text")
     server = reader.begin("make run")
     try:
         url = server.says(r"^Keraport \S+ on (http://\S+),")[1]
