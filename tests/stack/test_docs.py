@@ -29,6 +29,15 @@ def reader(stack: Stack) -> Iterator[Reader]:
     addresses = {"https://localhost/": f"{stack.url}/"}
     yield Reader(stack.folder, addresses, **stack.environ)
     shutil.rmtree(model)
+    # Other tests know which models there are.
+    eventually(lambda: "flowers" not in _served(stack))
+
+
+def _served(stack: Stack) -> set[str]:
+    """The models of all replicas."""
+    with stack.client() as client:
+        replicas = client.get("/api/status").json()["replicas"]
+    return {model["name"] for replica in replicas for model in replica.get("models", [])}
 
 
 @pytest.fixture
