@@ -396,7 +396,7 @@ BAD = {
         b'{"inputs": {"y": [1]}}',
         b'{"instances": [{"x": {"b64": "AAAA"}}]}',
         b'{"instances": [[[]]]}',
-        b'{"inputs": ' + b"[" * 100 + b"]" * 100 + b"}",
+        b'{"inputs": ' + b"[" * 60 + b"]" * 60 + b"}",
     ],
     "numbers (float32)": [
         b'{"instances": ["x", "y"]}',
