@@ -85,6 +85,9 @@ class _Body(Input):
         # A client that waits for "100 Continue" has sent nothing yet, and never will.
         if self.socket is not None:
             return
+        # Nearly every request: its body was read, and the timer below is not free.
+        if not self.chunked_input and self.position >= (self.content_length or 0):
+            return
         left = DISCARD_BYTES
         gone = suppress(ClientDisconnected)
         with gone, gevent.Timeout(DISCARD_TIMEOUT_S, False):  # type: ignore[arg-type]
