@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from flask import request
 
 from app.api.gate import visible_models
 from app.api.record import record_of
-from app.errors import Forbidden
+from app.errors import Forbidden, ModelUnavailable
 from app.serving.entry import Entry
 from app.serving.registry import Registry, no_model
 from app.status.narrow import Told, narrow
@@ -49,23 +49,12 @@ class ModelAccess:
     def entry(self, name: str, version: int | str | None = None) -> Entry:
         """As `Registry.entry`. Raises Forbidden for a model that the key is not for, whether it is
         there or not."""
-        visible = self._visible
-        if visible is not None:
-            if name not in visible:
-                known = ", ".join(sorted(visible)) or "none"
-                raise Forbidden(
-                    f"your key is not for the model {name[:100]!r}; the models it is for: {known}"
-                )
-            seen = [entry.name for entry in self.entries()]
-            if name not in seen:
-                raise no_model(name, seen)
-        entry = self._registry.entry(name, version)
-        record_of(request.environ).entries.append(entry)
-        return entry
+        self._check(name)
+        return _noted(self._registry.entry(name, version))
 
     @contextmanager
     def using(self, name: str, version: int | str | None = None) -> Iterator[Model]:
-        """As `Registry.using`."""
+        """As `Registry.using`, and raises Forbidden as `entry` does."""
         with self.leased(name, version) as entry:
             yield entry.ready_model()
 
@@ -73,10 +62,33 @@ class ModelAccess:
     def leased(
         self, name: str, version: int | str | None = None, *, canary: bool = True
     ) -> Iterator[Entry]:
-        """As `Registry.leased`."""
-        # Also where it is not ready, which raises.
-        asked = self.entry(name, version)
-        with self._registry.leased(name, version, canary=canary) as entry:
-            if entry is not asked:
-                record_of(request.environ).entries[-1] = entry
-            yield entry
+        """As `Registry.leased`, and raises Forbidden as `entry` does."""
+        self._check(name)
+        with ExitStack() as lease:
+            try:
+                entry = lease.enter_context(self._registry.leased(name, version, canary=canary))
+            except ModelUnavailable:
+                _noted(self._registry.entry(name, version))
+                raise
+            yield _noted(entry)
+
+    def _check(self, name: str) -> None:
+        """Whether the key is for the model of that name. Raises Forbidden, or ModelNotFound where
+        naming the others would tell of those that it is not for."""
+        visible = self._visible
+        if visible is None:
+            return
+        if name not in visible:
+            known = ", ".join(sorted(visible)) or "none"
+            raise Forbidden(
+                f"your key is not for the model {name[:100]!r}; the models it is for: {known}"
+            )
+        seen = [entry.name for entry in self.entries()]
+        if name not in seen:
+            raise no_model(name, seen)
+
+
+def _noted(entry: Entry) -> Entry:
+    """`entry`, which is what the request has asked."""
+    record_of(request.environ).entries.append(entry)
+    return entry
