@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from app.server import listen
+from app.handler import listen
 from app.settings import Settings
 
 
