@@ -1,29 +1,31 @@
-"""pywsgi's handler, request bodies and listening socket.
+"""pywsgi's handler and listening socket.
 
-pywsgi as it comes has no timeouts and drains bodies of any length after an error. nginx stands in
-front in production; what is here makes the bare port behave.
+pywsgi as it comes has no timeouts, reads requests leniently and drains bodies of any length after
+an error. nginx stands in front in production; what is here makes the bare port behave.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 import socket
 import time
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 import gevent
 import orjson
-from gevent.pywsgi import Input, WSGIHandler, WSGIServer
-from gevent.pywsgi import _InvalidClientInput as InvalidClientInput  # type: ignore[attr-defined]
+from gevent.pywsgi import WSGIHandler, WSGIServer
 from gevent.socket import socket as gevent_socket
 
 from app.access_log import GONE, GONE_CODE, AccessLog
+from app.api.errors import error_body
+from app.api.hangup import CONNECTION_KEY, CONTINUE, Connection
 from app.api.metrics import Metrics
+from app.api.protocols import speaks_protocol
 from app.api.record import record_of
-from app.api.requests import SOCKET_KEY
-from app.errors import ClientDisconnected
+from app.body import DISCARD_BYTES, Body
+from app.framing import FramingError, Request, read_fields, read_request_line
 from app.lifecycle import Lifecycle
 from app.logs import kind, trace
 from app.settings import Settings
@@ -34,111 +36,114 @@ BACKLOG = 1024
 # Seconds that a kept connection may idle, and that a request's headers may take.
 IDLE_TIMEOUT_S = 75
 HEADER_TIMEOUT_S = 15
-# Of a body that was refused, so much is read and thrown away for the client to see the answer;
-# then the connection closes.
-DISCARD_BYTES = 64 * 1024 * 1024
-DISCARD_TIMEOUT_S = 10
+# How long, and how many bytes, a connection that closes is read from: see `_linger`.
+LINGER_S = 2
+LINGER_BYTES = 1024 * 1024
 # Bytes read ahead on each connection. pywsgi's 8 kB would take a picture in several small reads.
 READ_BUFFER = 64 * 1024
-# How the errors of pywsgi begin, before they quote the client.
-_OWN_WORDS = re.compile(r"[A-Za-z][A-Za-z -]*")
-
-
-class _Body(Input):
-    """A request's body of which at most a part is read in vain. received: bytes so far."""
-
-    received = 0
-
-    def read(self, length: int | None = None) -> bytes:
-        """Raises ClientDisconnected where it ends before its time."""
-        try:
-            data: bytes = super().read(length)
-        except OSError as error:
-            if isinstance(error, InvalidClientInput) and "EOF" not in str(error):
-                raise
-            raise ClientDisconnected(
-                "the client closed the connection before its body was sent"
-            ) from None
-        self.received += len(data)
-        return data
-
-    def _discard(self) -> None:
-        # A client that waits for "100 Continue" has sent nothing yet, and never will.
-        if self.socket is not None:
-            return
-        # Nearly every request: its body was read, and the timer below is not free.
-        if not self.chunked_input and self.position >= (self.content_length or 0):
-            return
-        left = DISCARD_BYTES
-        gone = suppress(ClientDisconnected)
-        with gone, gevent.Timeout(DISCARD_TIMEOUT_S, False):  # type: ignore[arg-type]
-            while left > 0 and (read := len(self.read(min(left, 65536)))):
-                left -= read
+# Of header fields, what WSGI calls by its own name.
+_WITHOUT_PREFIX = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})
 
 
 class _Handler(WSGIHandler):
-    """pywsgi's handler with timeouts, a bounded discard and an eye on the server's lifecycle."""
+    """pywsgi's handler, with the framing of `app.framing`, timeouts, a bounded discard and an eye
+    on the server's lifecycle."""
 
     server: HttpServer
+    wsgi_input: Any
 
     def __init__(self, sock: Any, address: Any, server: Any) -> None:
         buffered = sock.makefile("rb", READ_BUFFER)
         super().__init__(sock, address, server, rfile=buffered)  # type: ignore[call-arg]
 
-    def read_requestline(self) -> str:
-        """An empty line, which ends the connection, when none comes."""
-        with gevent.Timeout(IDLE_TIMEOUT_S, False):  # type: ignore[arg-type]
-            line: str = super().read_requestline()
-            return line
-        return ""
+    def handle(self) -> None:
+        """Serve the requests of a connection, which may end at any point."""
+        with suppress(OSError):
+            super().handle()
 
-    def read_request(self, raw_requestline: str) -> Any:
-        """Raises ValueError, which pywsgi answers through `_handle_client_error`."""
+    def handle_one_request(self) -> Any:
+        """Serve one request. Returns None where the connection ends, else True."""
+        try:
+            request = self._read_head()
+        except FramingError as error:
+            return self._refuse(error)
+        if request is None:
+            return None
+        self._request = request
+        # What pywsgi reads of them.
+        self.command, self.path = request.method, request.target
+        self.request_version = request.version
+        self.close_connection = not request.keep_alive
+        self.response_length = 0
+        self.environ = self.get_environ()
+        self.handle_one_response()
+        if not self.wsgi_input.ended:
+            self._linger()
+            return None
+        return None if self.close_connection else True
+
+    def _read_head(self) -> Request | None:
+        """The next request, without its body; None where none comes. Raises FramingError."""
+        readline = self.rfile.readline
+        request = None
+        with gevent.Timeout(IDLE_TIMEOUT_S, False):  # type: ignore[arg-type]
+            request = read_request_line(readline)
+        if request is None:
+            return None
         with gevent.Timeout(HEADER_TIMEOUT_S, False):  # type: ignore[arg-type]
-            read = super().read_request(raw_requestline)
-            # pywsgi compares it literally; anything else would be read as a request of no body
-            # whose body is then taken for the next request.
-            coding = self.headers.get("transfer-encoding")
-            if coding is not None and coding.lower() != "chunked":
-                raise ValueError(f"Transfer-Encoding {coding!r} is not supported")
-            return read
-        raise ValueError(f"the headers did not arrive within {HEADER_TIMEOUT_S} s")
+            read_fields(readline, request)
+            return request
+        problem = f"the headers did not arrive within {HEADER_TIMEOUT_S} s"
+        raise FramingError(408, problem, path=request.path)
 
     def get_environ(self) -> dict[str, Any]:
-        """Adds the socket, for `app.api.requests.watching`, and bounds the body."""
-        environ: dict[str, Any] = super().get_environ()
-        environ[SOCKET_KEY] = self.socket
-        plain: Any = self.wsgi_input
-        self.wsgi_input = _Body(
-            plain.rfile, plain.content_length, plain.socket, plain.chunked_input
-        )
-        if environ["wsgi.input"] is plain:
-            environ["wsgi.input"] = self.wsgi_input
+        """The environment of PEP 3333, with the connection for `app.api.hangup.watching`."""
+        request = self._request
+        environ: dict[str, Any] = self.server.get_environ()
+        environ["REQUEST_METHOD"] = request.method
+        environ["SCRIPT_NAME"] = ""
+        environ["PATH_INFO"] = request.path
+        environ["QUERY_STRING"] = request.query
+        environ["SERVER_PROTOCOL"] = request.version
+        if isinstance(self.client_address, tuple):
+            environ["REMOTE_ADDR"] = str(self.client_address[0])
+            environ["REMOTE_PORT"] = str(self.client_address[1])
+        for name, value in request.fields.items():
+            if "_" not in name:  # it would pass for the same name with a hyphen
+                key = name.upper().replace("-", "_")
+                environ[key if key in _WITHOUT_PREFIX else f"HTTP_{key}"] = value
+        proceed = self._send_continue if request.expects_continue else None
+        self.wsgi_input = environ["wsgi.input"] = Body(self.rfile, request.length, proceed)
+        environ["wsgi.input_terminated"] = True
+        environ[CONNECTION_KEY] = Connection(self.socket, self._may_send_interim)
         return environ
+
+    def _send_continue(self) -> None:
+        self.socket.sendall(CONTINUE)
+
+    def _may_send_interim(self) -> bool:
+        """Whether the client takes an answer before the answer (RFC 9110, section 15.2)."""
+        return self.request_version != "HTTP/1.0" and not self.headers_sent
+
+    def run_application(self) -> None:
+        """Ask the application, but for what concerns the server as a whole."""
+        everything = self._request.path == "*"
+        self.application = _describe_server if everything else self.server.application
+        super().run_application()
 
     def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
         """Closes the connection after this answer where no other request should follow."""
-        if self.server.lifecycle.draining or not self._body_is_bounded():
+        self.close_connection = (
+            self.close_connection or self.server.lifecycle.draining or not self._body_will_end()
+        )
+        if self.close_connection and self.request_version != "HTTP/1.0":
             headers = [*headers, ("Connection", "close")]
         return super().start_response(status, headers, exc_info)
 
-    def _body_is_bounded(self) -> bool:
+    def _body_will_end(self) -> bool:
         """Whether what is left of the body will be read before the next request."""
-        length = self.content_length
-        waits = self.wsgi_input is not None and self.wsgi_input.socket is not None
-        return not waits and (length is None or length <= DISCARD_BYTES)
-
-    def handle_one_request(self) -> Any:
-        """Logs and counts what is refused before the application sees it."""
-        self._problem = "the request line is too long"
-        result = super().handle_one_request()
-        if isinstance(result, tuple):
-            status = int(result[0])
-            self.server.access.refused(self.client_address, status, self._problem)
-            self.server.metrics.observe_refused(status)
-            if status == 414:  # which pywsgi answers with nothing
-                return "414", _refusal("414 URI Too Long", "the address is longer than 8 kB")
-        return result
+        body, length = self.wsgi_input, self._request.length
+        return not body.awaited and not body.failed and (length or 0) <= DISCARD_BYTES
 
     def handle_one_response(self) -> None:
         """Counts the request while it is in flight, and tells of it when it has ended."""
@@ -151,12 +156,28 @@ class _Handler(WSGIHandler):
             self.server.in_flight -= 1
             self._tell(time.monotonic() - started)
 
+    def finalize_headers(self) -> None:
+        """As pywsgi; an answer to HEAD is not taken for an empty one."""
+        super().finalize_headers()
+        if self.command == "HEAD":
+            self.response_use_chunked = False
+            if self.provided_content_length is None:
+                self.response_headers = [
+                    header for header in self.response_headers if header[0] != b"Content-Length"
+                ]
+
+    def _write(self, data: bytes) -> None:
+        if self.command != "HEAD":
+            super()._write(data)  # type: ignore[misc]
+
     def _write_with_headers(self, data: bytes) -> None:
         """Headers and body leave in one packet, where pywsgi makes two of them."""
         handler: Any = self  # what the types of gevent do not know
         handler.headers_sent = True
         handler.finalize_headers()
         lines = b"".join(b"%b: %b\r\n" % header for header in handler.response_headers)
+        if self.command == "HEAD":
+            data = b""
         if data and handler.response_use_chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         handler._sendall(b"HTTP/1.1 %b\r\n%b\r\n%b" % (handler.status, lines, data))
@@ -191,20 +212,42 @@ class _Handler(WSGIHandler):
             told = {"id": record.id, "exception": trace(v)}
             log.error("the answer breaks off: %s", kind(v), extra=told)
 
-    def _handle_client_error(self, ex: BaseException) -> tuple[str, bytes]:
-        # Its words up to what it quotes.
-        words = _OWN_WORDS.match(str(ex))
-        self._problem = words[0].strip() if words else kind(ex)
-        return "400", _refusal("400 Bad Request", f"not an HTTP request that can be read: {ex}")
+    def _refuse(self, error: FramingError) -> None:
+        """Answer, log and count what is no request that can be read. The connection ends."""
+        self.server.access.refused(self.client_address, error.status, error.problem)
+        self.server.metrics.observe_refused(error.status)
+        self.socket.sendall(_refusal(error))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Have the client see the answer: to close a connection with bytes that were not read
+        resets it, and what the client has not read yet is lost (RFC 9112, section 9.6)."""
+        left = LINGER_BYTES
+        with gevent.Timeout(LINGER_S, False):  # type: ignore[arg-type]
+            self.socket.shutdown(socket.SHUT_WR)
+            while left > 0 and (data := self.socket.recv(READ_BUFFER)):
+                left -= len(data)
 
 
-def _refusal(status: str, message: str) -> bytes:
-    """The answer to what is no request."""
-    error = {"code": "bad_request", "message": message[:500], "details": []}
-    body = orjson.dumps({"id": None, "error": error})
+def _describe_server(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    """`OPTIONS *`: what this server as a whole can do (RFC 9110, section 9.3.7)."""
+    start_response("204 No Content", [("Allow", "GET, HEAD, OPTIONS, POST")])
+    return []
+
+
+def _refusal(error: FramingError) -> bytes:
+    """The answer to what is no request, in the shape of the protocol of its path."""
+    message = f"not an HTTP request that can be read: {error.problem}"
+    if error.quoted:
+        message += f", found {error.quoted!r}"
+    if speaks_protocol(error.path):
+        body = orjson.dumps({"error": message})
+    else:
+        body = orjson.dumps({"id": None, "error": error_body("bad_request", message, [])})
     head = (
-        f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
-        f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        "Connection: close\r\n\r\n"
     )
     return head.encode() + body
 

@@ -11,6 +11,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.api.answers import json_response, request_id
+from app.api.protocols import speaks_protocol
 from app.api.record import record_of
 from app.errors import KeraportError, TooLarge, TooManyRequests, Unauthorized, Unavailable
 from app.logs import kind, trace
@@ -73,13 +74,6 @@ def describe(error: KeraportError) -> dict[str, Any]:
 
 # What programs ask: its errors are JSON whatever the client accepts.
 _API = ("/api/", "/predict", "/livez", "/readyz", "/static/", "/v1/", "/v2/")
-# TensorFlow Serving's REST API and the Open Inference Protocol: an error is its message.
-_PROTOCOLS = ("/v1/", "/v2/")
-
-
-def speaks_protocol() -> bool:
-    """Whether the address belongs to one of the standard protocols."""
-    return f"{request.path}/".startswith(_PROTOCOLS)
 
 
 def wants_page() -> bool:
@@ -105,7 +99,7 @@ def install(
 
     def respond(status: int, body: dict[str, Any]) -> Response:
         record_of(request.environ).code = body["code"]
-        if speaks_protocol():
+        if speaks_protocol(request.path):
             # They know no 422.
             return json_response({"error": in_one_line(body)}, 400 if status == 422 else status)
         if wants_page():
@@ -120,7 +114,8 @@ def install(
             cause = error.__context__
             told = kind(error) if cause is None else f"{kind(error)} ({kind(cause)})"
             log.error("a request failed: %s", told, extra=_joined())
-        response = respond(status, describe(error))
+        # 499 is for the log: a client that has only finished sending, too early, reads this.
+        response = respond(400 if status == 499 else status, describe(error))
         if isinstance(error, Unavailable | TooManyRequests):
             response.headers["Retry-After"] = str(error.retry_after)
         if isinstance(error, Unauthorized):

@@ -11,8 +11,8 @@ from flask import Request, Response
 
 from app.api.answers import request_id
 from app.api.errors import describe
+from app.api.hangup import watching
 from app.api.record import record_of
-from app.api.requests import watching
 from app.errors import KeraportError
 from app.serving.call import Call
 from app.serving.tasks.base import Payload

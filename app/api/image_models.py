@@ -10,7 +10,8 @@ from flask import Request
 
 from app.api.access import ModelAccess
 from app.api.answers import prediction_answer, request_id
-from app.api.requests import copies, read_payload, start_call, watching
+from app.api.hangup import watching
+from app.api.requests import copies, read_payload, start_call
 from app.errors import KeraportError, ModelNotFound, ModelUnavailable, RequestError
 from app.serving.call import Call
 from app.serving.entry import LOADING_RETRY_S, Entry

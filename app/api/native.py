@@ -13,8 +13,9 @@ from app.api.access import ModelAccess
 from app.api.answers import json_response, prediction_answer, request_id
 from app.api.errors import describe
 from app.api.events import event_stream, wants_events
+from app.api.hangup import watching
 from app.api.image_models import ask_image_models
-from app.api.requests import read_payload, start_call, watching
+from app.api.requests import read_payload, start_call
 from app.errors import Detail, Draining, InvalidInput, KeraportError
 from app.lifecycle import Lifecycle
 from app.serving.card import RESERVED_NAMES, TEXT_TASK

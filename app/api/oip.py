@@ -18,10 +18,11 @@ from app import __version__
 from app.api import oip_models
 from app.api.access import ModelAccess
 from app.api.answers import json_response
+from app.api.hangup import watching
 from app.api.oip_answer import CODINGS, write_answer
 from app.api.oip_request import HEADER_LENGTH, read_request
 from app.api.oip_tensors import BINARY, JSON
-from app.api.requests import read_body, start_call, watching
+from app.api.requests import read_body, start_call
 from app.errors import BadRequest, Draining
 from app.lifecycle import Lifecycle
 from app.serving.entry import Entry

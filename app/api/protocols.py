@@ -25,3 +25,9 @@ def protocol_of(path: str) -> Protocol:
     if not path.startswith("/") or path == "/api/status" or path.startswith("/v2/health/"):
         return "other"
     return _FIRST.get(path[1:].partition("/")[0], "other")
+
+
+def speaks_protocol(path: str) -> bool:
+    """Whether the address `path` belongs to TensorFlow Serving's REST API or to the Open Inference
+    Protocol, where an error is its message."""
+    return f"{path}/".startswith(("/v1/", "/v2/"))

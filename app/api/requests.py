@@ -1,22 +1,20 @@
-"""How requests are read: bodies, uploads, deadlines, and clients that hang up."""
+"""How requests are read: bodies, uploads and deadlines."""
 
 from __future__ import annotations
 
 import io
-import socket
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import BinaryIO, Literal, cast
 
 import flask
 import gevent
 from flask import Request
-from gevent import get_hub
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -34,11 +32,8 @@ UPLOAD_FIELDS = frozenset({"image", "file"})
 MAX_PARTS = 1000
 # What an upload may be called where an error shows how to send one.
 EXAMPLES = {"image": "cat.jpg", "file": "rows.csv"}
-# Where the server leaves the connection's socket, for `watching`.
-SOCKET_KEY = "keraport.socket"
 # Tells the two apart by their first bytes.
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
-_READ = 1  # libev's EV_READ
 
 
 def spool_for(folder: Path) -> Callable[[], BinaryIO]:
@@ -269,35 +264,3 @@ def copies(payload: Payload, count: int) -> list[Payload]:
     return [
         Payload(payload.kind, payload.data, [io.BytesIO(c) for c in contents]) for _ in range(count)
     ]
-
-
-@contextmanager
-def watching(environ: dict[str, Any], calls: Sequence[Call]) -> Iterator[None]:
-    """Cancel `calls` as soon as the client closes its connection.
-
-    The socket becomes readable when it is closed; whether it is, one byte peeked tells.
-    """
-    connection: socket.socket | None = environ.get(SOCKET_KEY)
-    if connection is None:  # not our server, such as Flask's test client
-        yield
-        return
-    watcher = get_hub().loop.io(connection.fileno(), _READ)
-
-    def readable() -> None:
-        watcher.stop()
-        try:
-            gone = connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-        except BlockingIOError:
-            return
-        except OSError:
-            gone = True
-        if gone:
-            for call in calls:
-                call.cancel(ClientDisconnected("the client closed the connection"))
-
-    watcher.start(readable)
-    try:
-        yield
-    finally:
-        watcher.stop()
-        watcher.close()

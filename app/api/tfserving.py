@@ -16,7 +16,8 @@ from werkzeug.routing import BaseConverter
 
 from app.api.access import ModelAccess
 from app.api.answers import json_response
-from app.api.requests import read_body, start_call, watching
+from app.api.hangup import watching
+from app.api.requests import read_body, start_call
 from app.api.tfserving_json import (
     WORDING,
     Question,

@@ -9,8 +9,9 @@ from flask import Blueprint, Response, make_response, render_template, request
 from wtforms import Form
 
 from app.api.access import ModelAccess
+from app.api.hangup import watching
 from app.api.record import record_of
-from app.api.requests import start_call, watching
+from app.api.requests import start_call
 from app.errors import BadRequest, Draining, InvalidInput
 from app.lifecycle import Lifecycle
 from app.serving.card import TEXT_TASK
