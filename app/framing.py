@@ -61,9 +61,10 @@ class FramingError(Exception):
 class Request:
     """A request without its body.
 
-    target: as it was sent. path: percent-decoded as latin-1, as WSGI has it; "*" for the server as
-    a whole. host: the authority that the request is for; None where an HTTP/1.0 client names none.
-    fields: names in lower case, each once, and values. length: bytes of the body; None for chunks.
+    target: path and query as they were sent. path: percent-decoded as latin-1, as WSGI has it; "*"
+    for the server as a whole. host: the authority that the request is for; None where an HTTP/1.0
+    client names none. fields: names in lower case, each once, and values. length: bytes of the
+    body; None for chunks.
     """
 
     method: str
@@ -105,7 +106,7 @@ def read_request_line(readline: Readline) -> Request | None:
         )
     path, _, query = resource.partition("?")
     version = "HTTP/1.0" if found[4] == b"0" else "HTTP/1.1"
-    return Request(method, target, version, unquote(path, "latin-1"), query, host)
+    return Request(method, resource, version, unquote(path, "latin-1"), query, host)
 
 
 def read_fields(readline: Readline, request: Request) -> None:
@@ -114,6 +115,9 @@ def read_fields(readline: Readline, request: Request) -> None:
         named = _named(_read_fields(readline, MAX_HEADER_BYTES))
         request.length = _body_length(named, request.version)
         request.host = _host(named, request)
+    except EOFError:
+        problem = "the connection ends before the headers do"
+        raise FramingError(400, problem, path=request.path) from None
     except FramingError as error:
         error.path = request.path
         raise
@@ -143,16 +147,19 @@ def chunk_size(line: bytes) -> int:
 
 
 def read_trailers(readline: Readline) -> None:
-    """Read what follows the last chunk, and pass it over. Raises FramingError."""
+    """Read what follows the last chunk, and pass it over. Raises FramingError, EOFError."""
     _read_fields(readline, MAX_TRAILER_BYTES)
 
 
 def _read_fields(readline: Readline, limit: int) -> list[tuple[str, str]]:
-    """Names in lower case, and values, up to and with the empty line that ends them."""
+    """Names in lower case, and values, up to and with the empty line that ends them. Raises
+    EOFError where none does."""
     fields: list[tuple[str, str]] = []
     left = limit
     while (line := readline(left + 1)) != b"\r\n":
         left -= len(line)
+        if left >= 0 and not line.endswith(b"\n"):
+            raise EOFError
         if left < 0 or len(fields) == MAX_HEADERS:
             raise FramingError(
                 431, f"the headers are more than {MAX_HEADERS}, or larger than {limit // 1024} kB"
@@ -167,8 +174,6 @@ def _read_fields(readline: Readline, limit: int) -> list[tuple[str, str]]:
 
 def _problem(line: bytes) -> str:
     """What is wrong with a header line."""
-    if not line.endswith(b"\n"):
-        return "the connection ends before the headers do"
     if line[:1] in b" \t":  # RFC 9112, section 5.2
         return "a header is folded over several lines"
     if not line.endswith(b"\r\n"):

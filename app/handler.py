@@ -109,7 +109,8 @@ class _Handler(WSGIHandler):
             environ["REMOTE_ADDR"] = str(self.client_address[0])
             environ["REMOTE_PORT"] = str(self.client_address[1])
         for name, value in request.fields.items():
-            if "_" not in name:  # it would pass for the same name with a hyphen
+            # An underscore would pass for a hyphen; and no other protocol is spoken here.
+            if "_" not in name and name != "upgrade":
                 key = name.upper().replace("-", "_")
                 environ[key if key in _WITHOUT_PREFIX else f"HTTP_{key}"] = value
         proceed = self._send_continue if request.expects_continue else None
@@ -162,9 +163,8 @@ class _Handler(WSGIHandler):
         if self.command == "HEAD":
             self.response_use_chunked = False
             if self.provided_content_length is None:
-                self.response_headers = [
-                    header for header in self.response_headers if header[0] != b"Content-Length"
-                ]
+                headers = self.response_headers or []
+                self.response_headers = [h for h in headers if h[0] != b"Content-Length"]
 
     def _write(self, data: bytes) -> None:
         if self.command != "HEAD":
