@@ -6,6 +6,7 @@
     │   ├── InvalidInput          well-formed, but the model cannot take it: all problems at once
     │   ├── TooLarge              over a limit on size
     │   ├── UnsupportedMediaType  a body of a kind this model does not read
+    │   │   └── UnsupportedCoding a Content-Encoding that is not read
     │   ├── ModelNotFound         no model (or version) of that name
     │   ├── Unauthorized          a key is needed, and none or an unknown one came
     │   ├── Forbidden             the key is not for this model
@@ -30,6 +31,7 @@ of `app.api.errors`; nothing here knows of HTTP.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -106,6 +108,14 @@ class UnsupportedMediaType(RequestError):
     """The body is of a kind that this model does not read."""
 
     code = "unsupported_media_type"
+
+
+class UnsupportedCoding(UnsupportedMediaType):
+    """The body has a Content-Encoding that is not read. codings: those that are."""
+
+    def __init__(self, message: str, codings: Sequence[str]) -> None:
+        super().__init__(message)
+        self.codings = codings
 
 
 class ModelNotFound(RequestError):

@@ -13,7 +13,14 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from app.api.answers import json_response, request_id
 from app.api.protocols import speaks_protocol
 from app.api.record import record_of
-from app.errors import KeraportError, TooLarge, TooManyRequests, Unauthorized, Unavailable
+from app.errors import (
+    KeraportError,
+    TooLarge,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+    UnsupportedCoding,
+)
 from app.logs import kind, trace
 from app.settings import Settings
 
@@ -118,6 +125,8 @@ def install(
         response = respond(400 if status == 499 else status, describe(error))
         if isinstance(error, Unavailable | TooManyRequests):
             response.headers["Retry-After"] = str(error.retry_after)
+        if isinstance(error, UnsupportedCoding):  # RFC 9110, section 15.5.16
+            response.headers["Accept-Encoding"] = ", ".join(error.codings)
         if isinstance(error, Unauthorized):
             response.headers["WWW-Authenticate"] = CHALLENGE
         return response

@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import tempfile
 import time
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
@@ -18,22 +17,22 @@ from flask import Request
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from app.api.hangup import watching
 from app.api.record import record_of
-from app.errors import BadRequest, ClientDisconnected, DeadlineExceeded, UnsupportedMediaType
+from app.api.unpack import CODINGS, unpacked
+from app.body import PIECE
+from app.errors import BadRequest, DeadlineExceeded, UnsupportedCoding, UnsupportedMediaType
 from app.serving.call import Call
 from app.serving.tasks.base import Payload
 from app.serving.workers import in_a_thread
 
 # Uploads above this many bytes go to disk, into a file that has no name.
 SPOOL_ABOVE = 500_000
-CHUNK = 64 * 1024
 # The fields of a form that hold uploads, and how many parts a form may have.
 UPLOAD_FIELDS = frozenset({"image", "file"})
 MAX_PARTS = 1000
 # What an upload may be called where an error shows how to send one.
 EXAMPLES = {"image": "cat.jpg", "file": "rows.csv"}
-# Tells the two apart by their first bytes.
-_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 
 def spool_for(folder: Path) -> Callable[[], BinaryIO]:
@@ -62,71 +61,78 @@ def start_call(seconds: float) -> Call:
 def read_payload(request: Request, accepts: frozenset[str], call: Call, hint: str = "") -> Payload:
     """The body, as the kind of payload that a task accepts. hint: added where another is sent.
 
-    Raises UnsupportedMediaType, BadRequest (an empty body), RequestEntityTooLarge, or
-    DeadlineExceeded when the client is too slow.
+    Raises what `read_body` raises, and BadRequest for an empty body or a form that is malformed.
     """
-    _check_size(request, request.content_length or 0)
-    too_slow = DeadlineExceeded("the body did not arrive within the time allowed")
-    with gevent.Timeout(call.remaining, too_slow):
+    with _in_time(request, call):
         if request.mimetype == "multipart/form-data":
-            return _multipart(request, accepts, hint)
+            return _multipart(request, accepts, call, hint)
         if "files" in accepts:
-            return _picture(request)
-        return _text(request, accepts, hint)
+            return _picture(request, call)
+        return _text(request, accepts, call, hint)
 
 
 def read_body(request: Request, call: Call) -> bytes:
-    """The whole body, compressed by gzip or deflate or not; the limit counts for both forms.
+    """The whole body, without its Content-Encoding; the limit counts for both forms.
 
-    Raises RequestEntityTooLarge, UnsupportedMediaType for another Content-Encoding, BadRequest for
-    a body that is not what that says, or DeadlineExceeded when the client is too slow.
+    Raises RequestEntityTooLarge, UnsupportedCoding, BadRequest for a body that is not what its
+    coding says, ClientDisconnected, or DeadlineExceeded when the client is too slow.
     """
+    with _in_time(request, call):
+        return _whole(request, call)
+
+
+@contextmanager
+def _in_time(request: Request, call: Call) -> Iterator[None]:
     _check_size(request, request.content_length or 0)
-    coding = request.headers.get("Content-Encoding", "identity").strip().lower()
-    if coding not in ("identity", "gzip", "deflate"):
-        raise UnsupportedMediaType(
-            f"Content-Encoding {coding[:100]!r} is not read here: expected gzip or deflate"
-        )
     too_slow = DeadlineExceeded("the body did not arrive within the time allowed")
     with gevent.Timeout(call.remaining, too_slow):
-        data = _whole(request)
-        _check_size(request, len(data))
-        if coding != "identity":
-            limit = request.max_content_length or 0
-            data = in_a_thread(partial(_decompressed, data, coding, limit))
-            _check_size(request, len(data))
+        yield
+
+
+def _whole(request: Request, call: Call) -> bytes:
+    coding = _coding(request)
+    data = b"".join(_received(request))
+    if coding is None:
+        return data
+    # One more than is taken, for `_check_size` to see it.
+    limit = request.max_content_length or 0
+    with watching(request.environ, [call]):
+        data = in_a_thread(partial(unpacked, data, coding, limit, call.check))
+    _check_size(request, len(data))
     return data
 
 
-def _whole(request: Request) -> bytes:
-    """The body in one piece, which for a large one takes half the time of Werkzeug's way: that
-    copies it three times over."""
-    if request.content_length is None:
-        return request.get_data(cache=False)
-    try:
-        body: bytes = request.environ["wsgi.input"].read(request.content_length)
-    except OSError:  # pywsgi's word for a connection that ended
-        body = b""
-    if len(body) < request.content_length:
-        raise ClientDisconnected("the client closed the connection before its body was sent")
-    return body
+def _pieces(request: Request, call: Call) -> Iterator[bytes]:
+    """The body piece by piece, without its Content-Encoding; others get a turn between them."""
+    if _coding(request) is None:
+        yield from _received(request)
+        return
+    data = _whole(request, call)
+    for start in range(0, len(data), PIECE):
+        gevent.sleep(0)
+        yield data[start : start + PIECE]
 
 
-def _decompressed(data: bytes, coding: str, limit: int) -> bytes:
-    """At most `limit` bytes of it. In a native thread, for zlib may take a while."""
-    parts: list[bytes] = []
+def _coding(request: Request) -> str | None:
+    """The Content-Encoding, if there is one. Raises UnsupportedCoding."""
+    coding = request.headers.get("Content-Encoding", "").strip().lower()
+    if coding in ("", "identity"):
+        return None
+    if coding not in CODINGS:
+        raise UnsupportedCoding(
+            f"Content-Encoding {coding[:100]!r} is not read here: expected gzip or deflate", CODINGS
+        )
+    return coding
+
+
+def _received(request: Request) -> Iterator[bytes]:
+    """The body as it comes, up to the limit. Not by Werkzeug's stream, which copies it twice."""
+    stream = request.environ["wsgi.input"]
     size = 0
-    try:
-        while data and size < limit:  # gzip may consist of several parts
-            stream = zlib.decompressobj(_GZIP_OR_ZLIB)
-            parts.append(stream.decompress(data, limit - size))
-            size += len(parts[-1])
-            if not stream.eof and size < limit:
-                raise BadRequest(f"the body ends before its {coding} data does")
-            data = stream.unused_data
-    except zlib.error:
-        raise BadRequest(f"the body is not {coding} as its Content-Encoding says") from None
-    return b"".join(parts)
+    while piece := stream.read(PIECE):
+        size += len(piece)
+        _check_size(request, size)
+        yield piece
 
 
 def _check_size(request: Request, size: int) -> None:
@@ -136,12 +142,12 @@ def _check_size(request: Request, size: int) -> None:
         raise RequestEntityTooLarge
 
 
-def _multipart(request: Request, accepts: frozenset[str], hint: str) -> Payload:
+def _multipart(request: Request, accepts: frozenset[str], call: Call, hint: str) -> Payload:
     if accepts.isdisjoint({"files", "csv"}):
         raise not_taken(request.mimetype, accepts, hint)
     wanted = "image" if "files" in accepts else "file"
     with ExitStack() as spools:
-        uploads, others = _uploads(request, spools, example=EXAMPLES[wanted])
+        uploads, others = _uploads(request, call, spools, example=EXAMPLES[wanted])
         files = [file for _, file in uploads]
         found = "nothing"
         if files:
@@ -155,11 +161,11 @@ def _multipart(request: Request, accepts: frozenset[str], hint: str) -> Payload:
             return Payload("files", files=files, names=[name for name, _ in uploads])
         if len(files) != 1:
             raise BadRequest(f"expected one CSV as the field 'file', found {found}")
-        return Payload("csv", data=files[0].read())
+        return Payload("csv", data=_contents(files[0]))
 
 
 def _uploads(
-    request: Request, spools: ExitStack, example: str
+    request: Request, call: Call, spools: ExitStack, example: str
 ) -> tuple[list[tuple[str, BinaryIO]], list[str]]:
     """The uploads of a form in their order, each as the file's name and a spool that `spools`
     closes, and the names of the fields that were passed over. Raises BadRequest for a text in the
@@ -173,7 +179,7 @@ def _uploads(
     taken: BinaryIO | None = None
     try:
         with PushMultipartParser(boundary, max_segment_count=MAX_PARTS) as parser:
-            for chunk in _chunks(request):
+            for chunk in _pieces(request, call):
                 for event in parser.parse(chunk):
                     if isinstance(event, MultipartSegment):
                         name = event.name or ""
@@ -202,12 +208,12 @@ def _uploads(
     return uploads, list(others)
 
 
-def _picture(request: Request) -> Payload:
+def _picture(request: Request, call: Call) -> Payload:
     if request.mimetype == "application/json" or request.mimetype.startswith("text/"):
         raise not_taken(request.mimetype, frozenset({"files"}))
     with ExitStack() as spools:
         spool = spools.enter_context(_open_spool(request))
-        for chunk in _chunks(request):
+        for chunk in _pieces(request, call):
             spool.write(chunk)
         if not spool.tell():
             return Payload("files")
@@ -220,13 +226,9 @@ def _open_spool(request: Request) -> BinaryIO:
     return cast(KeraportRequest, request).open_spool()
 
 
-def _chunks(request: Request) -> Iterator[bytes]:
-    """The body, piece by piece, up to the limit."""
-    size = 0
-    while chunk := request.stream.read(CHUNK):
-        size += len(chunk)
-        _check_size(request, size)
-        yield chunk
+def _contents(spool: BinaryIO) -> bytes:
+    """All that a spool holds, which may be a file on a slow disk."""
+    return in_a_thread(spool.read)
 
 
 # curl's -d says form-urlencoded whatever it sends; a JSON body is plain to see all the same.
@@ -234,7 +236,7 @@ _JSON_TYPES = frozenset({"application/json", "application/x-www-form-urlencoded"
 _CSV_TYPES = frozenset({"text/csv", "application/csv"})
 
 
-def _text(request: Request, accepts: frozenset[str], hint: str) -> Payload:
+def _text(request: Request, accepts: frozenset[str], call: Call, hint: str) -> Payload:
     mimetype = request.mimetype
     if mimetype in _CSV_TYPES:
         kind: Literal["csv", "json"] = "csv"
@@ -242,9 +244,7 @@ def _text(request: Request, accepts: frozenset[str], hint: str) -> Payload:
         kind = "json"
     else:
         raise not_taken(request.mimetype, accepts, hint)
-    data = request.get_data(cache=False)
-    _check_size(request, len(data))
-    return Payload(kind, data=data)
+    return Payload(kind, data=_whole(request, call))
 
 
 def not_taken(mimetype: str, accepts: frozenset[str], hint: str = "") -> UnsupportedMediaType:
@@ -260,7 +260,7 @@ def not_taken(mimetype: str, accepts: frozenset[str], hint: str = "") -> Unsuppo
 
 def copies(payload: Payload, count: int) -> list[Payload]:
     """`count` payloads that can be read at the same time."""
-    contents = [file.read() for file in payload.files]
+    contents = [_contents(file) for file in payload.files]
     return [
         Payload(payload.kind, payload.data, [io.BytesIO(c) for c in contents]) for _ in range(count)
     ]

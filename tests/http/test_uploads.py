@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import json
 import socket
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -14,7 +18,17 @@ import psutil
 import pytest
 from PIL import Image
 
-from tests.support import ROOT, ServerProcess, in_chunks, padded_picture, picture, serving
+from tests.support import (
+    CAR,
+    ROOT,
+    V1_CAR,
+    V2_CAR,
+    ServerProcess,
+    in_chunks,
+    padded_picture,
+    picture,
+    serving,
+)
 
 LIMIT = 2_000_000
 
@@ -317,3 +331,71 @@ def test_chunked_forms_at_the_limit(server: ServerProcess) -> None:
             headers={"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
         )
         assert answer.status_code == status
+
+
+# --- Content-Encoding: one reader for all protocols ----------------------------------------------
+
+PACK = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress}
+_CSV = ",".join(CAR) + "\n" + ",".join(map(str, CAR.values()))
+_JSON = {"Content-Type": "application/json"}
+BODIES: dict[str, tuple[str, bytes, dict[str, str]]] = {
+    "row": ("/api/mpg", json.dumps(CAR).encode(), _JSON),
+    "table": ("/api/mpg", _CSV.encode(), {"Content-Type": "text/csv"}),
+    "picture": ("/api/cats-dogs", picture(), {"Content-Type": "image/jpeg"}),
+    "form": (
+        "/api/cats-dogs",
+        _part() + _END,
+        {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
+    ),
+    "picture to all": ("/predict", picture(), {}),
+    "v1": ("/v1/models/mpg:predict", json.dumps(V1_CAR).encode(), _JSON),
+    "v2": ("/v2/models/mpg/infer", json.dumps(V2_CAR).encode(), _JSON),
+}
+
+
+def _predictions(answer: httpx.Response) -> Any:
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    if "predictions" in found:
+        return found["predictions"]
+    return found.get("outputs") or [found["cats-dogs"]["predictions"]]
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_compressed_bodies_are_read_in_every_protocol(server: ServerProcess, kind: str) -> None:
+    path, body, headers = BODIES[kind]
+    plain = _predictions(server.post(path, content=body, headers=headers))
+    for coding, pack in PACK.items():
+        for content in (pack(body), in_chunks(pack(body))):
+            packed = {**headers, "Content-Encoding": coding}
+            assert _predictions(server.post(path, content=content, headers=packed)) == plain
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_other_codings_are_told_apart_from_bad_bodies(server: ServerProcess, kind: str) -> None:
+    path, body, headers = BODIES[kind]
+
+    def message(answer: httpx.Response) -> str:
+        error = answer.json()["error"]
+        return str(error if path.startswith("/v") else error["message"])
+
+    for coding in ("br", "gzip, gzip", "zstd"):
+        answer = server.post(path, content=body, headers={**headers, "Content-Encoding": coding})
+        assert answer.status_code == 415
+        assert message(answer).endswith("is not read here: expected gzip or deflate")
+        assert answer.headers["Accept-Encoding"] == "gzip, x-gzip, deflate"
+    for content in (b"no", gzip.compress(body)[:-1], gzip.compress(b"") * 10_001):
+        gzipped = {**headers, "Content-Encoding": "gzip"}
+        answer = server.post(path, content=content, headers=gzipped)
+        assert answer.status_code == 400
+        assert "gzip" in message(answer)
+    bomb = gzip.compress(bytes(LIMIT + 1))
+    answer = server.post(path, content=bomb, headers={**headers, "Content-Encoding": "gzip"})
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize(("over", "status"), [(0, 200), (1, 413)])
+def test_the_limit_counts_what_is_unpacked(server: ServerProcess, over: int, status: int) -> None:
+    content = gzip.compress(padded_picture(LIMIT + over))
+    answer = server.post("/api/cats-dogs", content=content, headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == status
