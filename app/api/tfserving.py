@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
+from werkzeug.exceptions import NotFound
 from werkzeug.routing import BaseConverter
 
 from app.api.access import ModelAccess
@@ -47,7 +48,6 @@ STATES = {"loading": "LOADING", "ready": "AVAILABLE", "failed": "END"}
 _TYPES = {"float16": "DT_HALF", "float32": "DT_FLOAT", "float64": "DT_DOUBLE"}
 
 
-_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 Read = Callable[[bytes, Mapping[str, SignatureDef], str, Limits], Question]
 Write = Callable[[Mapping[str, Array], Question], bytes]
 # What may be asked: how the question is read, and how the answer is written.
@@ -89,21 +89,25 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
     """`/v1/models…`: status, metadata, `:predict`, `:classify` and `:regress`."""
     routes = Blueprint("tfserving", __name__)
     limits = Limits.of(settings)
-    # Flask's own answer to OPTIONS would list what `anything_else` takes as well.
-    get = partial(routes.get, provide_automatic_options=False)
-    post = partial(routes.post, provide_automatic_options=False)
 
     @routes.before_request
     def _refuse() -> None:
         if lifecycle.refusing:
             raise Draining("this server is shutting down: send the request again")
 
-    @get("/v1/models")
+    @routes.before_app_request
+    def _refuse_what_is_no_address() -> None:
+        """As TensorFlow Serving: an address that it does not have is malformed, not missing."""
+        unknown = isinstance(request.routing_exception, NotFound)
+        if unknown and f"{request.path}/".startswith("/v1/"):
+            raise BadRequest(f"Malformed request: {request.method} {request.path[:200]}")
+
+    @routes.get("/v1/models")
     def models() -> Response:
         """As KServe lists them; TensorFlow Serving has no list."""
         return json_response({"models": [entry.name for entry in access.entries()]})
 
-    @get("/v1/models/<servable:servable>")
+    @routes.get("/v1/models/<servable:servable>")
     def status(servable: Servable) -> Response:
         try:
             entries = _versions(access, servable)
@@ -114,12 +118,12 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
             ) from None
         return json_response({"model_version_status": [_status(entry) for entry in entries]})
 
-    @get("/v1/models/<servable:servable>/metadata")
+    @routes.get("/v1/models/<servable:servable>/metadata")
     def metadata(servable: Servable) -> Response:
         with _using(access, servable, canary=False) as model:
             return json_response(_metadata(model))
 
-    @post("/v1/models/<servable:servable>:<any(predict, classify, regress):verb>")
+    @routes.post("/v1/models/<servable:servable>:<any(predict, classify, regress):verb>")
     def ask(servable: Servable, verb: str) -> Response:
         read, write = _VERBS[verb]
         with _using(access, servable) as model:
@@ -137,11 +141,6 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
                         wording=WORDING,
                     )
                 return Response(write(outputs, question), mimetype="application/json")
-
-    @routes.route("/v1", methods=_METHODS)
-    @routes.route("/v1/<path:path>", methods=_METHODS)
-    def anything_else(path: str = "") -> Response:
-        raise BadRequest(f"Malformed request: {request.method} {request.path[:200]}")
 
     return routes
 

@@ -337,13 +337,7 @@ def test_labels_that_are_not_there(server: ServerProcess, model: str) -> None:
         ("GET", "/v1"),
         ("GET", "/v1/foo"),
         ("POST", "/v1/foo"),
-        ("POST", "/v1/models"),
-        ("POST", "/v1/models/own"),
-        ("POST", "/v1/models/own/metadata"),
-        ("PUT", "/v1/models/own:predict"),
-        ("DELETE", "/v1/models/own"),
-        ("OPTIONS", "/v1/models/own"),
-        ("GET", "/v1/models/own:predict"),
+        ("OPTIONS", "/v1/models/own:explain"),
         ("GET", "/v1/models/debug/own"),
         ("GET", "/v1/models/own/version/123:predict"),
         ("POST", "/v1/models/own:explain"),
@@ -356,6 +350,34 @@ def test_addresses_that_mean_nothing(server: ServerProcess, method: str, path: s
     answer = httpx.request(method, server.url + path, json={"instances": [1]})
     assert answer.status_code == 400
     assert answer.json() == {"error": f"Malformed request: {method} {path}"}
+
+
+@pytest.mark.parametrize("place", ["", "/versions/123", "/labels/stable"])
+@pytest.mark.parametrize(
+    ("rest", "allowed"),
+    [
+        ("", "GET, HEAD, OPTIONS"),
+        ("/metadata", "GET, HEAD, OPTIONS"),
+        (":predict", "OPTIONS, POST"),
+        (":classify", "OPTIONS, POST"),
+        (":regress", "OPTIONS, POST"),
+    ],
+)
+def test_methods_that_an_address_does_not_take(
+    server: ServerProcess, place: str, rest: str, allowed: str
+) -> None:
+    path = f"/v1/models/own{place}{rest}"
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "QUERY"):
+        if method in allowed:
+            continue
+        answer = httpx.request(method, server.url + path)
+        assert answer.status_code == 405
+        assert ", ".join(sorted(answer.headers["Allow"].split(", "))) == allowed
+        if method != "HEAD":
+            words = f"{path} does not take {method}; it takes {allowed}"
+            assert answer.json() == {"error": words}
+    options = httpx.options(server.url + path)
+    assert ", ".join(sorted(options.headers["Allow"].split(", "))) == allowed
 
 
 BAD = {

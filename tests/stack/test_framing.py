@@ -1,0 +1,44 @@
+"""Nothing is smuggled through nginx: whatever of the table of cases nginx makes of the bytes, the
+applications see the same requests as it does."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+from tests.framing import BODIES, GOOD, HEADS, MARKER, MARKER_PATH, converse, statuses
+from tests.stack.compose import Stack, eventually
+
+END = "/end-of-the-table"
+
+
+def test_the_applications_see_the_requests_that_nginx_sees(stack: Stack) -> None:
+    """Each request that nginx has seen has its id: one that is hidden in another has none of it."""
+    trust = stack.trust()
+
+    def talk(raw: bytes) -> list[int]:
+        plain = socket.create_connection(("localhost", stack.https_port), timeout=60)
+        try:
+            with plain, trust.wrap_socket(plain, server_hostname="localhost") as connection:
+                return statuses(converse(connection, raw))
+        except ssl.SSLError:  # closed without a word of TLS
+            return []
+
+    for name, case in {**HEADS, **BODIES}.items():
+        found = talk(case.raw)
+        # Where nginx reads more leniently than the application, the marker is a request of its own.
+        assert len(found) <= 2, (name, found)
+        assert 500 not in found, (name, found)
+    for name, case in GOOD.items():
+        found = talk(case.raw + MARKER.replace(b"Host", b"Connection: close\r\nHost"))
+        assert len(found) <= 2, (name, found)
+        assert 500 not in found, (name, found)
+    talk(f"GET {END} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    eventually(lambda: stack.app_lines(path=END))
+    eventually(lambda: [line for line in stack.access_log() if line["path"] == END])
+    known = {line["id"] for line in stack.access_log() if line["path"] == MARKER_PATH}
+    markers = stack.app_lines(path=MARKER_PATH)
+    assert {line["id"] for line in markers} <= known
+    assert markers, "behind a well-formed request it is one"
+    for service in ("app-1", "app-2"):
+        assert '"exception"' not in stack.logs(service)
