@@ -11,6 +11,7 @@ import gevent
 
 from app.errors import BadRequest, ClientDisconnected
 from app.framing import MAX_EXTENSION_BYTES, FramingError, chunk_size, read_trailers
+from app.serving.rounds import next_round
 
 # Of a body that was refused, so much is read and thrown away for the client to see the answer;
 # then the connection closes.
@@ -18,7 +19,7 @@ DISCARD_BYTES = 64 * 1024 * 1024
 DISCARD_TIMEOUT_S = 10
 PIECE = 64 * 1024
 # A client that sends as fast as it is read would keep the hub: others get a turn after so long.
-TURN_S = 0.005
+TURN_S = 0.002
 
 
 class Body:
@@ -100,7 +101,7 @@ class Body:
             self._proceed()
             self._proceed = None
         if time.monotonic() - self._turn > TURN_S:
-            gevent.sleep(0)
+            next_round()
             self._turn = time.monotonic()
         try:
             return self._chunked_piece(size) if self._chunked else self._plain_piece(size)

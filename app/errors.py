@@ -6,7 +6,7 @@
     │   ├── InvalidInput          well-formed, but the model cannot take it: all problems at once
     │   ├── TooLarge              over a limit on size
     │   ├── UnsupportedMediaType  a body of a kind this model does not read
-    │   │   └── UnsupportedCoding a Content-Encoding that is not read
+    │   │   └── UnsupportedCoding  a Content-Encoding that is not read
     │   ├── ModelNotFound         no model (or version) of that name
     │   ├── Unauthorized          a key is needed, and none or an unknown one came
     │   ├── Forbidden             the key is not for this model

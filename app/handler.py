@@ -160,11 +160,12 @@ class _Handler(WSGIHandler):
     def finalize_headers(self) -> None:
         """As pywsgi; an answer to HEAD is not taken for an empty one."""
         super().finalize_headers()
-        if self.command == "HEAD":
-            self.response_use_chunked = False
-            if self.provided_content_length is None:
-                headers = self.response_headers or []
-                self.response_headers = [h for h in headers if h[0] != b"Content-Length"]
+        handler: Any = self  # what the types of gevent do not know
+        if handler.command == "HEAD":
+            handler.response_use_chunked = False
+            if handler.provided_content_length is None:
+                headers = handler.response_headers
+                handler.response_headers = [h for h in headers if h[0] != b"Content-Length"]
 
     def _write(self, data: bytes) -> None:
         if self.command != "HEAD":

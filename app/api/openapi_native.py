@@ -199,7 +199,11 @@ _VERSION = {
     "name": "version",
     "in": "query",
     "description": "The number or an alias of the version to ask; else the model's own choice.",
-    "schema": {"type": "string"},
+    "schema": {
+        "type": "string",
+        "maxLength": 100,
+        "pattern": "^([0-9]{1,15}|[0-9]*[A-Za-z._-][A-Za-z0-9._-]*)$",
+    },
 }
 
 # --- Fixed addresses -----------------------------------------------------------------------------

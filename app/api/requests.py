@@ -23,6 +23,7 @@ from app.api.unpack import CODINGS, unpacked
 from app.body import PIECE
 from app.errors import BadRequest, DeadlineExceeded, UnsupportedCoding, UnsupportedMediaType
 from app.serving.call import Call
+from app.serving.rounds import next_round
 from app.serving.tasks.base import Payload
 from app.serving.workers import in_a_thread
 
@@ -109,7 +110,7 @@ def _pieces(request: Request, call: Call) -> Iterator[bytes]:
         return
     data = _whole(request, call)
     for start in range(0, len(data), PIECE):
-        gevent.sleep(0)
+        next_round()
         yield data[start : start + PIECE]
 
 

@@ -8,7 +8,7 @@ import json
 import socket
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -335,7 +335,11 @@ def test_chunked_forms_at_the_limit(server: ServerProcess) -> None:
 
 # --- Content-Encoding: one reader for all protocols ----------------------------------------------
 
-PACK = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress}
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "deflate": zlib.compress,
+}
 _CSV = ",".join(CAR) + "\n" + ",".join(map(str, CAR.values()))
 _JSON = {"Content-Type": "application/json"}
 BODIES: dict[str, tuple[str, bytes, dict[str, str]]] = {
