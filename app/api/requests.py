@@ -32,6 +32,8 @@ SPOOL_ABOVE = 500_000
 # The fields of a form that hold uploads, and how many parts a form may have.
 UPLOAD_FIELDS = frozenset({"image", "file"})
 MAX_PARTS = 1000
+# Bytes of a form that are parsed at once: of nothing but headers, some milliseconds.
+FORM_PIECE = 16 * 1024
 # What an upload may be called where an error shows how to send one.
 EXAMPLES = {"image": "cat.jpg", "file": "rows.csv"}
 
@@ -103,15 +105,16 @@ def _whole(request: Request, call: Call) -> bytes:
     return data
 
 
-def _pieces(request: Request, call: Call) -> Iterator[bytes]:
-    """The body piece by piece, without its Content-Encoding; others get a turn between them."""
+def _pieces(request: Request, call: Call, size: int = PIECE) -> Iterator[bytes]:
+    """The body in pieces of at most `size` bytes, without its Content-Encoding; others get a turn
+    between them."""
     if _coding(request) is None:
-        yield from _received(request)
+        yield from _received(request, size)
         return
     data = _whole(request, call)
-    for start in range(0, len(data), PIECE):
+    for start in range(0, len(data), size):
         next_round()
-        yield data[start : start + PIECE]
+        yield data[start : start + size]
 
 
 def _coding(request: Request) -> str | None:
@@ -126,13 +129,13 @@ def _coding(request: Request) -> str | None:
     return coding
 
 
-def _received(request: Request) -> Iterator[bytes]:
+def _received(request: Request, size: int = PIECE) -> Iterator[bytes]:
     """The body as it comes, up to the limit. Not by Werkzeug's stream, which copies it twice."""
     stream = request.environ["wsgi.input"]
-    size = 0
-    while piece := stream.read(PIECE):
-        size += len(piece)
-        _check_size(request, size)
+    received = 0
+    while piece := stream.read(size):
+        received += len(piece)
+        _check_size(request, received)
         yield piece
 
 
@@ -180,7 +183,7 @@ def _uploads(
     taken: BinaryIO | None = None
     try:
         with PushMultipartParser(boundary, max_segment_count=MAX_PARTS) as parser:
-            for chunk in _pieces(request, call):
+            for chunk in _pieces(request, call, FORM_PIECE):
                 for event in parser.parse(chunk):
                     if isinstance(event, MultipartSegment):
                         name = event.name or ""
