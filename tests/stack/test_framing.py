@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import socket
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 
 from tests.framing import BODIES, GOOD, HEADS, MARKER, MARKER_PATH, converse, statuses
 from tests.stack.compose import Stack, eventually
 
 END = "/end-of-the-table"
+# Behind each case, for nginx to close a connection on which it takes the case for a request.
+CLOSE = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
 def test_the_applications_see_the_requests_that_nginx_sees(stack: Stack) -> None:
-    """Each request that nginx has seen has its id: one that is hidden in another has none of it."""
+    """Each request that nginx has seen has an id of its; one hidden in another has no such id."""
     trust = stack.trust()
 
     def talk(raw: bytes) -> list[int]:
@@ -24,21 +27,20 @@ def test_the_applications_see_the_requests_that_nginx_sees(stack: Stack) -> None
         except ssl.SSLError:  # closed without a word of TLS
             return []
 
-    for name, case in {**HEADS, **BODIES}.items():
-        found = talk(case.raw)
-        # Where nginx reads more leniently than the application, the marker is a request of its own.
-        assert len(found) <= 2, (name, found)
-        assert 500 not in found, (name, found)
-    for name, case in GOOD.items():
-        found = talk(case.raw + MARKER.replace(b"Host", b"Connection: close\r\nHost"))
-        assert len(found) <= 2, (name, found)
-        assert 500 not in found, (name, found)
+    cases = {name: case.raw for name, case in {**HEADS, **BODIES}.items()}
+    cases |= {f"good: {name}": case.raw + MARKER for name, case in GOOD.items()}
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(talk, [raw + CLOSE for raw in cases.values()])
+        found = dict(zip(cases, answers, strict=True))
+    # Where nginx reads more leniently than the application, the marker is a request of its own.
+    strange = {name: seen for name, seen in found.items() if len(seen) > 3 or 500 in seen}
+    assert strange == {}
     talk(f"GET {END} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
     eventually(lambda: stack.app_lines(path=END))
     eventually(lambda: [line for line in stack.access_log() if line["path"] == END])
     known = {line["id"] for line in stack.access_log() if line["path"] == MARKER_PATH}
     markers = stack.app_lines(path=MARKER_PATH)
     assert {line["id"] for line in markers} <= known
-    assert markers, "behind a well-formed request it is one"
+    assert len(markers) >= len(GOOD) / 2, "behind a well-formed request it is one"
     for service in ("app-1", "app-2"):
         assert '"exception"' not in stack.logs(service)
