@@ -6,6 +6,7 @@ an error. nginx stands in front in production; what is here makes the bare port 
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import time
@@ -51,6 +52,11 @@ class _Handler(WSGIHandler):
 
     server: HttpServer
     wsgi_input: Any
+    # How a client may vanish while it is written to: nothing to tell of.
+    ignored_socket_errors = (
+        *WSGIHandler.ignored_socket_errors,
+        *(errno.ECONNABORTED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT),
+    )
 
     def __init__(self, sock: Any, address: Any, server: Any) -> None:
         buffered = sock.makefile("rb", READ_BUFFER)
@@ -158,14 +164,21 @@ class _Handler(WSGIHandler):
             self._tell(time.monotonic() - started)
 
     def finalize_headers(self) -> None:
-        """As pywsgi; an answer to HEAD is not taken for an empty one."""
+        """As pywsgi; but an answer to HEAD is not taken for an empty one, and one without a length
+        ends an HTTP/1.0 connection, which knows no other end of it."""
         super().finalize_headers()
         handler: Any = self  # what the types of gevent do not know
+        headers = handler.response_headers
         if handler.command == "HEAD":
             handler.response_use_chunked = False
             if handler.provided_content_length is None:
-                headers = handler.response_headers
                 handler.response_headers = [h for h in headers if h[0] != b"Content-Length"]
+        elif handler.request_version == "HTTP/1.0" and not any(
+            name.lower() == b"content-length" for name, _ in headers
+        ):
+            handler.close_connection = True
+            others = [h for h in headers if h[0] != b"Connection"]
+            handler.response_headers = [*others, (b"Connection", b"close")]
 
     def _write(self, data: bytes) -> None:
         if self.command != "HEAD":

@@ -166,6 +166,17 @@ def test_an_absolute_address_is_served_as_its_path(shipped: ServerProcess) -> No
     assert (line["path"], line["protocol"]) == ("/v1/models/mpg:predict", "v1")
 
 
+def test_a_stream_ends_an_old_connection(shipped: ServerProcess) -> None:
+    body = b'{"seed": null, "words": 3}'
+    received = talk(
+        shipped,
+        b"POST /api/patents HTTP/1.0\r\nConnection: keep-alive\r\nAccept: text/event-stream\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (len(body), body),
+    )
+    assert b"\r\nConnection: close\r\n" in received
+    assert b"event: done" in received
+
+
 @pytest.mark.parametrize("word", [b"100-continue", b"100-Continue"])
 def test_a_client_that_waits_is_sent_a_word(shipped: ServerProcess, word: bytes) -> None:
     body = json.dumps(V1_CAR).encode()
