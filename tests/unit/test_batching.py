@@ -31,7 +31,9 @@ class Model:
         self.gate.set()
         self.started = threading.Event()
 
-    def run(self, inputs: Sequence[Array], signature: str | None = None) -> list[Array]:
+    def run(
+        self, inputs: Sequence[Array], signature: str | None = None, deadline: float = 0
+    ) -> list[Array]:
         self.started.set()
         self.gate.wait(10)
         (rows,) = inputs
@@ -332,7 +334,7 @@ def test_outputs_that_do_not_follow_the_batch_are_computed_one_by_one(make: Make
 
     gate = threading.Event()
 
-    def gated(inputs: Sequence[Array], signature: str | None) -> list[Array]:
+    def gated(inputs: Sequence[Array], signature: str | None, deadline: float) -> list[Array]:
         gate.wait(10)
         return run(inputs)
 
