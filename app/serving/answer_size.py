@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from app.errors import InferenceError, InvalidInput
 from app.serving.signature import SignatureDef, TensorSpec
-from app.serving.tensors import numpy_dtype
+from app.serving.tensors import DTYPES, numpy_dtype
 
 Array = NDArray[Any]
 Run = Callable[[Sequence[Array]], Sequence[Array]]
-# Bytes of a number in JSON, its comma included: as orjson writes probabilities, or the longest.
+# Bytes of a number in JSON, its comma included: of fractions as orjson writes probabilities, of whole
+# numbers the longest, but of 64 bits, most of which are indices.
 _IN_JSON = {
     "bool": 6,
     "int8": 5,
@@ -24,8 +25,8 @@ _IN_JSON = {
     "uint16": 6,
     "int32": 12,
     "uint32": 11,
-    "int64": 21,
-    "uint64": 21,
+    "int64": 12,
+    "uint64": 12,
     "float64": 22,
 }
 _FLOAT_IN_JSON = 15
@@ -46,6 +47,9 @@ class AnswerSize:
     def __init__(self, signature: SignatureDef, probe: Run | None = None) -> None:
         self._signature = signature
         self.names = frozenset(t.name for t in signature.outputs)
+        self._weights = [
+            (t.name, _in_json(t.dtype), _in_binary(t.dtype)) for t in signature.outputs
+        ]
         self._first = 1 if signature.batchable else 0
         self._open: dict[int, int] = {}  # dimension -> the first input where it is open
         for i, spec in enumerate(signature.inputs):
@@ -70,22 +74,22 @@ class AnswerSize:
         """Bytes of the answer to so many rows like these, None where shapes do not tell. binary:
         the outputs that are not written as JSON, by name."""
         total = 0
-        for spec, fixed, following in zip(
-            self._signature.outputs, self._fixed, self._following, strict=True
+        for (name, in_json, in_binary), fixed, following in zip(
+            self._weights, self._fixed, self._following, strict=True
         ):
             if following is None:
                 return None
             elements = rows * fixed
             for dimension in following:
                 elements *= inputs[self._open[dimension]].shape[dimension]
-            total += elements * _bytes_of(spec, spec.name not in binary)
+            total += elements * (in_binary if name in binary else in_json)
         return total
 
     def written(self, outputs: Sequence[Array], binary: Collection[str] = ()) -> int:
         """Bytes of an answer of these."""
         total = 0
-        for spec, array in zip(self._signature.outputs, outputs, strict=True):
-            total += array.size * _bytes_of(spec, spec.name not in binary)
+        for (name, in_json, in_binary), array in zip(self._weights, outputs, strict=True):
+            total += array.size * (in_binary if name in binary else in_json)
             if array.dtype == object:
                 total += sum(map(len, array.reshape(-1))) - array.size * _TEXT
         return total
@@ -116,10 +120,13 @@ class AnswerSize:
                 self._following[number] = tuple(following)
 
 
-def _bytes_of(spec: TensorSpec, json: bool) -> int:
-    if spec.dtype == "string":
-        return _TEXT
-    return _IN_JSON.get(spec.dtype, _FLOAT_IN_JSON) if json else numpy_dtype(spec.dtype).itemsize
+def _in_json(dtype: str) -> int:
+    return _TEXT if dtype == "string" else _IN_JSON.get(dtype, _FLOAT_IN_JSON)
+
+
+def _in_binary(dtype: str) -> int:
+    # Of what no protocol carries, such as quantised numbers, any size does.
+    return numpy_dtype(dtype).itemsize if dtype in DTYPES and dtype != "string" else _TEXT
 
 
 def _zeros(spec: TensorSpec, lengths: dict[int, int]) -> Array:
