@@ -15,8 +15,8 @@ from app.serving.tensors import DTYPES, numpy_dtype
 
 Array = NDArray[Any]
 Run = Callable[[Sequence[Array]], Sequence[Array]]
-# Bytes of a number in JSON, its comma included: of fractions as orjson writes probabilities, of whole
-# numbers the longest, but of 64 bits, most of which are indices.
+# Bytes of a number in JSON, its comma included: of fractions as orjson writes probabilities, of
+# whole numbers the longest, but of 64 bits, most of which are indices.
 _IN_JSON = {
     "bool": 6,
     "int8": 5,
