@@ -63,16 +63,24 @@ class AnswerSize:
         self._following: list[tuple[int, ...] | None] = [
             () if shape is not None and None not in shape else None for shape in shapes
         ]
+        # Of most models, each row of the answer has the same size.
+        self._row_json: int | None = None
+        if all(following == () for following in self._following):
+            self._row_json = self.known((), 1)
         if probe is not None and self._open and None in self._following:
             self._probe(probe)
 
     def length(self, inputs: Sequence[Array]) -> int:
         """The longest open dimension; 1 without any."""
-        return max((inputs[i].shape[d] for d, i in self._open.items()), default=1)
+        if not self._open:
+            return 1
+        return max(inputs[i].shape[d] for d, i in self._open.items())
 
     def known(self, inputs: Sequence[Array], rows: int, binary: Collection[str] = ()) -> int | None:
         """Bytes of the answer to so many rows like these, None where shapes do not tell. binary:
         the outputs that are not written as JSON, by name."""
+        if self._row_json is not None and not binary:
+            return rows * self._row_json
         total = 0
         for (name, in_json, in_binary), fixed, following in zip(
             self._weights, self._fixed, self._following, strict=True
