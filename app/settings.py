@@ -64,6 +64,13 @@ class Settings(BaseSettings):
     max_rows: int = Field(
         100_000, gt=0, description="Most rows (predictions) that one request may ask for."
     )
+    max_answer_mb: float = Field(
+        64,
+        gt=0,
+        le=2048,
+        description="Largest answer, in megabytes (10^6 bytes): a request for more is refused, "
+        "before the model runs where the shapes tell.",
+    )
     max_json_depth: int = Field(
         64, gt=0, le=200, description="How deeply lists and objects of a JSON body may be nested."
     )
@@ -159,3 +166,8 @@ class Settings(BaseSettings):
     def max_body_bytes(self) -> int:
         """`max_body_mb` in bytes."""
         return int(self.max_body_mb * 1_000_000)
+
+    @property
+    def max_answer_bytes(self) -> int:
+        """`max_answer_mb` in bytes."""
+        return int(self.max_answer_mb * 1_000_000)

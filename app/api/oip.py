@@ -153,7 +153,10 @@ def _infer(model: Model, request: Request, timeout_s: float, limits: Limits) -> 
             call.deadline = min(call.deadline, arrived + asked.timeout_s)
         names = None if asked.outputs is None else [want.name for want in asked.outputs]
         wording = JSON if length is None else BINARY
-        outputs = model.infer(asked.inputs, call, counted, outputs=names, wording=wording)
+        not_json = asked.binary_outputs(model.signatures[model.default_signature])
+        outputs = model.infer(
+            asked.inputs, call, counted, outputs=names, binary=not_json, wording=wording
+        )
         head = {"model_name": model.name, "model_version": str(model.version)}
         if asked.id is not None:
             head = {"id": asked.id, **head}

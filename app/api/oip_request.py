@@ -3,13 +3,16 @@ that are sent as binary data."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from app.api.json_with_nan import loads
 from app.api.oip_tensors import DTYPES, MAX_DIMENSIONS, Array, from_binary, from_json
 from app.errors import BadRequest, Detail, short
-from app.serving.tasks.base import Limits, invalid
+from app.serving.limits import Limits, too_many_elements
+from app.serving.signature import SignatureDef
+from app.serving.tasks.base import invalid
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 # Inputs, and outputs, of one request.
@@ -38,6 +41,12 @@ class InferRequest:
     binary: bool
     timeout_s: float | None
 
+    def binary_outputs(self, signature: SignatureDef) -> set[str]:
+        """The outputs whose values are not written as JSON: binary, or only the best classes."""
+        if self.outputs is None:
+            return {t.name for t in signature.outputs} if self.binary else set()
+        return {want.name for want in self.outputs if want.binary or want.classes is not None}
+
 
 def read_request(
     body: bytes, header_length: str | None, limits: Limits, *, batchable: bool
@@ -51,7 +60,7 @@ def read_request(
     head = _parsed(body[:size], limits.max_json_depth)
     if not isinstance(head, dict):
         raise BadRequest("the body is not a JSON object")
-    return _Reader(memoryview(body)[size:], len(body), limits if batchable else None).read(head)
+    return _Reader(memoryview(body)[size:], len(body), limits, batchable).read(head)
 
 
 def _json_size(header_length: str | None, length: int) -> int:
@@ -77,13 +86,14 @@ def _parsed(text: bytes, max_depth: int) -> Any:
 
 
 class _Reader:
-    """Reads one request and collects what is wrong with it. limits: on its rows, if there are
-    any."""
+    """Reads one request and collects what is wrong with it. batchable: whether first dimensions
+    count rows."""
 
-    def __init__(self, rest: memoryview, length: int, limits: Limits | None) -> None:
+    def __init__(self, rest: memoryview, length: int, limits: Limits, batchable: bool) -> None:
         self._rest = rest
         self._length = length
         self._limits = limits
+        self._batchable = batchable
         self._details: list[Detail] = []
 
     def read(self, head: dict[str, Any]) -> InferRequest:
@@ -118,6 +128,11 @@ class _Reader:
             data = self._data(field, item)
             if name is None or datatype is None or shape is None or data is None:
                 continue
+            if not isinstance(data, memoryview):
+                most = self._limits.max_elements
+                if excess := too_many_elements(f"{field}.shape", math.prod(shape), most):
+                    self._details += excess
+                    continue
             read_data = from_binary if isinstance(data, memoryview) else from_json
             array = read_data(name, datatype, shape, data)
             if isinstance(array, Detail):
@@ -146,7 +161,7 @@ class _Reader:
             expected = "no dimension larger than the body is long"
             self._wrong(field, "many rows of nothing", value, expected)
             return None
-        if shape and self._limits and (excess := self._limits.excess(field, shape[0])):
+        if shape and self._batchable and (excess := self._limits.excess(field, shape[0])):
             self._details += excess
             return None
         return shape

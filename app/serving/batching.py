@@ -47,7 +47,12 @@ class Route:
 
 # How a model is asked in its own terms.
 SERVED = Route()
-Run = Callable[[Sequence[Array], str | None], list[Array]]
+Run = Callable[[Sequence[Array], str | None, float], list[Array]]
+
+
+def rows_of(inputs: Sequence[Array]) -> int:
+    """How many rows these are; a single value counts as one."""
+    return len(inputs[0]) if inputs and inputs[0].ndim else 1
 
 
 class Job:
@@ -76,13 +81,18 @@ class Job:
         self.inputs = inputs
         self.deadline = deadline
         self.route = route
-        self.rows = len(inputs[0]) if inputs and inputs[0].ndim else 1
+        self.rows = rows_of(inputs)
         # Only rows of one shape can share an array.
         self.shape = tuple(a.shape[1:] for a in inputs)
         self.settled = False
         self.arrived_ns = time.monotonic_ns()
         # Written in the model's thread, before the result is handed over.
         self.queue_ns = self.infer_ns = self.batch = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether no one waits for it any more, or its time is over. From any thread."""
+        return self.settled or time.monotonic() >= self.deadline
 
     def wait(self, call: Call) -> list[Array]:
         """Block the greenlet until the rows are computed. Raises what went wrong."""
@@ -119,16 +129,17 @@ class Job:
         self._waiter.switch(result)
 
     def _expire(self) -> None:
-        self.settle(DeadlineExceeded("the model gave no answer within the time allowed"))
+        self.settle(late())
 
 
 class Batcher:
     """The queue and the thread of one model version.
 
-    run: computes a batch; one array an input and the route's signature in, one array an output
-    out, first dimension the rows.
-    max_batch_size: rows. max_delay_s: how long the first job of a
-    batch waits for company; 0 takes whatever is there, at once. on_take: told in the model's
+    run: computes a batch; one array an input, the route's signature and when the last of its jobs
+    is over in, one array an output out, first dimension the rows.
+    max_batch_size: rows of any batch. most_rows: of a batch of rows like these, for any thread.
+    max_delay_s: how long the first job of a batch waits for company; 0 takes whatever is there, at
+    once. on_take: told in the model's
     thread of the jobs that leave the queue together: how many, and how many nanoseconds they have
     waited altogether.
     """
@@ -139,12 +150,14 @@ class Batcher:
         *,
         name: str,
         max_batch_size: int,
+        most_rows: Callable[[Sequence[Array], Route], int] | None = None,
         max_delay_s: float = 0.0,
         on_take: Callable[[int, int], None] = lambda jobs, ns: None,
     ) -> None:
         self._run = run
         self._name = name
         self.max_batch_size = max_batch_size
+        self._most_rows = most_rows or (lambda inputs, route: max_batch_size)
         self._max_delay = max_delay_s
         self._on_take = on_take
         self._arrived: list[Job] = []  # in this turn of the hub's loop
@@ -244,7 +257,7 @@ class Batcher:
                 job.queue_ns = now - job.arrived_ns
             self._on_take(len(batch), sum(job.queue_ns for job in batch))
             self._taken = batch
-            self._finished.extend(zip(batch, self._results(batch), strict=True))
+            self._finished.extend(self._results(batch))
             self._taken = []
             del batch
             self._wake.send()
@@ -264,7 +277,8 @@ class Batcher:
 
     def _await_company(self) -> None:
         until = time.monotonic() + self._max_delay
-        while sum(job.rows for job in self._queue) < self.max_batch_size and not self._closed:
+        most = self._most(self._queue[0])
+        while sum(job.rows for job in self._queue) < most and not self._closed:
             left = until - time.monotonic()
             if left <= 0:
                 return
@@ -275,11 +289,12 @@ class Batcher:
         batch, rows = [first], first.rows
         if not first.route.batchable:
             return batch
+        most = self._most(first) if self._queue else 0
         kept: list[Job] = []
-        while self._queue and rows < self.max_batch_size:
+        while self._queue and rows < most:
             job = self._queue.popleft()
             alike = (job.route, job.shape) == (first.route, first.shape)
-            if alike and rows + job.rows <= self.max_batch_size:
+            if alike and rows + job.rows <= most:
                 batch.append(job)
                 rows += job.rows
             else:
@@ -287,30 +302,46 @@ class Batcher:
         self._queue.extendleft(reversed(kept))
         return batch
 
-    def _results(self, batch: list[Job]) -> list[list[Array] | Exception]:
-        """One result a job. What fails together is tried alone, so that one bad item is the only
-        one to pay for it."""
+    def _most(self, job: Job) -> int:
+        return self._most_rows(job.inputs, job.route)
+
+    def _results(self, batch: list[Job]) -> list[tuple[Job, list[Array] | Exception]]:
+        """The jobs with their results. Those whose time is over are not run."""
+        done: list[tuple[Job, list[Array] | Exception]] = []
+        live = []
+        for job in batch:
+            if job.over:
+                done.append((job, late()))
+            else:
+                live.append(job)
+        return done + self._run_jobs(live) if live else done
+
+    def _run_jobs(self, batch: list[Job]) -> list[tuple[Job, list[Array] | Exception]]:
+        """What fails together is tried alone, so that one bad item is the only one to pay for
+        it."""
         started = self._began_ns = time.monotonic_ns()
         try:
-            return self._run_together(batch)
+            return list(zip(batch, self._run_together(batch), strict=True))
         except Exception as error:
             if len(batch) == 1:
-                return [error]
+                return [(batch[0], error)]
         finally:
             self._began_ns = None
             took, rows = time.monotonic_ns() - started, sum(job.rows for job in batch)
             for job in batch:
                 job.infer_ns += took
                 job.batch = job.batch or rows
-        return [self._results([job])[0] for job in batch]
+        return [result for job in batch for result in self._results([job])]
 
     def _run_together(self, batch: list[Job]) -> list[list[Array] | Exception]:
         route = batch[0].route
+        deadline = max(job.deadline for job in batch)
         if len(batch) == 1:
-            outputs = self._run(batch[0].inputs, route.signature)
+            outputs = self._run(batch[0].inputs, route.signature, deadline)
             return [outputs if not route.finite or _finite(outputs) else non_finite()]
         columns = zip(*(job.inputs for job in batch), strict=True)
-        outputs = self._run([np.concatenate(column) for column in columns], route.signature)
+        inputs = [np.concatenate(column) for column in columns]
+        outputs = self._run(inputs, route.signature, deadline)
         total = sum(job.rows for job in batch)
         if any(len(out) != total for out in outputs):
             # The outputs are not one a row after all; whose is which, nobody can say.
@@ -341,6 +372,11 @@ class Batcher:
 
 def _finite(outputs: list[Array]) -> bool:
     return all(out.dtype.kind != "f" or bool(np.isfinite(out).all()) for out in outputs)
+
+
+def late() -> DeadlineExceeded:
+    """The error for a request whose time was over before its run ended."""
+    return DeadlineExceeded("the model gave no answer within the time allowed")
 
 
 def non_finite() -> NonFiniteOutput:

@@ -24,6 +24,7 @@ from pydantic import (
 
 from app.errors import CardError
 from app.serving.card_yaml import load_yaml, one_line, problems
+from app.serving.limits import DEFAULT_LENGTH
 from app.serving.signature import Scale, Signature
 from app.serving.versions import Policy
 
@@ -179,6 +180,8 @@ class Runtime(_Part):
     max_queue: Annotated[int, Field(ge=1, le=100_000)] = 256
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30
     threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
+    # Of every open dimension of an input but that of the batch.
+    max_length: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
 
 
 class Card(Policy, _Part):
@@ -206,6 +209,13 @@ class Card(Policy, _Part):
         if twice:
             raise ValueError(f"fields: the name {twice[0]!r} is used twice")
         return self
+
+    @property
+    def max_length(self) -> int:
+        """`runtime.max_length`; unless it is said, the window of a model of texts, or
+        `DEFAULT_LENGTH`."""
+        window = self.text.window if self.task == TEXT_TASK else DEFAULT_LENGTH
+        return self.runtime.max_length or window
 
     def files(self) -> set[str]:
         """The files beside the card that are read with it, as paths below its folder; whether they

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
@@ -74,6 +74,7 @@ class Model(ABC):
         *,
         signature: str | None = None,
         outputs: Sequence[str] | None = None,
+        binary: Collection[str] = (),
         wording: Wording = PLAIN,
     ) -> dict[str, Array]:
         """Raw tensors in, raw tensors out, by name; for the standard protocols. Blocks the
@@ -82,8 +83,9 @@ class Model(ABC):
         inputs: arrays of the signature's dtypes and shapes; texts are object arrays of bytes. A
         model of pictures also takes an object array (n,) or (n, 1) of encoded ones.
         asked: of the `admission` within which this is called. outputs: those that are wanted.
-        wording: of problems. NaN and Infinity are answered as they are. Raises InvalidInput with
-        all problems at once, and what `predict` raises.
+        binary: outputs that will not be written as JSON. wording: of problems. NaN and Infinity
+        are answered as they are. Raises InvalidInput with all problems at once, and what `predict`
+        raises.
         """
         name = signature or self.default_signature
         definition = self.signatures.get(name)
@@ -102,10 +104,10 @@ class Model(ABC):
         if details:
             raise invalid(details)
         if pixels is not None:
-            results = self.engine.run([pixels], call, finite=False)
+            results = self.engine.run([pixels], call, finite=False, binary=binary)
         else:
             arrays = [inputs[t.name] for t in definition.inputs]
-            results = self.engine.run(arrays, call, name, finite=False)
+            results = self.engine.run(arrays, call, name, finite=False, binary=binary)
         asked.rows = row_count(results, definition)
         named = zip(definition.outputs, results, strict=True)
         return {
@@ -177,12 +179,14 @@ class TensorModel(Model):
     def __init__(
         self, name: str, version: int, card: Card, converted: Converted, limits: Limits
     ) -> None:
+        converted = converted.bounded(card.max_length, limits.max_elements)
         super().__init__(name, version, card, converted.signature)
         self.task = make_task(card, converted.signature, limits)
         self.engine = Engine(
             name,
             card.runtime,
             converted,
+            limits,
             picture=self.task.picture,
             # The statistics of the version before may come to stand in their place.
             on_run=lambda rows, ns: self.statistics.count_run(rows, ns),

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import InferenceError, InvalidInput, LoadError
+from app.errors import DeadlineExceeded, InferenceError, InvalidInput, LoadError
 from app.serving.card import Runtime
 from app.serving.cores import usable_cores
 from app.serving.quiet import quiet_import
@@ -35,7 +36,8 @@ TORCH_STD_RGB = (0.229, 0.224, 0.225)
 
 class ModelSession:
     """A converted model in its own graph and session, warmed up. weight_bytes: what its constants
-    and variables take.
+    and variables take. warm_up: rows of the last run of the warm-up that went
+    well, and its nanoseconds.
 
     Raises LoadError when TensorFlow refuses the model, or fails on a batch of zeros.
     """
@@ -45,6 +47,7 @@ class ModelSession:
     ) -> None:
         self._inputs = model.signature.inputs
         self._calls: dict[str | None, Callable[..., list[Array]]] = {}
+        self.warm_up = (0, 0)
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph, config=session_config(runtime))
         try:
@@ -67,16 +70,31 @@ class ModelSession:
             self._session.close()
             raise
 
-    def run(self, arrays: Sequence[Array], signature: str | None = None) -> list[Array]:
+    def run(
+        self,
+        arrays: Sequence[Array],
+        signature: str | None = None,
+        deadline: float | None = None,
+    ) -> list[Array]:
         """Run the model once, from any native thread.
 
         arrays: one an input, in the signature's order and dtypes. signature: its name; None for
         how the model is served, which with a picture feed is a single uint8 array (rows, height,
-        width, channels), else the default signature. Returns one array an output.
-        Raises InvalidInput when the model refuses these values, InferenceError for anything else.
+        width, channels), else the default signature. deadline: on the clock of `time.monotonic`;
+        TensorFlow ends loops then, such as those of recurrent layers, but no other operation.
+        Returns one array an output.
+        Raises InvalidInput when the model refuses these values, DeadlineExceeded, InferenceError
+        for anything else.
         """
+        options = None
+        if deadline is not None:
+            left_ms = math.ceil((deadline - time.monotonic()) * 1000)
+            # 0 would stand for no limit.
+            options = tf.compat.v1.RunOptions(timeout_in_ms=max(1, left_ms))
         try:
-            return self._calls[signature](*arrays)
+            return self._calls[signature](*arrays, options=options)
+        except (tf.errors.DeadlineExceededError, tf.errors.CancelledError):
+            raise DeadlineExceeded("the model gave no answer within the time allowed") from None
         except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, ValueError) as error:
             raise InvalidInput(f"the model refuses this input: {first_line(error)}") from None
         except tf.errors.OpError as error:
@@ -142,8 +160,10 @@ class ModelSession:
                 if picture
                 else [_zeros(t, rows) for t in self._inputs]
             )
+            started = time.monotonic_ns()
             try:
                 self._calls[None](*zeros)
+                self.warm_up = (rows, time.monotonic_ns() - started)
             except tf.errors.InvalidArgumentError:
                 # Nobody knows which sizes an open dimension really takes, or what is written in
                 # texts; 1 and none are only a try.

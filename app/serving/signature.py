@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 Scale = Literal["none", "0..1", "-1..1", "caffe", "torch"]
 
@@ -16,6 +16,19 @@ REGRESS_METHOD = "tensorflow/serving/regress"
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """What an input may have where its shape is open.
+
+    length: of each open dimension, but of the first one where it counts `rows`. elements: of an
+    input of any rank, and of one that is written as JSON.
+    """
+
+    length: int
+    elements: int
+    rows: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class TensorSpec:
     """One input or output.
 
@@ -24,6 +37,7 @@ class TensorSpec:
     dtype: a NumPy name (`float32`, `int64`…), or `string`.
     shape: one entry a dimension, `None` where any size goes; `None` where even the rank is open.
     pictures: whether it takes encoded pictures as well.
+    bounds: of an input that clients send; None for no limit.
     """
 
     name: str
@@ -31,6 +45,14 @@ class TensorSpec:
     dtype: str
     shape: tuple[int | None, ...] | None
     pictures: bool = False
+    bounds: Bounds | None = None
+
+    @property
+    def open_dimensions(self) -> tuple[int, ...]:
+        """Which dimensions may have any size up to the bounds', that of the batch left out."""
+        first = 1 if self.bounds is None or self.bounds.rows else 0
+        shape = self.shape or ()
+        return tuple(d for d in range(first, len(shape)) if shape[d] is None)
 
     @property
     def row_shape(self) -> tuple[int | None, ...]:
@@ -62,6 +84,11 @@ class SignatureDef:
         return all(t.has_batch and t.shape != () for t in (*self.inputs, *self.outputs)) and all(
             t.shape is not None for t in self.inputs
         )
+
+    def bounded(self, length: int, elements: int) -> Self:
+        """With bounds on its inputs: see `Bounds`."""
+        bounds = Bounds(length, elements, rows=self.batchable)
+        return replace(self, inputs=tuple(replace(t, bounds=bounds) for t in self.inputs))
 
     def describe(self) -> dict[str, Any]:
         """The signature as the API shows it."""
@@ -152,3 +179,8 @@ class Converted:
     name: str = DEFAULT_SIGNATURE
     others: dict[str, SignatureDef] = field(default_factory=dict)
     generation: Generation | None = None
+
+    def bounded(self, length: int, elements: int) -> Converted:
+        """With bounds on the inputs of all signatures: see `Bounds`."""
+        others = {name: s.bounded(length, elements) for name, s in self.others.items()}
+        return replace(self, signature=self.signature.bounded(length, elements), others=others)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import Detail, short
+from app.serving.limits import too_many_elements
 from app.serving.signature import SignatureDef, TensorSpec
 
 Array = NDArray[Any]
@@ -130,7 +132,25 @@ def _problem(array: Array, spec: TensorSpec, wording: Wording) -> Detail | None:
         return Detail(
             spec.name, f"wrong shape: sent {list(array.shape)}", list(array.shape), expected
         )
-    return None
+    return too_long(array.shape, spec)
+
+
+def too_long(shape: tuple[int, ...], spec: TensorSpec) -> Detail | None:
+    """What is wrong with a shape that exceeds the bounds of an input."""
+    bounds = spec.bounds
+    if bounds is None:
+        return None
+    if spec.shape is None:
+        elements = math.prod(shape)
+        if elements <= bounds.elements:
+            return None
+        expected = f"at most {bounds.elements:,} in an input of any shape"
+        return Detail(spec.name, f"{elements:,} elements", elements, expected)
+    longest = max((shape[d] for d in spec.open_dimensions if d < len(shape)), default=0)
+    if longest <= bounds.length:
+        return None
+    expected = f"at most {bounds.length:,} (runtime.max_length of the model's card)"
+    return Detail(spec.name, f"{longest:,} long", longest, expected)
 
 
 def unknown_outputs(wanted: Sequence[str], signature: SignatureDef) -> list[Detail]:
@@ -167,6 +187,8 @@ def from_nested(
     """Nested lists, as JSON has them, as an array of the input's dtype and shape; or what is wrong
     with them. finite: whether NaN and Infinity are wrong. Texts may be bytes."""
     expected = wording.expected(spec)
+    if excess := _excess(value, spec):
+        return excess[0]
     # As objects first: NumPy would turn texts into numbers, and numbers into texts of the length
     # of the longest.
     array = np.array(value, object)
@@ -182,6 +204,8 @@ def from_nested(
     if spec.shape is not None and not fits(array.shape, spec.shape):
         sent = f"a list of shape {list(array.shape)}" if array.shape else "a single value, no list"
         return Detail(spec.name, f"wrong shape: sent {sent}", list(array.shape), expected)
+    if long := too_long(array.shape, spec):
+        return long
     if spec.dtype == "string":
         texts = [text.encode() if isinstance(text, str) else text for text in flat]
         return np.array(texts, object).reshape(array.shape)
@@ -198,6 +222,20 @@ def from_nested(
     return cast
 
 
+def _excess(value: Any, spec: TensorSpec) -> list[Detail]:
+    """What is wrong with lists that are longer, or more, than the bounds allow: nothing, or one
+    problem. Judged by the first list of each level, before any array is made."""
+    if spec.bounds is None:
+        return []
+    shape = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        value = value[0] if value else None
+    if spec.shape is not None and (long := too_long(tuple(shape), spec)):
+        return [long]
+    return too_many_elements(spec.name, math.prod(shape), spec.bounds.elements)
+
+
 def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     """Whether an array of `shape` may be where `wanted` is; None in it is any size."""
     return len(shape) == len(wanted) and all(
@@ -205,13 +243,16 @@ def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     )
 
 
-def nested_schema(dtype: str, shape: Sequence[int | None] | None) -> dict[str, Any]:
+def nested_schema(
+    dtype: str, shape: Sequence[int | None] | None, max_length: int | None = None
+) -> dict[str, Any]:
     """JSON Schema of a tensor as nested lists, or as a plain value for the shape `()`. dtype,
-    shape: as in `TensorSpec`."""
+    shape: as in `TensorSpec`. max_length: of its open dimensions."""
     if shape is None:
         return {"type": "array"}
+    open_size = {} if max_length is None else {"maxItems": max_length}
     schema: dict[str, Any] = {"type": _JSON_TYPES[kind(dtype)]}
     for size in reversed(shape):
-        limits = {} if size is None else {"minItems": size, "maxItems": size}
+        limits = {"minItems": size, "maxItems": size} if size is not None else open_size
         schema = {"type": "array", "items": schema, **limits}
     return schema

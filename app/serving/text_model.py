@@ -35,12 +35,13 @@ class TextModel(Model):
         limits: Limits,
         places: Places,
     ) -> None:
+        converted = converted.bounded(card.max_length, limits.max_elements)
         super().__init__(name, version, card, converted.signature)
         self.task = TextGeneration(card, converted.signature, limits)
         self._places = places
         assert converted.generation is not None, "the loader was asked for it"
         # The whole model besides, for programs that bring their own tokens.
-        self.engine = Engine(name, card.runtime, converted)
+        self.engine = Engine(name, card.runtime, converted, limits)
         self._session = GenerationSession(converted.generation, card.runtime)
         self._generator = Generator(
             self._session,

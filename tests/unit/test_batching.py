@@ -31,7 +31,9 @@ class Model:
         self.gate.set()
         self.started = threading.Event()
 
-    def run(self, inputs: Sequence[Array], signature: str | None = None) -> list[Array]:
+    def run(
+        self, inputs: Sequence[Array], signature: str | None = None, deadline: float = 0
+    ) -> list[Array]:
         self.started.set()
         self.gate.wait(10)
         (rows,) = inputs
@@ -332,7 +334,7 @@ def test_outputs_that_do_not_follow_the_batch_are_computed_one_by_one(make: Make
 
     gate = threading.Event()
 
-    def gated(inputs: Sequence[Array], signature: str | None) -> list[Array]:
+    def gated(inputs: Sequence[Array], signature: str | None, deadline: float) -> list[Array]:
         gate.wait(10)
         return run(inputs)
 
@@ -398,3 +400,76 @@ def test_what_is_tried_again_alone_was_part_of_both_runs(make: Make, model: Mode
     gevent.joinall([first, *others])
     assert model.batches == [1, 2, 1, 1]
     assert [each.stages.batch for each in calls] == [2, 2]
+
+
+def test_jobs_whose_time_is_over_are_not_run(make: Make, model: Model) -> None:
+    """The hub may be late in taking them out of the queue."""
+    batcher = make()
+    first = held(batcher, model)
+    late, good = Call(time.monotonic() + 0.05), call()
+    jobs = [batcher.submit(rows(1), late), batcher.submit(rows(2), good)]
+    batcher._enqueue()
+    time.sleep(0.1)  # the hub stands still
+    model.gate.set()
+    waiting = [gevent.spawn(job.wait, each) for job, each in zip(jobs, (late, good), strict=True)]
+    gevent.joinall([first, *waiting])
+    assert isinstance(waiting[0].exception, DeadlineExceeded)
+    assert waiting[1].value[0].tolist() == [4]
+    assert model.batches == [1, 1]
+
+
+def test_a_batch_that_no_one_waits_for_is_not_run(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    jobs = [batcher.submit(rows(i), call()) for i in range(3)]
+    batcher._enqueue()
+    for job in jobs:
+        job.settled = True  # just as the thread takes them
+    model.gate.set()
+    first.join()
+    assert ask(batcher, rows(5)) == [10]
+    assert model.batches == [1, 1]
+
+
+def test_what_fails_together_is_not_tried_alone_once_its_time_is_over() -> None:
+    """Or a batch of long runs would become as many long runs in turn."""
+    runs: list[int] = []
+
+    def run(inputs: Sequence[Array], signature: str | None, deadline: float) -> list[Array]:
+        runs.append(len(inputs[0]))
+        time.sleep(max(0.0, deadline - time.monotonic()))
+        raise DeadlineExceeded("a loop was ended")
+
+    batcher = Batcher(run, name="m", max_batch_size=8)
+    calls = [call(0.2) for _ in range(8)]
+    jobs = [gevent.spawn(ask, batcher, rows(i), each) for i, each in enumerate(calls)]
+    gevent.joinall(jobs)
+    batcher.close()
+    assert [type(job.value) for job in jobs] == [DeadlineExceeded] * 8
+    assert runs == [8]
+
+
+def test_a_run_is_told_when_the_last_of_its_jobs_is_over() -> None:
+    told: list[float] = []
+
+    def run(inputs: Sequence[Array], signature: str | None, deadline: float) -> list[Array]:
+        told.append(deadline)
+        return list(inputs)
+
+    batcher = Batcher(run, name="m", max_batch_size=8)
+    calls = [call(seconds) for seconds in (5, 20, 10)]
+    jobs = [gevent.spawn(ask, batcher, rows(1), each) for each in calls]
+    gevent.joinall(jobs)
+    batcher.close()
+    assert told == [calls[1].deadline]
+
+
+def test_a_batch_has_the_rows_that_its_jobs_allow(make: Make, model: Model) -> None:
+    batcher = make(most_rows=lambda inputs, route: 2 if inputs[0].ndim > 1 else 3)
+    first = held(batcher, model)
+    others = [gevent.spawn(ask, batcher, rows(i)) for i in range(6)]
+    wide = [gevent.spawn(ask, batcher, [np.ones((1, 2), np.float32)]) for _ in range(4)]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.joinall([first, *others, *wide])
+    assert sorted(model.batches) == [1, 2, 2, 3, 3]

@@ -106,7 +106,10 @@ class TensorTask(Task):
 
     def input_schema(self) -> dict[str, Any]:
         """JSON Schema of the body, and the signature."""
-        inputs = {t.name: nested_schema(t.dtype, t.shape) for t in self.signature.inputs}
+        inputs = {
+            t.name: nested_schema(t.dtype, t.shape, t.bounds.length if t.bounds else None)
+            for t in self.signature.inputs
+        }
         if self.signature.batchable:
             amount = {"minItems": 1, "maxItems": self.limits.max_rows}
             inputs = {name: {**rows, **amount} for name, rows in inputs.items()}

@@ -1,0 +1,114 @@
+"""The budget of a request, in one place: every limit on what a single request may cost."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.errors import Detail, InvalidInput
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+# Problems that an error lists; a list of a million helps no one.
+MAX_DETAILS = 100
+# Pixels of all pictures of a request, in largest pictures.
+_PICTURES = 4
+# A table may have columns that the model does not use, a few times as many as it does.
+_COLUMNS = 1_000
+_COLUMNS_PER_FIELD = 10
+# Bytes of a number as a client sends it in binary form (float32).
+_BYTES_OF_ELEMENT = 4
+# Of an open dimension of an input, for a card that does not say. Attention takes memory and time
+# for each pair: 16 million of them.
+DEFAULT_LENGTH = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a request may cost, from the server's settings.
+
+    max_pixels: of a picture, width times height. max_rows: predictions of one request.
+    max_json_depth: levels of lists and objects in a body. max_streams: texts that are written at
+    once, over all models. max_body_bytes: of a body, after decompression. max_answer_bytes: of an
+    answer as it is written, and of the arrays that one run of a model answers.
+    """
+
+    max_pixels: int = 64_000_000
+    max_rows: int = 100_000
+    max_json_depth: int = 64
+    max_streams: int = 256
+    max_body_bytes: int = 16_000_000
+    max_answer_bytes: int = 64_000_000
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """Those of a server."""
+        return cls(
+            settings.max_pixels,
+            settings.max_rows,
+            settings.max_json_depth,
+            settings.max_streams,
+            settings.max_body_bytes,
+            settings.max_answer_bytes,
+        )
+
+    @classmethod
+    def offline(cls, settings: Settings) -> Limits:
+        """Those of commands: a file of one's own may have as many rows as fit into memory."""
+        return cls(
+            settings.max_pixels,
+            max_rows=sys.maxsize,
+            max_body_bytes=sys.maxsize,
+            max_answer_bytes=sys.maxsize,
+        )
+
+    @property
+    def max_request_pixels(self) -> int:
+        """Of all pictures of a request together."""
+        return _PICTURES * self.max_pixels
+
+    @property
+    def max_elements(self) -> int:
+        """Of a tensor that is written as JSON: as many as the largest body holds in binary form,
+        so that a digit and a comma cost no more memory than a float32."""
+        return self.max_body_bytes // _BYTES_OF_ELEMENT
+
+    def columns(self, fields: int) -> int:
+        """The most columns of a table, or keys of a row, for a model of so many fields."""
+        return max(_COLUMNS, _COLUMNS_PER_FIELD * fields)
+
+    def excess(self, field: str, rows: int) -> list[Detail]:
+        """What is wrong with so many rows: nothing, or one problem of `field`."""
+        if rows <= self.max_rows:
+            return []
+        expected = f"at most {self.max_rows:,} in one request (KERAPORT_MAX_ROWS)"
+        return [Detail(field, f"{rows:,} rows", rows, expected)]
+
+    def check_answer(self, size: int, rows: int) -> None:
+        """Raise InvalidInput where an answer of about `size` bytes for so many rows is too
+        large."""
+        if size <= self.max_answer_bytes:
+            return
+        expected = (
+            f"at most {megabytes(self.max_answer_bytes)} (KERAPORT_MAX_ANSWER_MB): "
+            "send fewer or shorter rows at a time"
+        )
+        problem = f"about {megabytes(size)} for {rows:,} {'row' if rows == 1 else 'rows'}"
+        raise InvalidInput(
+            f"answer: {problem}, expected {expected}", [Detail("answer", problem, size, expected)]
+        )
+
+
+def too_many_elements(field: str, elements: int, most: int) -> list[Detail]:
+    """What is wrong with so many numbers or texts in JSON: nothing, or one problem of `field`."""
+    if elements <= most:
+        return []
+    expected = f"at most {most:,} in JSON (a quarter of the bytes of KERAPORT_MAX_BODY_MB)"
+    return [Detail(field, f"{elements:,} elements", elements, expected)]
+
+
+def megabytes(size: int) -> str:
+    """Bytes in words: `64 MB`, `1.5 MB`."""
+    return f"{size / 1e6:,.0f} MB" if size >= 10_000_000 else f"{size / 1e6:,.1f} MB"
