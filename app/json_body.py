@@ -10,8 +10,8 @@ import numpy as np
 import orjson
 
 from app.errors import BadRequest
-from app.json_pieces import TooDeep, read_pieces
-from app.turns import SLICE
+from app.json_pieces import Parse, TooDeep, read_pieces
+from app.slices import SLICE
 
 _KEPT = b'[]{}"'
 _OTHERS = bytes(sorted(set(range(256)) - set(_KEPT)))
@@ -31,9 +31,7 @@ def read_json(data: bytes, max_depth: int, *, nan: bool = False) -> Any:
     clients of TensorFlow Serving and Triton write all the same. Raises ValueError, which says where
     the text breaks off, or BadRequest where it is nested deeper than `max_depth`.
     """
-    parse = orjson.loads
-    if nan and _has_words(data):
-        parse = _with_nan
+    parse: Parse = _with_nan if nan and _has_words(data) else orjson.loads
     if len(data) > SLICE:
         try:
             return read_pieces(data, max_depth, parse)

@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from app.turns import SLICE, free_afterwards, turn
+from app.slices import SLICE, checkpoint, free_afterwards
 
 _SPACE = b" \t\r\n"
 _COMMA, _QUOTE, _BACKSLASH = b',"\\'
@@ -143,34 +143,33 @@ class _Reader:
         """The value that begins with the bracket at `start`."""
         data, scanner = self._data, self._scanner
         value: Any = [] if data[start] == _OPENING[0] else {}
-        free_afterwards(value)
-        for begin in range(start, len(data), self._block):
+        self._open.append(value)
+        self._at = start + 1
+        scanner.scan(start, start + 1)
+        for begin in range(start + 1, len(data), self._block):
             end = min(begin + self._block, len(data))
             marks = scanner.scan(begin, end)
-            if marks.depths.max(initial=0) > self._max_depth:
+            if marks.depths.max(initial=1) > self._max_depth:
                 raise TooDeep
-            if begin == start:
-                self._open.append(value)
-                self._at = start + 1
-                marks = Marks(*(part[1:] for part in marks))
             if scanner.ended and scanner.ended[1] - scanner.ended[0] > self._block:
                 self._take_text(*scanner.ended)
             if marks.at.size:
                 self._take(marks)
             if not self._open:
-                self._check_end()
-                return value
-            turn()
-        self._fail(len(data))
+                break
+            checkpoint()
+        if self._open:
+            self._fail(len(data))
+        self._check_end()
+        return value
 
     def _take(self, marks: Marks) -> None:
         """What is complete in a block, down to the innermost list or object that is open there."""
         at, kinds, depths = marks
-        level = len(self._open)
         lowest = np.minimum.accumulate(depths)
         i = 0
-        for level in range(level, min(level, int(lowest[-1])), -1):
-            i = int(np.searchsorted(-lowest, 1 - level))
+        while len(self._open) > lowest[-1]:
+            i = int(np.searchsorted(-lowest, 1 - len(self._open)))
             self._close(int(at[i]), int(kinds[i]))
             i += 1
             if not self._open:
@@ -195,9 +194,12 @@ class _Reader:
         if part:
             container = self._open[-1]
             if isinstance(container, list):
-                container += self._parsed(b"[", part, b"]", end)
+                more = self._parsed(b"[", part, b"]", end)
+                container += more
             else:
-                container.update(self._parsed(b"{", part, b"}", end))
+                more = self._parsed(b"{", part, b"}", end)
+                container.update(more)
+            free_afterwards(container, len(more))
         elif not self._fresh or self._data[end] != _COMMA:
             return
         else:
@@ -223,6 +225,7 @@ class _Reader:
         else:
             ((key, value),) = self._parsed(b"{", part, closing + b"}", end).items()
             container[key] = value
+        free_afterwards(container, 1)
         self._open.append(value)
         self._at, self._fresh = end + 1, True
 
@@ -271,7 +274,7 @@ class _Reader:
             if cut == at:
                 self._raise_error(at, stop, b'"')
             at = cut
-            turn()
+            checkpoint()
         text = "".join(parts)
         if isinstance(container, list):
             container.append(text)
@@ -313,7 +316,7 @@ def _check_encoding(data: bytes) -> None:
     try:
         for start in range(0, len(data), SLICE):
             decoder.decode(data[start : start + SLICE])
-            turn()
+            checkpoint()
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         # Says that it is no UTF-8.

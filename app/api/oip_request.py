@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from app.api.json_with_nan import loads
 from app.api.oip_tensors import DTYPES, MAX_DIMENSIONS, Array, from_binary, from_json
 from app.errors import BadRequest, Detail, short
+from app.json_body import read_json
 from app.serving.tasks.base import Limits, invalid
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -71,7 +71,7 @@ def _parsed(text: bytes, max_depth: int) -> Any:
     if not text.strip():
         raise BadRequest("the body is empty: expected JSON")
     try:
-        return loads(text, max_depth)
+        return read_json(text, max_depth, nan=True)
     except ValueError as error:
         raise BadRequest(f"the body is not JSON: {error}") from None
 

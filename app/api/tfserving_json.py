@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from app.api.json_with_nan import loads
 from app.errors import BadRequest, Detail, InvalidInput
+from app.json_body import read_json
 from app.serving.batching import Array
 from app.serving.examples import serialised
 from app.serving.signature import CLASSIFY_METHOD, REGRESS_METHOD, SignatureDef, TensorSpec
@@ -213,7 +213,7 @@ def _parse(body: bytes, limits: Limits) -> dict[str, Any]:
     if not body.strip():
         raise BadRequest("JSON Parse error: The document is empty")
     try:
-        document = loads(body, limits.max_json_depth)
+        document = read_json(body, limits.max_json_depth, nan=True)
     except ValueError as error:
         raise BadRequest(f"JSON Parse error: {error}") from None
     if not isinstance(document, dict):

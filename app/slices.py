@@ -1,7 +1,7 @@
-"""Long work in native threads: turns for other threads, an end with its request.
+"""Long work in native threads, slice by slice.
 
 C code that holds the interpreter lock stops every thread for as long as it runs. Work on large
-bodies therefore goes slice by slice, and calls `turn` between two slices.
+bodies therefore goes in slices, with a `checkpoint` between two of them.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from typing import Any
 
 # Bytes, or the like, that C code works on at once: below 2 ms.
 SLICE = 64 * 1024
-# Values that are freed, or looked at, at once.
-_VALUES = 10_000
+# Parts of a tree that are freed at once.
+_FREED_AT_ONCE = 50
 # Full collections are due after so many of the others.
 _NEVER = 2**30
-_CONTAINERS = frozenset({list, dict})
 
 _thread = threading.local()
 _lock = threading.Lock()
@@ -27,7 +26,7 @@ _workers = 0
 _thresholds = gc.get_threshold()
 
 
-def turn() -> None:
+def checkpoint() -> None:
     """Give other threads a turn and raise what ended the request that this thread works for.
 
     Does nothing in a thread that is not `working`, such as the hub's, whose work is small.
@@ -38,32 +37,41 @@ def turn() -> None:
         check()
 
 
-def free_afterwards(tree: list[Any] | dict[str, Any]) -> None:
-    """Take a tree of lists and objects apart when `working` ends: freed in one go, ten million
-    values stop all threads for half a second."""
-    trees = getattr(_thread, "trees", None)
-    if trees is not None:
-        trees.append(tree)
+def free_afterwards(container: list[Any] | dict[str, Any], count: int) -> None:
+    """Take the last `count` values out of a list or object when `working` ends, those that came
+    last first: freed in one go, ten million values stop all threads for half a second."""
+    added = getattr(_thread, "added", None)
+    if added is not None:
+        added.append((container, count))
 
 
 @contextmanager
 def working(check: Callable[[], None]) -> Iterator[None]:
     """This thread works for one request, in slices. check: raises what ended the request."""
-    _thread.check, _thread.trees = check, []
+    _thread.check, _thread.added = check, []
     try:
         with _no_full_collection():
             try:
                 yield
             finally:
-                _thread.check = _nothing
-                for tree in _thread.trees:
-                    _take_apart(tree)
+                _free(_thread.added)
     finally:
-        del _thread.check, _thread.trees
+        del _thread.check, _thread.added
 
 
-def _nothing() -> None:
-    """What has ended is freed all the same."""
+def _free(added: list[tuple[Any, int]]) -> None:
+    freed = 0
+    while added:
+        container, count = added.pop()
+        if isinstance(container, list):
+            del container[-count:]
+        else:
+            for _ in range(min(count, len(container))):
+                container.popitem()
+        freed += count
+        if freed > _FREED_AT_ONCE:
+            freed = 0
+            time.sleep(0)
 
 
 @contextmanager
@@ -83,23 +91,3 @@ def _no_full_collection() -> Iterator[None]:
             _workers -= 1
             if _workers == 0:
                 gc.set_threshold(*_thresholds)
-
-
-def _take_apart(tree: Any) -> None:
-    """Empty all lists and objects of a tree, some of its values at a time."""
-    left = [tree]
-    while left:
-        container = left[-1]
-        if isinstance(container, dict):
-            left[-1] = list(container.values())
-            container.clear()
-            continue
-        values = container[-_VALUES:]
-        del container[-_VALUES:]
-        if not container:
-            left.pop()
-        if not _CONTAINERS.isdisjoint(map(type, values)):
-            left += [value for value in values if type(value) in _CONTAINERS and value]
-        del values
-        turn()
-
