@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 Array = NDArray[Any]
-# An answer that lists a million problems helps nobody.
+# An answer that lists a million problems helps nobody, and looking for them takes its time.
 MAX_DETAILS = 100
+ENOUGH = 10 * MAX_DETAILS
+# Names in a row, or columns in a CSV, besides the fields of a model.
+_OTHER_NAMES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,11 @@ def parse_json(data: bytes, limits: Limits, hint: str = "") -> Any:
         return read_json(data, limits.max_json_depth)
     except ValueError as error:
         raise BadRequest(f"the body is not JSON: {error}{hint}") from None
+
+
+def max_names(fields: int) -> int:
+    """How many names a row, or columns a CSV, may have for a model of so many fields."""
+    return fields + _OTHER_NAMES
 
 
 def invalid(details: list[Detail], *, more: bool = False) -> InvalidInput:
