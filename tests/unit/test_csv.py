@@ -146,7 +146,7 @@ def test_what_cannot_be_read_at_all(text: str | bytes, message: str) -> None:
 
 def test_each_row_knows_the_line_that_it_begins_on() -> None:
     text = '\ufeff\nweight,year\r\n1,70\n\n"2","7\n1"\n3,72'
-    table = read_table(text.encode(), ["weight", "year"])
+    table = read_table(text.encode(), ["weight", "year"], Limits())
     assert table.lines == [3, 5, 7]
     assert (table.header, len(table.rows), table.delimiter) == (["weight", "year"], 3, ",")
 
@@ -166,7 +166,7 @@ def test_what_a_spreadsheet_writes_is_read_back(
     out = io.StringIO()
     writer = csv.writer(out, delimiter=delimiter, quoting=csv.QUOTE_ALL)
     writer.writerows([("left", "right"), *cells])
-    found = read_table(out.getvalue().encode(), ["left", "right"], 1000).rows
+    found = read_table(out.getvalue().encode(), ["left", "right"], Limits()).rows
     # Line ends within a cell come out as \n, as text files do.
     lines = [tuple(re.sub("\r\n?", "\n", c).strip() for c in row) for row in cells]
     assert [(row.get("left", ""), row.get("right", "")) for row in found] == lines

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal
+from typing import Any, BinaryIO, ClassVar, Literal
 
 from numpy.typing import NDArray
 
 from app.errors import BadRequest, Detail, InvalidInput
 from app.json_body import read_json
 from app.serving.card import Card
+from app.serving.limits import MAX_DETAILS as MAX_DETAILS
+from app.serving.limits import Limits as Limits
 from app.serving.signature import PictureFeed, Signature
 
-if TYPE_CHECKING:
-    from app.settings import Settings
-
 Array = NDArray[Any]
-# An answer that lists a million problems helps nobody, and looking for them takes its time.
-MAX_DETAILS = 100
+# Problems of a request, after which no more are looked for.
 ENOUGH = 10 * MAX_DETAILS
-# Names in a row, or columns in a CSV, besides the fields of a model.
-_OTHER_NAMES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,43 +37,6 @@ class Payload:
         """Close the files, which frees what they spooled."""
         for file in self.files:
             file.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a request may cost, from the server's settings.
-
-    max_pixels: of a picture, width times height. max_rows: predictions of one request.
-    max_json_depth: levels of lists and objects in a body. max_streams: texts that are written at
-    once, over all models.
-    """
-
-    max_pixels: int = 64_000_000
-    max_rows: int = 100_000
-    max_json_depth: int = 64
-    max_streams: int = 256
-
-    @classmethod
-    def of(cls, settings: Settings) -> Limits:
-        """Those of a server."""
-        return cls(
-            settings.max_pixels,
-            settings.max_rows,
-            settings.max_json_depth,
-            settings.max_streams,
-        )
-
-    @classmethod
-    def offline(cls, settings: Settings) -> Limits:
-        """Those of commands: a file of one's own may have as many rows as fit into memory."""
-        return cls(settings.max_pixels, max_rows=sys.maxsize)
-
-    def excess(self, field: str, rows: int) -> list[Detail]:
-        """What is wrong with so many rows: nothing, or one problem of `field`."""
-        if rows <= self.max_rows:
-            return []
-        expected = f"at most {self.max_rows:,} in one request (KERAPORT_MAX_ROWS)"
-        return [Detail(field, f"{rows:,} rows", rows, expected)]
 
 
 class Question(ABC):
@@ -132,11 +90,6 @@ def parse_json(data: bytes, limits: Limits, hint: str = "") -> Any:
         return read_json(data, limits.max_json_depth)
     except ValueError as error:
         raise BadRequest(f"the body is not JSON: {error}{hint}") from None
-
-
-def max_names(fields: int) -> int:
-    """How many names a row, or columns a CSV, may have for a model of so many fields."""
-    return fields + _OTHER_NAMES
 
 
 def invalid(details: list[Detail], *, more: bool = False) -> InvalidInput:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import NoReturn
 
 from app.errors import BadRequest, Detail, InvalidInput
-from app.serving.tasks.base import max_names
+from app.serving.limits import Limits
 from app.slices import SLICE, checkpoint
 
 DELIMITERS = ",;\t"
@@ -35,11 +34,12 @@ class CsvTable:
     delimiter: str
 
 
-def read_table(data: bytes, names: Sequence[str], max_rows: int = sys.maxsize) -> CsvTable:
+def read_table(data: bytes, names: Sequence[str], limits: Limits) -> CsvTable:
     """The rows under a header that names at least one of `names`.
 
     UTF-8, with or without a BOM; comma, semicolon or tab; any line ends; blank lines do not count.
-    Raises BadRequest, or InvalidInput where there are more than `max_rows`.
+    limits: on its rows, and on the columns for so many names. Raises BadRequest, or InvalidInput
+    where there are too many rows.
     """
     most = max(MAX_LINE, LINE_A_FIELD * len(names))
     slices = _slices(data)
@@ -49,15 +49,15 @@ def read_table(data: bytes, names: Sequence[str], max_rows: int = sys.maxsize) -
     first, second = next(table, None), next(table, None)
     if first and not second:
         expected += f"; it is a single line{CURL_HINT}"
-    header = _header(first[1], names, expected) if first else []
+    header = _header(first[1], names, limits, expected) if first else []
     if not second:
         raise BadRequest(f"the CSV has no rows: {expected}")
     rows: list[dict[str, str]] = []
     lines: list[int] = []
     for line, cells in chain([second], table):
-        if len(rows) == max_rows:
+        if len(rows) == limits.max_rows:
             raise InvalidInput(
-                f"the CSV has more than {max_rows:,} rows, the limit of one request "
+                f"the CSV has more than {limits.max_rows:,} rows, the limit of one request "
                 "(KERAPORT_MAX_ROWS)"
             )
         rows.append(_row(header, cells))
@@ -196,9 +196,9 @@ def _delimiter(slices: Sequence[str], most: int, names: Sequence[str]) -> str:
     return max(DELIMITERS, key=known)
 
 
-def _header(cells: Sequence[str], names: Sequence[str], expected: str) -> list[str]:
+def _header(cells: Sequence[str], names: Sequence[str], limits: Limits, expected: str) -> list[str]:
     """The names of the columns. Raises BadRequest."""
-    most = max_names(len(names))
+    most = limits.columns(len(names))
     if len(cells) > most:
         raise BadRequest(
             f"the first line of the CSV has {len(cells):,} columns, the limit for this model is "

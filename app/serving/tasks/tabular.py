@@ -23,7 +23,6 @@ from app.serving.tasks.base import (
     Payload,
     Task,
     invalid,
-    max_names,
     parse_json,
     whole,
 )
@@ -57,7 +56,7 @@ class _Tabular(Task):
             f.name: _Column(f, t.dtype) for f, t in zip(self.fields, targets, strict=True)
         }
         self._names = ", ".join(self._columns)
-        self._max_names = max_names(len(fields))
+        self._max_names = limits.columns(len(fields))
         self._model = _row_model(list(self._columns.values()))
         self._values = attrgetter(*(f"f{i}" for i in range(len(fields))))
 
@@ -97,7 +96,7 @@ class _Tabular(Task):
         """An object, a list of objects, or a CSV with a header."""
         if payload.kind == "csv":
             names = [f.name for f in self.fields]
-            rows = read_table(payload.data, names, self.limits.max_rows).rows
+            rows = read_table(payload.data, names, self.limits).rows
             return self._tensors(self._check(rows, strict=False, many=True))
         value = parse_json(payload.data, self.limits, "; a CSV needs Content-Type: text/csv")
         many = isinstance(value, list)
