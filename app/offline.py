@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -140,7 +141,7 @@ def predict(
             except InvalidInput as error:
                 if payload.kind == "csv":
                     names = model.task.input_schema()["required"]
-                    lines = read_table(payload.data, names).lines
+                    lines = read_table(payload.data, names, Limits(max_rows=sys.maxsize)).lines
                     error.details = on_lines(error.details, lines)
                 raise
         except KeraportError as error:

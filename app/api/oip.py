@@ -8,9 +8,10 @@ triton-inference-server/server). Errors are `{"error": message}`: see app.api.er
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, Request, Response, request
 
@@ -26,18 +27,15 @@ from app.api.requests import read_body, start_call
 from app.errors import BadRequest, Draining
 from app.lifecycle import Lifecycle
 from app.serving.entry import Entry
+from app.serving.large import run_large
 from app.serving.tasks.base import Limits, parse_json
 from app.serving.versions import version_number
-from app.serving.workers import in_a_thread
 from app.settings import Settings
 
 if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
     from app.serving.model import Model
 
-T = TypeVar("T")
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "statistics"]
-# Reading or writing so many bytes is over before another thread would have begun.
-SMALL = 64 * 1024
 # What Triton has besides, and why it is not here.
 _NO_LOADING = "models are what the folder of models holds: add or remove them there"
 _NO_SHARED_MEMORY = "there is no shared memory here: send tensors in the body, as binary data"
@@ -111,8 +109,9 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
 
     @routes.post("/repository/index")
     def index() -> Response:
-        body = read_body(request, start_call(settings.request_timeout_s))
-        wanted = parse_json(body, limits) if body else {}
+        call = start_call(settings.request_timeout_s)
+        body = read_body(request, call)
+        wanted = run_large(len(body), partial(parse_json, body, limits), call) if body else {}
         only_ready = wanted.get("ready", False) if isinstance(wanted, dict) else None
         if not isinstance(only_ready, bool):
             raise BadRequest("the body: expected nothing, or an object with ready: true or false")
@@ -146,9 +145,8 @@ def _infer(model: Model, request: Request, timeout_s: float, limits: Limits) -> 
         length = request.headers.get(HEADER_LENGTH)
         batchable = model.signatures[model.default_signature].batchable
         with call.stages.decoding():
-            asked = _beside(
-                len(body), lambda: read_request(body, length, limits, batchable=batchable)
-            )
+            read = partial(read_request, body, length, limits, batchable=batchable)
+            asked = run_large(len(body), read, call)
         if asked.timeout_s is not None:
             call.deadline = min(call.deadline, arrived + asked.timeout_s)
         names = None if asked.outputs is None else [want.name for want in asked.outputs]
@@ -163,7 +161,8 @@ def _infer(model: Model, request: Request, timeout_s: float, limits: Limits) -> 
         labels = model.card.labels if isinstance(model.card.labels, list) else None
         used = coding if coding in CODINGS else None
         size = sum(array.nbytes for array in outputs.values())
-        answer = _beside(size, lambda: write_answer(head, outputs, asked, labels, used))
+        write = partial(write_answer, head, outputs, asked, labels, used)
+        answer = run_large(size, write, call)
     binary = answer.json_size is not None
     response = Response(
         answer.body, mimetype="application/octet-stream" if binary else "application/json"
@@ -173,11 +172,6 @@ def _infer(model: Model, request: Request, timeout_s: float, limits: Limits) -> 
     if used is not None:
         response.headers["Content-Encoding"] = used
     return response
-
-
-def _beside(size: int, work: Callable[[], T]) -> T:
-    """`work` on so many bytes, in a native thread where these are many. Blocks the greenlet."""
-    return work() if size <= SMALL else in_a_thread(work)
 
 
 def _statistics(models: list[Model | None]) -> Response:

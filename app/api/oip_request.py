@@ -7,9 +7,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from app.api.json_with_nan import loads
 from app.api.oip_tensors import DTYPES, MAX_DIMENSIONS, Array, from_binary, from_json
 from app.errors import BadRequest, Detail, short
+from app.json_body import read_json
 from app.serving.limits import Limits, too_many_elements
 from app.serving.signature import SignatureDef
 from app.serving.tasks.base import invalid
@@ -80,7 +80,7 @@ def _parsed(text: bytes, max_depth: int) -> Any:
     if not text.strip():
         raise BadRequest("the body is empty: expected JSON")
     try:
-        return loads(text, max_depth)
+        return read_json(text, max_depth, nan=True)
     except ValueError as error:
         raise BadRequest(f"the body is not JSON: {error}") from None
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from app.errors import Detail, InvalidInput, short
 from app.serving.signature import TensorSpec
 from app.serving.tensors import Wording, from_nested, numpy_dtype
+from app.slices import checkpoint
 
 Array = NDArray[Any]
 # The protocol's names of what TensorFlow has.
@@ -44,6 +45,8 @@ BINARY = Wording(DATATYPES, pictures="BYTES of shape [n], as binary data")
 # There are no bytes in JSON, and nothing in the protocol says that a text stands for others.
 JSON = replace(BINARY, unreadable=", as binary data: base64 is not read here")
 _LENGTH = struct.Struct("<I")
+# Texts that are worked on before other threads get a turn.
+_AT_ONCE = 10_000
 # What NumPy's arrays can have.
 MAX_DIMENSIONS = 64
 
@@ -111,10 +114,14 @@ def _texts(field: str, count: int, part: memoryview) -> Array | Detail:
                 expected=expected,
             )
         texts.append(bytes(part[start:at]))
+        if len(texts) % _AT_ONCE == 0:
+            checkpoint()
     if len(texts) != count:
         return Detail(field, f"{len(texts)} elements", expected=expected)
     array = np.empty(count, object)
-    array[:] = texts
+    for i in range(0, count, _AT_ONCE):
+        array[i : i + _AT_ONCE] = texts[i : i + _AT_ONCE]
+        checkpoint()
     return array
 
 

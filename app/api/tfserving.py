@@ -32,16 +32,14 @@ from app.errors import BadRequest, Draining, ModelNotFound
 from app.lifecycle import Lifecycle
 from app.serving.batching import Array
 from app.serving.entry import Entry
+from app.serving.large import run_large
 from app.serving.signature import CLASSIFY_METHOD, REGRESS_METHOD, SignatureDef, TensorSpec
 from app.serving.tasks.base import Limits
-from app.serving.workers import in_a_thread
 from app.settings import Settings
 
 if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
     from app.serving.model import Model
 
-# From so many bytes on a body is read in a native thread: a millisecond or so.
-_LARGE = 64 * 1024
 # tensorflow_serving/apis/get_model_status.proto
 STATES = {"loading": "LOADING", "ready": "AVAILABLE", "failed": "END"}
 # tensorflow/core/framework/types.proto, where a dtype's own name is not in it.
@@ -132,7 +130,10 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
             with model.admission(call) as asked:
                 with watching(request.environ, [call]):
                     with call.stages.decoding():
-                        question = _read(read, body, model, limits)
+                        work = partial(
+                            read, body, model.signatures, model.default_signature, limits
+                        )
+                        question = run_large(len(body), work, call)
                     outputs = model.infer(
                         question.inputs,
                         call,
@@ -143,11 +144,6 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
                 return Response(write(outputs, question), mimetype="application/json")
 
     return routes
-
-
-def _read(read: Read, body: bytes, model: Model, limits: Limits) -> Question:
-    work = partial(read, body, model.signatures, model.default_signature, limits)
-    return work() if len(body) < _LARGE else in_a_thread(work)
 
 
 def _versions(access: ModelAccess, servable: Servable) -> Sequence[Entry]:

@@ -6,23 +6,24 @@ Its documentation is tensorflow_serving/g3doc/api_rest.md; where the real server
 
 from __future__ import annotations
 
-import binascii
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import orjson
 
-from app.api.json_with_nan import loads
 from app.errors import BadRequest, Detail, InvalidInput
+from app.json_body import read_json
 from app.serving.batching import Array
 from app.serving.examples import serialised
 from app.serving.signature import CLASSIFY_METHOD, REGRESS_METHOD, SignatureDef, TensorSpec
-from app.serving.tasks.base import Limits, invalid
+from app.serving.tasks.base import ENOUGH, Limits, invalid
 from app.serving.tensors import DTYPES, Wording, from_nested
+from app.slices import SLICE, checkpoint
 
 Signatures = Mapping[str, SignatureDef]
 # How its messages call what a signature is for.
@@ -111,13 +112,15 @@ def read_examples(
         raise BadRequest("Expecting 'examples' to be a list of at least one object")
     if excess := limits.excess("examples", len(rows)):
         raise invalid(excess)
-    details = []
+    details: list[Detail] = []
     features = []
     shared: dict[str, Any] = {}
     for field, row in [
         ("context", document.get("context", {})),
         *((f"examples[{i}]", row) for i, row in enumerate(rows)),
     ]:
+        if len(details) > ENOUGH:
+            raise invalid(details, more=True)
         if not isinstance(row, dict):
             details.append(Detail(field, "not an object", expected="an object of features"))
             continue
@@ -213,7 +216,7 @@ def _parse(body: bytes, limits: Limits) -> dict[str, Any]:
     if not body.strip():
         raise BadRequest("JSON Parse error: The document is empty")
     try:
-        document = loads(body, limits.max_json_depth)
+        document = read_json(body, limits.max_json_depth, nan=True)
     except ValueError as error:
         raise BadRequest(f"JSON Parse error: {error}") from None
     if not isinstance(document, dict):
@@ -259,6 +262,8 @@ def _columns(
     known = set(names)
     expected = f"an object with {', '.join(names)}"
     for i, item in enumerate(instances):
+        if len(details) > ENOUGH:
+            raise invalid(details, more=True)
         if not _is_object(item):
             details.append(Detail(f"instances[{i}]", "not an object", expected=expected))
         elif item.keys() != known:
@@ -269,8 +274,7 @@ def _columns(
             ]
             details += [
                 Detail(f"instances[{i}].{name[:100]}", "unexpected", expected=expected)
-                for name in item
-                if name not in known
+                for name in islice((name for name in item if name not in known), ENOUGH)
             ]
     return {} if details else {name: [item[name] for item in instances] for name in names}
 
@@ -340,13 +344,23 @@ def _decoded(value: Any) -> Any:
     """With the bytes in place of `{"b64": …}`. Raises ValueError for what is not base64."""
     if isinstance(value, list):
         return [_decoded(item) for item in value]
-    if not _is_base64(value):
-        return value
-    text = "".join(value["b64"].split()).rstrip("=")
-    try:
-        return b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except binascii.Error as error:
-        raise ValueError from error
+    return _bytes(value["b64"]) if _is_base64(value) else value
+
+
+def _bytes(text: str) -> bytes:
+    """What a text in base64 stands for, white space and padding aside; in slices."""
+    slices = (text[at : at + SLICE] for at in range(0, len(text), SLICE))
+    text = "".join("".join(part.split()) for part in slices).rstrip("=")
+    text += "=" * (-len(text) % 4)
+    decoded = []
+    for at in range(0, len(text), SLICE):
+        part = text[at : at + SLICE]
+        # Nothing follows a padding.
+        if at + SLICE < len(text) and part.endswith("="):
+            raise ValueError
+        decoded.append(b64decode(part, validate=True))
+        checkpoint()
+    return b"".join(decoded)
 
 
 # --- writing -------------------------------------------------------------------------------------

@@ -42,7 +42,8 @@ class Stages:
 class Call:
     """One request on its way: its deadline, the way to give it up, and what became of it.
 
-    deadline: on the clock of `time.monotonic`, in seconds. All methods belong to the hub's thread.
+    deadline: on the clock of `time.monotonic`, in seconds. All methods but `check` belong to the
+    hub's thread.
     """
 
     __slots__ = ("_error", "_tell", "deadline", "stages")

@@ -9,7 +9,11 @@ import numpy as np
 
 from app.errors import Detail, short
 from app.serving.batching import Array
+from app.serving.limits import MAX_DETAILS
+from app.slices import checkpoint
 
+# Examples that are written before other threads get a turn.
+_AT_ONCE = 100
 _EXPECTED = "a number, a text, or a list of numbers or of texts"
 _FLOAT_MAX = float(np.finfo(np.float32).max)
 # Which list of a feature holds values of which Python type
@@ -24,7 +28,8 @@ _LISTS: dict[type, str] = {
 
 
 def serialised(rows: Sequence[Mapping[str, Any]]) -> Array | list[Detail]:
-    """An object array (rows,) of serialised `tf.Example`s; or all that is wrong with them.
+    """An object array (rows,) of serialised `tf.Example`s; or what is wrong with them, as much as
+    an error lists.
 
     rows: the features of each example by name: a number, a text (bytes where it is not UTF-8) or a
     list of values of one kind. Whole numbers and true or false become int64, others float32, as
@@ -34,8 +39,12 @@ def serialised(rows: Sequence[Mapping[str, Any]]) -> Array | list[Detail]:
     from tensorflow.core.example.example_pb2 import Example
 
     texts = np.empty(len(rows), object)
-    details = []
+    details: list[Detail] = []
     for i, features in enumerate(rows):
+        if i % _AT_ONCE == 0:
+            checkpoint()
+        if len(details) > MAX_DETAILS:
+            break
         example = Example()
         for name, value in features.items():
             values = value if isinstance(value, list) else [value]

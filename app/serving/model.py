@@ -6,6 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -14,6 +15,7 @@ from app.serving.batching import Array
 from app.serving.call import Call
 from app.serving.card import Card
 from app.serving.engine import Engine
+from app.serving.large import run_large
 from app.serving.signature import Converted, Signature, SignatureDef
 from app.serving.statistics import Asked, Statistics
 from app.serving.tasks import Limits, Payload, Task, make_task
@@ -197,10 +199,15 @@ class TensorModel(Model):
         """One prediction a row."""
         with self.admission(call) as asked:
             with call.stages.decoding():
-                inputs = self.task.read(payload)
+                inputs = self._read(payload, call)
             predictions = self.task.answer(self.engine.run(inputs, call))
             asked.rows = len(predictions)
             return predictions
+
+    def _read(self, payload: Payload, call: Call) -> list[Array]:
+        if payload.kind == "files":  # decoded by threads of their own
+            return self.task.read(payload)
+        return run_large(len(payload.data), partial(self.task.read, payload), call)
 
     def decode(self, files: Sequence[bytes], name: str, hint: str = "") -> Array | None:
         """Pictures as the model is fed with them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from app.errors import Detail, short
 from app.serving.limits import too_many_elements
 from app.serving.signature import SignatureDef, TensorSpec
+from app.slices import checkpoint
 
 Array = NDArray[Any]
 DTYPES = frozenset(
@@ -34,6 +35,9 @@ DTYPES = frozenset(
         "uint64",
     ]
 )
+# Values that become an array at once, and what NumPy's arrays can have.
+_AT_ONCE = 10_000
+_MAX_DIMENSIONS = 64
 _JSON_TYPES = {"f": "number", "i": "integer", "u": "integer", "b": "boolean", "s": "string"}
 _KINDS = {
     "f": "numbers",
@@ -187,25 +191,88 @@ def from_nested(
     """Nested lists, as JSON has them, as an array of the input's dtype and shape; or what is wrong
     with them. finite: whether NaN and Infinity are wrong. Texts may be bytes."""
     expected = wording.expected(spec)
-    if excess := _excess(value, spec):
-        return excess[0]
+    shape = _shape(value)
+    if excess := _excess(shape, spec):
+        return excess
+    if _size(shape) <= _AT_ONCE:
+        return _array(value, (), None, spec, finite, wording)
+    if spec.shape is not None and not fits(shape, spec.shape):
+        return _wrong_shape(shape, spec, expected)
+    if len(shape) > _MAX_DIMENSIONS:
+        return Detail(spec.name, f"more than {_MAX_DIMENSIONS} dimensions", expected=expected)
+    whole = np.empty(shape, numpy_dtype(spec.dtype))
+    for at, part, part_shape in _parts(value, shape):
+        array = _array(part, at, part_shape, spec, finite, wording)
+        if isinstance(array, Detail):
+            return array
+        place: Any = (*at[:-1], slice(at[-1], at[-1] + len(part)))
+        whole[place] = array
+        checkpoint()
+    return whole
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """The shape of nested lists, by the first list of each level."""
+    shape = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        value = value[0] if value else None
+    return tuple(shape)
+
+
+def _size(shape: Sequence[int]) -> int:
+    """The number of values; lists without any count as well."""
+    return math.prod(max(size, 1) for size in shape)
+
+
+def _parts(
+    value: Any, shape: tuple[int, ...], at: tuple[int, ...] = ()
+) -> Iterator[tuple[tuple[int, ...], list[Any], tuple[int, ...] | None]]:
+    """Nested lists in parts of at most _AT_ONCE values: the index of the first item, some items of
+    one list, and the shape that they should have; None where the list itself is wrong."""
+    if not isinstance(value, list) or len(value) != shape[0]:
+        yield (*at, 0), [value], None
+        return
+    inside = _size(shape[1:])
+    if inside > _AT_ONCE:
+        for i, item in enumerate(value):
+            yield from _parts(item, shape[1:], (*at, i))
+        return
+    step = _AT_ONCE // inside
+    for i in range(0, len(value), step):
+        part = value[i : i + step]
+        yield (*at, i), part, (len(part), *shape[1:])
+
+
+def _array(
+    value: Any,
+    at: tuple[int, ...],
+    shape: tuple[int, ...] | None,
+    spec: TensorSpec,
+    finite: bool,
+    wording: Wording,
+) -> Array | Detail:
+    """All of the nested lists, or the part of `shape` that begins at the index `at`."""
+    expected = wording.expected(spec)
+    if at and shape is None:
+        return Detail(spec.name, "rows of different lengths", expected=expected)
     # As objects first: NumPy would turn texts into numbers, and numbers into texts of the length
     # of the longest.
     array = np.array(value, object)
     flat = array.reshape(-1)
     types = set(map(type, flat))
     allowed = _TYPES[kind(spec.dtype)]
-    if list in types:
+    if list in types or (at and array.shape != shape):
         return Detail(spec.name, "rows of different lengths", expected=expected)
     if not types <= allowed:
-        at, wrong = next((i, item) for i, item in enumerate(flat) if type(item) not in allowed)
-        where = "".join(f"[{i}]" for i in np.unravel_index(at, array.shape))
+        index, wrong = next((i, item) for i, item in enumerate(flat) if type(item) not in allowed)
+        found = [int(i) for i in np.unravel_index(index, array.shape)]
+        if at:
+            found = [*at[:-1], at[-1] + found[0], *found[1:]]
+        where = "".join(f"[{i}]" for i in found)
         return Detail(f"{spec.name}{where}", "wrong type", short(wrong), expected)
-    if spec.shape is not None and not fits(array.shape, spec.shape):
-        sent = f"a list of shape {list(array.shape)}" if array.shape else "a single value, no list"
-        return Detail(spec.name, f"wrong shape: sent {sent}", list(array.shape), expected)
-    if long := too_long(array.shape, spec):
-        return long
+    if not at and spec.shape is not None and not fits(array.shape, spec.shape):
+        return _wrong_shape(array.shape, spec, expected)
     if spec.dtype == "string":
         texts = [text.encode() if isinstance(text, str) else text for text in flat]
         return np.array(texts, object).reshape(array.shape)
@@ -222,18 +289,20 @@ def from_nested(
     return cast
 
 
-def _excess(value: Any, spec: TensorSpec) -> list[Detail]:
-    """What is wrong with lists that are longer, or more, than the bounds allow: nothing, or one
-    problem. Judged by the first list of each level, before any array is made."""
+def _excess(shape: tuple[int, ...], spec: TensorSpec) -> Detail | None:
+    """What is wrong with lists that are longer, or more, than the bounds allow, before any array
+    is made of them."""
     if spec.bounds is None:
-        return []
-    shape = []
-    while isinstance(value, list):
-        shape.append(len(value))
-        value = value[0] if value else None
-    if spec.shape is not None and (long := too_long(tuple(shape), spec)):
-        return [long]
-    return too_many_elements(spec.name, math.prod(shape), spec.bounds.elements)
+        return None
+    if spec.shape is not None and (long := too_long(shape, spec)):
+        return long
+    excess = too_many_elements(spec.name, math.prod(shape), spec.bounds.elements)
+    return excess[0] if excess else None
+
+
+def _wrong_shape(shape: tuple[int, ...], spec: TensorSpec, expected: str) -> Detail:
+    sent = f"a list of shape {list(shape)}" if shape else "a single value, no list"
+    return Detail(spec.name, f"wrong shape: sent {sent}", list(shape), expected)
 
 
 def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:

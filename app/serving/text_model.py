@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from app.errors import ClientDisconnected
@@ -11,6 +12,7 @@ from app.serving.call import Call
 from app.serving.card import Card
 from app.serving.engine import Engine
 from app.serving.generation_session import GenerationSession
+from app.serving.large import run_large
 from app.serving.model import Model
 from app.serving.places import Places
 from app.serving.signature import Converted
@@ -68,7 +70,8 @@ class TextModel(Model):
         """
         with self.admission(call) as asked, self._places.taken():
             with call.stages.decoding():
-                order = self.task.read(payload)
+                read = partial(self.task.read, payload)
+                order = run_large(len(payload.data), read, call)
             call.check()
             stream = Stream(
                 order.tokens,

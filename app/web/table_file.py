@@ -6,10 +6,13 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from app.errors import Detail, InvalidInput
 from app.serving.call import Call
+from app.serving.large import run_large
+from app.serving.limits import Limits
 from app.serving.tasks.base import Payload, invalid
 from app.serving.tasks.csvtext import CsvTable, on_lines, read_table
 from app.web.table_answer import answer_cells, answer_columns, as_json
@@ -39,10 +42,11 @@ class AnsweredTable:
 
 
 def answer_table(
-    model: Model, payload: Payload, call: Call, names: Sequence[str], max_rows: int
+    model: Model, payload: Payload, call: Call, names: Sequence[str], limits: Limits
 ) -> AnsweredTable:
     """Raises BadRequest, and InvalidInput that names the lines of the file."""
-    table = read_table(payload.data, names, max_rows)
+    read = partial(read_table, payload.data, names, limits)
+    table = run_large(len(payload.data), read, call)
     _check_header(table, names)
     try:
         predictions = as_json(model.predict(payload, call))

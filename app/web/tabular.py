@@ -42,7 +42,7 @@ class TabularPage(ModelPage):
         super().__init__(model)
         task = cast("TabularRegression | TabularClassification", model.task)
         self.fields = task.fields
-        self._max_rows = task.limits.max_rows
+        self._limits = task.limits
         self._answer: Answer | None = None
         self._table: AnsweredTable | None = None
 
@@ -73,7 +73,7 @@ class TabularPage(ModelPage):
         card = self.model.card
         if payload.kind == "csv":
             names = [field.name for field in self.fields]
-            self._table = answer_table(self.model, payload, call, names, self._max_rows)
+            self._table = answer_table(self.model, payload, call, names, self._limits)
             return self._table.predictions
         predictions = self.model.predict(payload, call)
         self._answer = Answer(predictions[0], card.output)

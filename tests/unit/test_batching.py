@@ -414,7 +414,9 @@ def test_jobs_whose_time_is_over_are_not_run(make: Make, model: Model) -> None:
     waiting = [gevent.spawn(job.wait, each) for job, each in zip(jobs, (late, good), strict=True)]
     gevent.joinall([first, *waiting])
     assert isinstance(waiting[0].exception, DeadlineExceeded)
-    assert waiting[1].value[0].tolist() == [4]
+    answered = waiting[1].value
+    assert answered is not None
+    assert answered[0].tolist() == [4]
     assert model.batches == [1, 1]
 
 

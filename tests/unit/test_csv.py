@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from app.errors import BadRequest, InvalidInput
 from app.serving.card import Card, FieldSpec
 from app.serving.tasks import Limits, Payload, Task, make_task
-from app.serving.tasks.csvtext import read_csv, read_table
+from app.serving.tasks.csvtext import LINE_A_FIELD, MAX_LINE, read_table
 from tests.support import picture
 from tests.unit.signatures import fields_of, problems, signature, spec
 
@@ -146,7 +148,7 @@ def test_what_cannot_be_read_at_all(text: str | bytes, message: str) -> None:
 
 def test_each_row_knows_the_line_that_it_begins_on() -> None:
     text = '\ufeff\nweight,year\r\n1,70\n\n"2","7\n1"\n3,72'
-    table = read_table(text.encode(), ["weight", "year"])
+    table = read_table(text.encode(), ["weight", "year"], Limits())
     assert table.lines == [3, 5, 7]
     assert (table.header, len(table.rows), table.delimiter) == (["weight", "year"], 3, ",")
 
@@ -154,6 +156,81 @@ def test_each_row_knows_the_line_that_it_begins_on() -> None:
 def test_choices_from_cells() -> None:
     made = task({"name": "a", "choices": {1: "usa", 2: "europe"}}, {"name": "b", "choices": ["x"]})
     assert rows("a,b\nusa,x\n2,x\n1.0, x\n", made) == [[1, 0], [2, 0], [1, 0]]
+
+
+def test_columns_up_to_the_limit_and_beyond() -> None:
+    most = Limits().columns(2)
+    for good in (most, 2):
+        text = "weight,year" + "".join(f",c{i}" for i in range(good - 2)) + "\n1,70\n"
+        assert rows(text) == [[1, 70]]
+    message = (
+        rf"first line of the CSV has {most + 1:,} columns, the limit for this model is {most:,}"
+    )
+    with pytest.raises(BadRequest, match=message):
+        rows("weight,year" + ",x" * (most - 1) + "\n1,70\n")
+    # Far more are not even taken apart.
+    with pytest.raises(BadRequest, match="line 1 of the CSV has more than 500,000 characters"):
+        rows("weight,year" + ",c" * 1_000_000 + "\n1,70\n")
+
+
+def test_lines_up_to_the_longest_and_beyond() -> None:
+    made = task({"name": "a", "type": "text"}, {"name": "b", "type": "text"}, dtype="string")
+    assert len(rows("a,b\nx," + " " * (MAX_LINE - 3) + "y", made)) == 1
+    with pytest.raises(BadRequest, match="line 2 of the CSV has more than 500,000 characters"):
+        rows("a,b\nx," + " " * (MAX_LINE - 2) + "y", made)
+    # A model of many fields has longer lines.
+    names = [f"f{i}" for i in range(MAX_LINE // LINE_A_FIELD * 2)]
+    text = f"{','.join(names)}\n{' ' * (MAX_LINE + 1)}1\n"
+    assert read_table(text.encode(), names, Limits()).rows == [{"f0": "1"}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"' * 4_000_000,
+        "a,b\n" + '"' * 4_000_000,
+        "a,b\n" + '""' * 30_000 + "\n" + "," * 4_000_000,
+        "," * 4_000_000,
+        'a,b\n"' + "x" * 4_000_000,
+        'a,b\n"' + "x\n" * 2_000_000,
+        "\r" * 4_000_000 + "a,b",
+        " \n" * 1_000_000 + "a,b\n",
+    ],
+    ids=lambda text: text[:8],
+)
+def test_large_bodies_that_are_no_table(text: str) -> None:
+    with pytest.raises(BadRequest):
+        read_table(text.encode(), ["a", "b"], Limits())
+
+
+def test_blank_lines_cost_little_and_do_not_count() -> None:
+    blank = "\n" * 300_000 + "\r\n \n\t\n" * 1_000
+    text = f"{blank}weight,year\n{blank}1,70\n{blank}2,71{blank}"
+    table = read_table(text.encode(), ["weight", "year"], Limits(max_rows=2))
+    assert [row["weight"] for row in table.rows] == ["1", "2"]
+    assert table.lines == [606_002, 909_003]
+
+
+@pytest.mark.parametrize("kind", ["columns", "rows", "blank lines", "cells", "quoted lines"])
+def test_the_time_grows_with_the_size(kind: str) -> None:
+    def seconds(count: int) -> float:
+        names = [f"f{i}" for i in range(count if kind == "columns" else 2)]
+        body = {
+            "columns": ",".join(["1"] * count),
+            "rows": "1,2\n" * count,
+            "blank lines": "\n" * count + "1,2",
+            "cells": "1,2" + "," * count,
+            "quoted lines": '1,"' + "\n" * count + '"',
+        }[kind]
+        text = f"{','.join(names)}\n{body}\n".encode()
+        best = math.inf
+        for _ in range(3):
+            begin = time.thread_time()
+            read_table(text, names, Limits())
+            best = min(best, time.thread_time() - begin)
+        return best
+
+    assert seconds(80_000) < 10 * seconds(20_000)
 
 
 CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
@@ -166,10 +243,31 @@ def test_what_a_spreadsheet_writes_is_read_back(
     out = io.StringIO()
     writer = csv.writer(out, delimiter=delimiter, quoting=csv.QUOTE_ALL)
     writer.writerows([("left", "right"), *cells])
-    found = read_csv(out.getvalue().encode(), ["left", "right"], 1000)
+    found = read_table(out.getvalue().encode(), ["left", "right"], Limits()).rows
     # Line ends within a cell come out as \n, as text files do.
     lines = [tuple(re.sub("\r\n?", "\n", c).strip() for c in row) for row in cells]
     assert [(row.get("left", ""), row.get("right", "")) for row in found] == lines
+
+
+@given(st.text(alphabet='ab1,;\t\n\r "é體\ufeff', max_size=40), st.integers(1, 9))
+def test_slices_are_the_whole(text: str, size: int) -> None:
+    def outcome(slice_size: int) -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("app.serving.tasks.csvtext.SLICE", slice_size)
+            try:
+                return read_table(f"a,b\n{text}".encode(), ["a", "b"], Limits())
+            except BadRequest as error:
+                return error.message
+
+    assert outcome(size) == outcome(10_000)
+
+
+def test_a_byte_that_is_not_utf_8_is_named_whatever_the_slice() -> None:
+    for before in ("é" * 40_000, "x" * 65_535, "體" * 21_845):
+        for wrong in (b"\xff", b"\xe9x", b"\xe9"):
+            data = before.encode() + wrong
+            with pytest.raises(BadRequest, match=f"byte {len(before.encode())} is not UTF-8"):
+                read_table(data, ["a"], Limits())
 
 
 @given(st.binary())

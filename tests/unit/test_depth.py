@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import BadRequest
-from app.serving.depth import check_depth
+from app.json_body import check_depth
 
 TRICKY = st.text(alphabet='[]{}",:\\\né', max_size=8)
 VALUES = st.recursive(

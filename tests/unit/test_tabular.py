@@ -237,6 +237,25 @@ def test_as_many_problems_are_listed_as_fit() -> None:
         CAR.read(body([GOOD | {"weight": 0}] * 1001))
 
 
+def test_names_in_a_row_up_to_the_limit_and_beyond() -> None:
+    most = Limits().columns(3)
+    good = GOOD | {f"k{i}": i for i in range(most - 3)}
+    assert len(problems(CAR, body(good))) == MAX_DETAILS
+    (found,) = problems(CAR, body(good | {"one more": 1}))
+    assert (found.field, found.value) == ("body", most + 1)
+    assert found.problem == "1,001 names, among them k0, k1, k2"
+    assert found.expected == "at most 1,000 names, those of an object with weight, cylinders, year"
+    assert fields_of(problems(CAR, body([GOOD, good | {"one more": 1}]))) == {
+        "[1]": "1,001 names, among them k0, k1, k2"
+    }
+
+
+def test_a_million_unknown_names_are_not_looked_at_one_by_one() -> None:
+    row = b"{" + b",".join(b'"k%d":1' % i for i in range(1_000_000)) + b"}"
+    (found,) = problems(CAR, body(row))
+    assert found.problem == "1,000,000 names, among them k0, k1, k2"
+
+
 def test_a_very_long_list() -> None:
     (array,) = CAR.read(body([GOOD | {"year": i} for i in range(20_000)]))
     assert array.shape == (20_000, 3)

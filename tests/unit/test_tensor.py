@@ -15,6 +15,7 @@ from app.errors import BadRequest, CardError, InvalidInput
 from app.serving.card import Card
 from app.serving.signature import TensorSpec
 from app.serving.tasks import Limits, Payload, Task, make_task
+from app.serving.tensors import from_nested
 from tests.unit.signatures import Shape, fields_of, problems, signature, spec
 
 
@@ -231,6 +232,59 @@ def test_no_rows() -> None:
 # --- several inputs
 
 TWO = task(spec("a", shape=(None, 1)), spec("b", "string", (None,)))
+
+
+SMALL_PARTS = pytest.mark.parametrize("at_once", [1, 2, 3, 7])
+
+
+@SMALL_PARTS
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        ("float32", [[1, 2.5], [3, 4], [5, 6]]),
+        ("float32", [[[[1, 2]], [[3, 4]]]]),
+        ("string", [[["a", "é"]], [["", "b"]]]),
+        ("int64", [[[1], [2], [3], [4], [5]]]),
+        ("bool", [True, False, True]),
+        ("float32", [[[], []], [[], []]]),
+    ],
+)
+def test_parts_are_the_whole(
+    monkeypatch: pytest.MonkeyPatch, at_once: int, dtype: str, value: Any
+) -> None:
+    wanted = from_nested(value, spec(dtype=dtype, shape=None))
+    monkeypatch.setattr("app.serving.tensors._AT_ONCE", at_once)
+    found = from_nested(value, spec(dtype=dtype, shape=None))
+    assert isinstance(wanted, np.ndarray)
+    assert isinstance(found, np.ndarray)
+    assert (found.dtype, found.tolist()) == (wanted.dtype, wanted.tolist())
+
+
+@SMALL_PARTS
+@pytest.mark.parametrize(
+    ("value", "field", "found"),
+    [
+        ([[1, 2], [3, 4], [5]], "x", "rows of different lengths"),
+        ([[1, 2], [3, 4], 5], "x", "rows of different lengths"),
+        ([[1, 2], [3, 4], [5, [6]]], "x", "rows of different lengths"),
+        ([[1, 2], [3, 4], [[5, 6], [7, 8]]], "x", "rows of different lengths"),
+        ([[1, 2], [3, 4], [5, "6"]], "x[2][1]", "wrong type"),
+        ([[1, 2], [3, None]], "x[1][1]", "wrong type"),
+        ([[1, 2, 3], [4, 5, 6]], "x", "wrong shape: sent a list of shape [2, 3]"),
+        ([[1, 2], [3, 1e300]], "x", "out of range"),
+    ],
+)
+def test_parts_have_the_faults_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch, at_once: int, value: Any, field: str, found: str
+) -> None:
+    monkeypatch.setattr("app.serving.tensors._AT_ONCE", at_once)
+    assert problem(one(), value) == (field, found)
+
+
+def test_a_million_unknown_inputs_are_not_looked_at_one_by_one() -> None:
+    body = b'{"x":[[1,2]]' + b"".join(b',"k%d":1' % i for i in range(1_000_000)) + b"}"
+    with pytest.raises(InvalidInput, match="the input has 1000 problems, of which"):
+        one().read(Payload("json", body))
 
 
 def test_several_inputs_come_in_the_models_order() -> None:

@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, ClassVar, Literal
 
-import orjson
 from numpy.typing import NDArray
 
 from app.errors import BadRequest, Detail, InvalidInput
+from app.json_body import read_json
 from app.serving.card import Card
-from app.serving.depth import check_depth
 from app.serving.limits import MAX_DETAILS as MAX_DETAILS
 from app.serving.limits import Limits as Limits
 from app.serving.signature import PictureFeed, Signature
 
 Array = NDArray[Any]
+# Problems of a request, after which no more are looked for.
+ENOUGH = 10 * MAX_DETAILS
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +86,9 @@ def parse_json(data: bytes, limits: Limits, hint: str = "") -> Any:
     it is nested too deeply."""
     if not data.strip():
         raise BadRequest("the body is empty: expected JSON")
-    check_depth(data, limits.max_json_depth)
     try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError as error:
+        return read_json(data, limits.max_json_depth)
+    except ValueError as error:
         raise BadRequest(f"the body is not JSON: {error}{hint}") from None
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
+from itertools import islice
 from operator import attrgetter
 from typing import Annotated, Any
 
-import gevent
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -16,7 +17,7 @@ from app.errors import BadRequest, CardError, Detail, short
 from app.serving.card import CARD_FILE, Card, FieldSpec
 from app.serving.signature import Signature, TensorSpec
 from app.serving.tasks.base import (
-    MAX_DETAILS,
+    ENOUGH,
     Array,
     Limits,
     Payload,
@@ -26,11 +27,14 @@ from app.serving.tasks.base import (
     whole,
 )
 from app.serving.tasks.classes import Classes
-from app.serving.tasks.csvtext import read_csv
+from app.serving.tasks.csvtext import read_table
 from app.serving.tensors import nested_schema
+from app.slices import checkpoint
 
-# Rows checked before other requests get a turn.
-ROWS_AT_ONCE = 500
+# Seconds of checking before other threads get a turn.
+_TURN_S = 0.001
+# Values that become an array at once.
+_VALUES_AT_ONCE = 20_000
 
 
 class _Row(BaseModel):
@@ -51,6 +55,8 @@ class _Tabular(Task):
         self._columns = {
             f.name: _Column(f, t.dtype) for f, t in zip(self.fields, targets, strict=True)
         }
+        self._names = ", ".join(self._columns)
+        self._max_names = limits.columns(len(fields))
         self._model = _row_model(list(self._columns.values()))
         self._values = attrgetter(*(f"f{i}" for i in range(len(fields))))
 
@@ -90,7 +96,7 @@ class _Tabular(Task):
         """An object, a list of objects, or a CSV with a header."""
         if payload.kind == "csv":
             names = [f.name for f in self.fields]
-            rows = read_csv(payload.data, names, self.limits.max_rows)
+            rows = read_table(payload.data, names, self.limits).rows
             return self._tensors(self._check(rows, strict=False, many=True))
         value = parse_json(payload.data, self.limits, "; a CSV needs Content-Type: text/csv")
         many = isinstance(value, list)
@@ -100,7 +106,7 @@ class _Tabular(Task):
             raise invalid(excess)
         if many and not any(isinstance(row, dict) for row in value):
             # One mistake, not one a value: a row was sent without its names.
-            expected = f"an object with {_list(self._columns)}, or a list of such objects"
+            expected = f"an object with {self._names}, or a list of such objects"
             raise invalid([Detail("body", "a list without objects", expected=expected)])
         return self._tensors(self._check(value if many else [value], strict=True, many=many))
 
@@ -109,21 +115,45 @@ class _Tabular(Task):
         rows = []
         details: list[Detail] = []
         validate = self._model.__pydantic_validator__.validate_python
+        until = time.monotonic() + _TURN_S
         for i, value in enumerate(values):
-            try:
-                rows.append(self._values(validate(value, strict=strict)))
-            except ValidationError as error:
-                prefix = f"[{i}]" if many else ""
-                details += [_detail(e, prefix, self._columns) for e in error.errors()]
-                if len(details) > 10 * MAX_DETAILS:
-                    raise invalid(details, more=i + 1 < len(values)) from None
-            if i % ROWS_AT_ONCE == ROWS_AT_ONCE - 1:
-                gevent.sleep(0)
+            prefix = f"[{i}]" if many else ""
+            if strict and type(value) is dict and len(value) > self._max_names:
+                details.append(self._too_many(value, prefix))
+            else:
+                try:
+                    rows.append(self._values(validate(value, strict=strict)))
+                except ValidationError as error:
+                    found = error.errors(include_url=False, include_context=False)
+                    details += [_detail(e, prefix, self._columns, self._names) for e in found]
+            if len(details) > ENOUGH:
+                raise invalid(details, more=i + 1 < len(values))
+            if time.monotonic() > until:
+                checkpoint()
+                until = time.monotonic() + _TURN_S
         if details:
             raise invalid(details)
         return rows
 
+    def _too_many(self, row: dict[str, Any], prefix: str) -> Detail:
+        unknown = islice((short(name) for name in row if name not in self._columns), 3)
+        problem = f"{len(row):,} names, among them {', '.join(unknown)}"
+        expected = f"at most {self._max_names:,} names, those of an object with {self._names}"
+        return Detail(prefix or "body", problem, len(row), expected)
+
     def _tensors(self, rows: list[Any]) -> list[Array]:
+        inputs = self.signature.inputs
+        parts: list[list[Array]] = []
+        size = max(1, _VALUES_AT_ONCE // len(self.fields))
+        for i in range(0, len(rows), size):
+            parts.append(self._part(rows[i : i + size]))
+            checkpoint()
+        if len(parts) == 1:
+            return parts[0]
+        return [np.concatenate([part[i] for part in parts]) for i in range(len(inputs))]
+
+    def _part(self, rows: list[Any]) -> list[Array]:
+        """Some rows as one array an input."""
         inputs = self.signature.inputs
         if self._one_matrix:
             return [np.array(rows, _numpy(inputs[0].dtype))]
@@ -340,15 +370,15 @@ def _chooser(field: FieldSpec, dtype: str) -> Any:
     return choose
 
 
-def _detail(error: ErrorDetails, prefix: str, columns: dict[str, _Column]) -> Detail:
-    """A pydantic error in our words."""
+def _detail(error: ErrorDetails, prefix: str, columns: dict[str, _Column], names: str) -> Detail:
+    """A pydantic error in our words. names: of all columns."""
     name = str(error["loc"][0]) if error["loc"] else ""
     kind, value = error["type"], short(error["input"])
     if not error["loc"]:
-        return Detail(prefix or "body", "not an object", value, f"an object with {_list(columns)}")
+        return Detail(prefix or "body", "not an object", value, f"an object with {names}")
     where = f"{prefix}.{short(name)}" if prefix else short(name)
     if kind == "extra_forbidden":
-        return Detail(where, "unexpected", value, f"one of {_list(columns)}")
+        return Detail(where, "unexpected", value, f"one of {names}")
     column = columns[name]
     if kind == "missing":
         return Detail(where, "missing", expected=column.expected())
@@ -363,10 +393,6 @@ def _detail(error: ErrorDetails, prefix: str, columns: dict[str, _Column]) -> De
     if problem == "out of range" and column.field.min is None and column.field.max is None:
         expected += f" that fits {column.dtype}"
     return Detail(where, problem, value, expected)
-
-
-def _list(columns: dict[str, _Column]) -> str:
-    return ", ".join(columns)
 
 
 def _schema(field: FieldSpec) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from app.errors import CardError, Detail, short
 from app.serving.card import CARD_FILE, Card, may_classify_pictures
 from app.serving.signature import Signature
-from app.serving.tasks.base import Array, Limits, Payload, Task, invalid, parse_json
+from app.serving.tasks.base import ENOUGH, Array, Limits, Payload, Task, invalid, parse_json
 from app.serving.tensors import DTYPES, from_nested, nested_schema
 
 
@@ -46,8 +47,7 @@ class TensorTask(Task):
         details = [Detail(n, "missing", expected="a list of rows") for n in names if n not in value]
         details += [
             Detail(short(n), "unexpected", expected=f"one of {', '.join(names)}")
-            for n in value
-            if n not in names
+            for n in islice((n for n in value if n not in names), ENOUGH)
         ]
         arrays = []
         for spec in specs:

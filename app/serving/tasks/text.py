@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar
 
 from app.errors import BadRequest, CardError, Detail, short
 from app.serving.card import CARD_FILE, Card, Range
 from app.serving.signature import Signature
-from app.serving.tasks.base import Limits, Payload, Question, invalid, parse_json, whole
+from app.serving.tasks.base import ENOUGH, Limits, Payload, Question, invalid, parse_json, whole
 from app.serving.tasks.words import Joiner, Vocabulary
 
 # Far more than any window; a longer one is a mistake or worse.
@@ -75,8 +76,7 @@ class TextGeneration(Question):
             )
         problems = [
             Detail(key, "unexpected", short(body[key]), f"one of {', '.join(_KEYS)}")
-            for key in body
-            if key not in _KEYS
+            for key in islice((key for key in body if key not in _KEYS), ENOUGH)
         ]
         diversity = self._number(body, "diversity", self._text.diversity, problems)
         words = self._number(body, "words", self._text.words, problems, integer=True)

@@ -1,0 +1,346 @@
+"""Large JSON texts, read piece by piece.
+
+A JSON parser holds Python's interpreter lock: in one call, 16 MB stop all other threads for 150 to
+1,500 ms. `read_pieces` looks for the structure of a text block by block, with NumPy, has orjson
+parse what is complete at the end of each block, and puts the parts together. Values and errors are
+those of one call.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from app.slices import SLICE, checkpoint, free_afterwards
+
+_SPACE = b" \t\r\n"
+_COMMA, _QUOTE, _BACKSLASH = b',"\\'
+_OPENING, _CLOSING = b"[{", b"]}"
+_NOTED = np.zeros(256, np.bool_)
+_NOTED[[*b'[]{},"\\']] = True
+_STEPS = np.zeros(256, np.int32)
+_STEPS[[*_OPENING]] = 1
+_STEPS[[*_CLOSING]] = -1
+# The longest part of a text that ends between two characters. Halves of a surrogate pair stay
+# together.
+_CHARACTERS = re.compile(
+    rb"(?:[^\\]++|\\u[dD][89abAB]..\\u....|\\u(?![dD][89abAB])....|\\[^u])*+", re.DOTALL
+)
+# Bytes of UTF-8 that do not begin a character.
+_FOLLOWING = bytes(range(0x80, 0xC0))
+# Bytes behind an error that its message may depend on.
+_AHEAD = 16
+
+Parse = Callable[[bytes], Any]
+
+
+class Marks(NamedTuple):
+    """Brackets and commas outside of texts: where, which, and how deep the text is behind each."""
+
+    at: NDArray[np.int64]
+    kinds: NDArray[np.uint8]
+    depths: NDArray[np.int64]
+
+
+class _Scanner:
+    """Finds the marks, block after block."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._depth = 0
+        self._odd = False  # the block before ends with an odd number of backslashes
+        self._in_text = False
+        self._quote = -1
+        # The text that began before the last block and ends in it, by its quotes.
+        self.ended: tuple[int, int] | None = None
+
+    def scan(self, start: int, end: int) -> Marks:
+        """The marks in a block, which begins where the one before ended."""
+        block = np.frombuffer(self._data, np.uint8, end - start, start)
+        at = np.flatnonzero(_NOTED[block])
+        kinds = block[at]
+        if self._odd or (kinds == _BACKSLASH).any():
+            at, kinds = self._unescaped(at, kinds, end - start)
+        at += start
+        quotes = kinds == _QUOTE
+        found = at[quotes]
+        self.ended = None
+        if found.size:
+            if self._in_text:
+                self.ended = (self._quote, int(found[0]))
+            outside = np.logical_xor.accumulate(quotes) == self._in_text
+            self._in_text ^= bool(found.size % 2)
+            self._quote = int(found[-1])
+            outside &= ~quotes
+            at, kinds = at[outside], kinds[outside]
+        elif self._in_text:
+            at, kinds = at[:0], kinds[:0]
+        depths = _STEPS[kinds].cumsum(dtype=np.int64)
+        depths += self._depth
+        if depths.size:
+            self._depth = int(depths[-1])
+        return Marks(at, kinds, depths)
+
+    def _unescaped(
+        self, at: NDArray[np.int64], kinds: NDArray[np.uint8], size: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """Without backslashes, and the quotes that they escape."""
+        if self._odd:
+            at = np.concatenate(([-1], at))
+            kinds = np.concatenate((np.array([_BACKSLASH], np.uint8), kinds))
+        slashes = kinds == _BACKSLASH
+        behind = np.zeros(at.size, np.bool_)
+        behind[1:] = slashes[:-1] & (np.diff(at) == 1)
+        # Where the run of backslashes begins that an entry is part of, or stands behind.
+        first = np.maximum.accumulate(np.where(slashes & ~behind, at, -2))
+        escaped = np.zeros(at.size, np.bool_)
+        escaped[1:] = behind[1:] & ((at[1:] - first[:-1]) % 2 == 1)
+        self._odd = bool(slashes[-1] and at[-1] == size - 1 and (size - first[-1]) % 2)
+        kept = ~slashes & ~(escaped & (kinds == _QUOTE))
+        return at[kept], kinds[kept]
+
+
+def read_pieces(data: bytes, max_depth: int, parse: Parse, block: int = SLICE) -> Any:
+    """The value of a JSON text, as `parse` of all of it gives it.
+
+    parse: of a part; raises orjson.JSONDecodeError. block: bytes that it is given at once, or a few
+    more. Raises ValueError with the message that `parse` has, or TooDeep where lists and objects
+    are in more than `max_depth` levels.
+    """
+    _check_encoding(data)
+    start = _skip_space(data, 0)
+    if data[start : start + 1] not in (b"[", b"{"):
+        return parse(data)
+    return _Reader(data, max_depth, parse, block).read(start)
+
+
+class TooDeep(ValueError):
+    """Lists and objects are in more levels than allowed."""
+
+
+class _Reader:
+    """Reads one list or object, in the order of the text."""
+
+    def __init__(self, data: bytes, max_depth: int, parse: Parse, block: int) -> None:
+        self._data = data
+        self._max_depth = max_depth
+        self._parse = parse
+        self._block = block
+        self._scanner = _Scanner(data)
+        # The lists and objects that are open, the outermost first.
+        self._open: list[Any] = []
+        # What is in front of it has been read. fresh: nothing of the innermost one was.
+        self._at = 0
+        self._fresh = True
+
+    def read(self, start: int) -> Any:
+        """The value that begins with the bracket at `start`."""
+        data, scanner = self._data, self._scanner
+        value: Any = [] if data[start] == _OPENING[0] else {}
+        self._open.append(value)
+        self._at = start + 1
+        scanner.scan(start, start + 1)
+        for begin in range(start + 1, len(data), self._block):
+            end = min(begin + self._block, len(data))
+            marks = scanner.scan(begin, end)
+            if marks.depths.max(initial=1) > self._max_depth:
+                raise TooDeep
+            if scanner.ended and scanner.ended[1] - scanner.ended[0] > self._block:
+                self._take_text(*scanner.ended)
+            if marks.at.size:
+                self._take(marks)
+            if not self._open:
+                break
+            checkpoint()
+        if self._open:
+            self._fail(len(data))
+        self._check_end()
+        return value
+
+    def _take(self, marks: Marks) -> None:
+        """What is complete in a block, down to the innermost list or object that is open there."""
+        at, kinds, depths = marks
+        lowest = np.minimum.accumulate(depths)
+        i = 0
+        while len(self._open) > lowest[-1]:
+            i = int(np.searchsorted(-lowest, 1 - len(self._open)))
+            self._close(int(at[i]), int(kinds[i]))
+            i += 1
+            if not self._open:
+                return
+        level = len(self._open)
+        # From where on the text is nowhere less deep.
+        floors = np.minimum.accumulate(depths[::-1])[::-1]
+        while True:
+            end = int(np.searchsorted(floors, level + 1))
+            commas = (kinds[i:end] == _COMMA) & (depths[i:end] == level)
+            found = np.flatnonzero(commas)
+            if found.size:
+                self._extend(int(at[i + found[-1]]))
+            if end == at.size:
+                return
+            self._descend(int(at[end]))
+            i, level = end + 1, level + 1
+
+    def _extend(self, end: int) -> None:
+        """The elements up to a comma, or a bracket that closes."""
+        part = self._part(end)
+        if part:
+            container = self._open[-1]
+            if isinstance(container, list):
+                more = self._parsed(b"[", part, b"]", end)
+                container += more
+            else:
+                more = self._parsed(b"{", part, b"}", end)
+                container.update(more)
+            free_afterwards(container, len(more))
+        elif not self._fresh or self._data[end] != _COMMA:
+            return
+        else:
+            self._fail(end)
+        self._at, self._fresh = end, False
+
+    def _close(self, end: int, kind: int) -> None:
+        """The rest of the innermost list or object."""
+        self._extend(end)
+        if kind != _CLOSING[isinstance(self._open[-1], dict)]:
+            self._fail(end)
+        self._open.pop()
+        self._at, self._fresh = end + 1, False
+
+    def _descend(self, end: int) -> None:
+        """The beginning of the list or object that opens at `end`, with its key."""
+        part = self._part(end + 1)
+        closing = b"]" if self._data[end] == _OPENING[0] else b"}"
+        container = self._open[-1]
+        if isinstance(container, list):
+            (value,) = self._parsed(b"[", part, closing + b"]", end)
+            container.append(value)
+        else:
+            ((key, value),) = self._parsed(b"{", part, closing + b"}", end).items()
+            container[key] = value
+        free_afterwards(container, 1)
+        self._open.append(value)
+        self._at, self._fresh = end + 1, True
+
+    def _part(self, end: int) -> bytes:
+        """The text up to `end`, without the comma that it begins with behind an element."""
+        part = self._data[self._at : end].strip(_SPACE)
+        if self._fresh or not part:
+            return part
+        if part[0] != _COMMA:
+            self._fail(end)
+        # Something has to follow the comma.
+        return part[1:].strip(_SPACE) or self._fail(end)
+
+    def _parsed(self, before: bytes, part: bytes, after: bytes, end: int) -> Any:
+        try:
+            return self._parse(before + part + after)
+        except orjson.JSONDecodeError:
+            self._fail(end)
+
+    def _take_text(self, start: int, end: int) -> None:
+        """A long text in slices, by its quotes, unless it is a key."""
+        container = self._open[-1]
+        before = self._data[self._at : start].strip(_SPACE)
+        if not self._fresh:
+            if before[:1] != b",":
+                return
+            before = before[1:]
+        try:
+            if isinstance(container, list):
+                () = before.split()
+            else:
+                (key,) = self._parse(b"{" + before + b'""}')
+        except ValueError:
+            return
+        parts = []
+        at, size = start + 1, max(self._block, _AHEAD)
+        while at < end:
+            stop = cut = _before_character(self._data, min(at + size, end))
+            if cut < end:
+                found = _CHARACTERS.match(self._data, at, cut)
+                cut = found.end() if found else at
+            try:
+                parts.append(self._parse(b'"' + self._data[at:cut] + b'"'))
+            except orjson.JSONDecodeError:
+                cut = at
+            if cut == at:
+                self._raise_error(at, stop, b'"')
+            at = cut
+            checkpoint()
+        text = "".join(parts)
+        if isinstance(container, list):
+            container.append(text)
+        else:
+            container[key] = text
+        self._at, self._fresh = end + 1, False
+
+    def _check_end(self) -> None:
+        at = _skip_space(self._data, self._at)
+        if at < len(self._data):
+            self._raise_error(at, at + 1, b"[]")
+
+    def _fail(self, end: int) -> NoReturn:
+        """Raise what is wrong before or at `end`."""
+        if isinstance(self._open[-1], list):
+            before = b"[" if self._fresh else b"[[]"
+        else:
+            before = b"{" if self._fresh else b'{"":[]'
+        self._raise_error(self._at, end, before)
+
+    def _raise_error(self, start: int, end: int, before: bytes) -> NoReturn:
+        """Raise what is wrong with data[start:end] or at `end`, as seen in the whole. before: what
+        stands for all that is in front of it."""
+        data = self._data
+        part = data[start : _before_character(data, min(end + _AHEAD, len(data)))]
+        try:
+            self._parse(before + part)
+        except orjson.JSONDecodeError as error:
+            at = start + len(part.decode()[: error.pos - len(before)].encode())
+            line = data.count(b"\n", 0, at) + 1
+            begin = data.rfind(b"\n", 0, at) + 1
+            column, char = _characters(data, begin, at) + 1, _characters(data, 0, at)
+            raise ValueError(f"{error.msg}: line {line} column {column} (char {char})") from None
+        raise AssertionError("a part that cannot be read is no JSON")
+
+
+def _check_encoding(data: bytes) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(data), SLICE):
+            decoder.decode(data[start : start + SLICE])
+            checkpoint()
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        # Says that it is no UTF-8.
+        orjson.loads(b"\xff")
+
+
+def _skip_space(data: bytes, start: int) -> int:
+    """Where something else than white space begins."""
+    for begin in range(start, len(data), SLICE):
+        part = data[begin : begin + SLICE]
+        if rest := part.lstrip(_SPACE):
+            return begin + len(part) - len(rest)
+    return len(data)
+
+
+def _before_character(data: bytes, at: int) -> int:
+    """`at`, or where the character begins that it is within."""
+    while at < len(data) and data[at] & 0xC0 == 0x80:
+        at -= 1
+    return at
+
+
+def _characters(data: bytes, start: int, end: int) -> int:
+    return sum(
+        len(data[at : min(at + SLICE, end)].translate(None, _FOLLOWING))
+        for at in range(start, end, SLICE)
+    )

@@ -1,0 +1,64 @@
+"""Large bodies are read, and large answers written, in native threads: the hub turns meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from gevent.threadpool import ThreadPool
+
+from app.errors import DeadlineExceeded
+from app.serving.call import Call
+from app.slices import working
+
+T = TypeVar("T")
+# Work on so many bytes is over within milliseconds, whatever they are: a row of a CSV, or an
+# example, may have two.
+SMALL = 16 * 1024
+# Each holds a body and what is made of it, which may be twenty times as large.
+_THREADS = 4
+_pool: ThreadPool | None = None
+
+
+def run_large(size: int, work: Callable[[], T], call: Call) -> T:
+    """What `work` returns or raises, done in a native thread where it is on more than SMALL bytes.
+
+    Blocks the greenlet. Work in a thread ends with `call`: at the next `checkpoint`. Raises
+    DeadlineExceeded when the call's time is over.
+    """
+    global _pool
+    if size <= SMALL:
+        return work()
+    if _pool is None:
+        # Belongs to the loop that serves requests.
+        _pool = ThreadPool(_THREADS)
+    task = _Task(work, call)
+    _pool.spawn(task.run).wait(call.remaining)
+    return task.result()
+
+
+class _Task(Generic[T]):
+    """Work in a thread. The pool would print what it raises with its trace."""
+
+    def __init__(self, work: Callable[[], T], call: Call) -> None:
+        self._work = work
+        self._call = call
+        self._done: list[T] = []
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        """In the thread."""
+        try:
+            self._call.check()
+            with working(self._call.check):
+                self._done.append(self._work())
+        except Exception as error:
+            self._error = error
+
+    def result(self) -> T:
+        """What came of it until now."""
+        if self._error is not None:
+            raise self._error
+        if not self._done:
+            raise DeadlineExceeded("the time allowed for this request is over")
+        return self._done[0]

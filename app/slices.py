@@ -1,0 +1,93 @@
+"""Long work in native threads, slice by slice.
+
+C code that holds the interpreter lock stops every thread for as long as it runs. Work on large
+bodies therefore goes in slices, with a `checkpoint` between two of them.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# Bytes, or the like, that C code works on at once: below 2 ms.
+SLICE = 64 * 1024
+# Parts of a tree that are freed at once.
+_FREED_AT_ONCE = 50
+# Full collections are due after so many of the others.
+_NEVER = 2**30
+
+_thread = threading.local()
+_lock = threading.Lock()
+_workers = 0
+_thresholds = gc.get_threshold()
+
+
+def checkpoint() -> None:
+    """Give other threads a turn and raise what ended the request that this thread works for.
+
+    Does nothing in a thread that is not `working`, such as the hub's, whose work is small.
+    """
+    check = getattr(_thread, "check", None)
+    if check is not None:
+        time.sleep(0)
+        check()
+
+
+def free_afterwards(container: list[Any] | dict[str, Any], count: int) -> None:
+    """Take the last `count` values out of a list or object when `working` ends, those that came
+    last first: freed in one go, ten million values stop all threads for half a second."""
+    added = getattr(_thread, "added", None)
+    if added is not None:
+        added.append((container, count))
+
+
+@contextmanager
+def working(check: Callable[[], None]) -> Iterator[None]:
+    """This thread works for one request, in slices. check: raises what ended the request."""
+    _thread.check, _thread.added = check, []
+    try:
+        with _no_full_collection():
+            try:
+                yield
+            finally:
+                _free(_thread.added)
+    finally:
+        del _thread.check, _thread.added
+
+
+def _free(added: list[tuple[Any, int]]) -> None:
+    freed = 0
+    while added:
+        container, count = added.pop()
+        if isinstance(container, list):
+            del container[-count:]
+        else:
+            for _ in range(min(count, len(container))):
+                container.popitem()
+        freed += count
+        if freed > _FREED_AT_ONCE:
+            freed = 0
+            time.sleep(0)
+
+
+@contextmanager
+def _no_full_collection() -> Iterator[None]:
+    """Looking for garbage among millions of young lists stops all threads for as long as it takes;
+    collections of what is new go on, each of which is short."""
+    global _workers, _thresholds
+    with _lock:
+        if _workers == 0:
+            _thresholds = gc.get_threshold()
+            gc.set_threshold(*_thresholds[:2], _NEVER)
+        _workers += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _workers -= 1
+            if _workers == 0:
+                gc.set_threshold(*_thresholds)
