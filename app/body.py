@@ -13,8 +13,7 @@ from app.errors import BadRequest, ClientDisconnected
 from app.framing import MAX_EXTENSION_BYTES, FramingError, chunk_size, read_trailers
 from app.serving.rounds import next_round
 
-# Of a body that was refused, so much is read and thrown away for the client to see the answer;
-# then the connection closes.
+# Of a body that was refused, so much is read and thrown away for the client to see the answer.
 DISCARD_BYTES = 64 * 1024 * 1024
 DISCARD_TIMEOUT_S = 10
 PIECE = 64 * 1024
@@ -27,6 +26,8 @@ class Body:
 
     file: what the connection sends. length: bytes; None for chunks. proceed: tells a client that
     waits for it to send the body. received: bytes so far. ended: whether all of it was read.
+    discarded: how many bytes that the application has not read are thrown away at most, for the
+    client to see the answer; where there are more the connection closes.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Body:
         self._proceed = proceed
         self._turn = time.monotonic()
         self.received = 0
+        self.discarded = DISCARD_BYTES
         self.ended = length == 0
 
     @property
@@ -83,7 +85,7 @@ class Body:
         # A client that waits has sent nothing yet, and never will.
         if self.ended or self._failure is not None or self._proceed is not None:
             return
-        left = DISCARD_BYTES
+        left = self.discarded
         try:
             with gevent.Timeout(DISCARD_TIMEOUT_S, False):  # type: ignore[arg-type]
                 while left > 0 and (piece := self._piece(PIECE)):

@@ -25,7 +25,7 @@ from app.api.hangup import CONNECTION_KEY, CONTINUE, Connection
 from app.api.metrics import Metrics
 from app.api.protocols import speaks_protocol
 from app.api.record import record_of
-from app.body import DISCARD_BYTES, Body
+from app.body import Body
 from app.framing import FramingError, Request, read_fields, read_request_line
 from app.lifecycle import Lifecycle
 from app.logs import kind, trace
@@ -150,7 +150,7 @@ class _Handler(WSGIHandler):
     def _body_will_end(self) -> bool:
         """Whether what is left of the body will be read before the next request."""
         body, length = self.wsgi_input, self._request.length
-        return not body.awaited and not body.failed and (length or 0) <= DISCARD_BYTES
+        return not body.awaited and not body.failed and (length or 0) <= body.discarded
 
     def handle_one_response(self) -> None:
         """Counts the request while it is in flight, and tells of it when it has ended."""

@@ -41,7 +41,7 @@ def components(models: list[Model], settings: Settings) -> dict[str, Any]:
     return {
         "schemas": {
             _ERROR: obj({"error": {"type": "string"}}),
-            **openapi_tfserving.SCHEMAS,
+            **openapi_tfserving.schemas(settings.max_rows),
             **openapi_oip.SCHEMAS,
         },
         "responses": {

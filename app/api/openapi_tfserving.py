@@ -147,7 +147,7 @@ _SIGNATURES = {
         }
     ),
 }
-SCHEMAS = {
+_SCHEMAS = {
     "v1.Status": obj(
         {
             "model_version_status": array(
@@ -177,33 +177,6 @@ SCHEMAS = {
         "description": "A tensor as nested lists, or one value of it. `b64` is bytes, such as a "
         f"picture. {_NUMBERS}",
     },
-    "v1.PredictRequest": {
-        "oneOf": [
-            obj(
-                {
-                    "signature_name": _SIGNATURE,
-                    "instances": array(
-                        {"anyOf": [_VALUE, _BY_NAME]},
-                        minItems=1,
-                        description="A row each: of one input by itself, else `{input: row}`.",
-                    ),
-                },
-                "signature_name",
-                more=True,
-            ),
-            obj(
-                {
-                    "signature_name": _SIGNATURE,
-                    "inputs": {
-                        "anyOf": [_VALUE, {"type": "object", "minProperties": 1}],
-                        "description": "All rows: of one input by itself, or by name.",
-                    },
-                },
-                "signature_name",
-                more=True,
-            ),
-        ]
-    },
     "v1.PredictResponse": {
         "oneOf": [
             obj(
@@ -226,21 +199,6 @@ SCHEMAS = {
             ),
         ]
     },
-    "v1.ExamplesRequest": obj(
-        {
-            "signature_name": _SIGNATURE,
-            "context": {**_BY_NAME, "description": "Features that all examples share."},
-            "examples": array(
-                _BY_NAME,
-                minItems=1,
-                description="The features of each by name, as of a `tf.Example`: a value, or a "
-                "list of values of one kind.",
-            ),
-        },
-        "signature_name",
-        "context",
-        more=True,
-    ),
     "v1.ClassifyResponse": obj(
         {
             "results": array(
@@ -254,3 +212,62 @@ SCHEMAS = {
         {"results": array({"type": "number"}, description=f"A value an example. {_NUMBERS}")}
     ),
 }
+
+
+def _predict_request(max_rows: int) -> dict[str, Any]:
+    return {
+        "oneOf": [
+            obj(
+                {
+                    "signature_name": _SIGNATURE,
+                    "instances": array(
+                        {"anyOf": [_VALUE, _BY_NAME]},
+                        minItems=1,
+                        maxItems=max_rows,
+                        description="A row each: of one input by itself, else `{input: row}`.",
+                    ),
+                },
+                "signature_name",
+                more=True,
+            ),
+            obj(
+                {
+                    "signature_name": _SIGNATURE,
+                    "inputs": {
+                        "anyOf": [_VALUE, {"type": "object", "minProperties": 1}],
+                        "description": "All rows: of one input by itself, or by name.",
+                    },
+                },
+                "signature_name",
+                more=True,
+            ),
+        ]
+    }
+
+
+def _examples_request(max_rows: int) -> dict[str, Any]:
+    return obj(
+        {
+            "signature_name": _SIGNATURE,
+            "context": {**_BY_NAME, "description": "Features that all examples share."},
+            "examples": array(
+                _BY_NAME,
+                minItems=1,
+                maxItems=max_rows,
+                description="The features of each by name, as of a `tf.Example`: a value, or a "
+                "list of values of one kind.",
+            ),
+        },
+        "signature_name",
+        "context",
+        more=True,
+    )
+
+
+def schemas(max_rows: int) -> dict[str, Any]:
+    """The schemas that the paths refer to. max_rows: of a request."""
+    return {
+        **_SCHEMAS,
+        "v1.PredictRequest": _predict_request(max_rows),
+        "v1.ExamplesRequest": _examples_request(max_rows),
+    }

@@ -202,3 +202,7 @@ def test_the_contract_has_the_limits(limited: ServerProcess) -> None:
     body = document["paths"]["/api/mpg"]["post"]["requestBody"]["content"]["application/json"]
     assert body["schema"]["anyOf"][1]["maxItems"] == 3
     assert document["components"]["schemas"]["square.input"]["maxItems"] == 3
+    rows, _ = document["components"]["schemas"]["v1.PredictRequest"]["oneOf"]
+    assert rows["properties"]["instances"]["maxItems"] == 3
+    examples = document["components"]["schemas"]["v1.ExamplesRequest"]["properties"]["examples"]
+    assert examples["maxItems"] == 3
