@@ -74,7 +74,7 @@ class AnswerSize:
         """The longest open dimension; 1 without any."""
         if not self._open:
             return 1
-        return int(max(inputs[i].shape[d] for d, i in self._open.items()))
+        return max(int(inputs[i].shape[d]) for d, i in self._open.items())
 
     def known(self, inputs: Sequence[Array], rows: int, binary: Collection[str] = ()) -> int | None:
         """Bytes of the answer to so many rows like these, None where shapes do not tell. binary:
