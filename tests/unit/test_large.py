@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -100,12 +101,14 @@ def test_a_tree_is_taken_apart_when_the_work_ends() -> None:
 
 def test_no_full_collection_while_large_work_goes_on() -> None:
     usual = gc.get_threshold()
+    switch = sys.getswitchinterval()
     with working(lambda: None):
         assert gc.get_threshold()[:2] == usual[:2]
         assert gc.get_threshold()[2] > 1_000_000
+        assert sys.getswitchinterval() < switch
         with pytest.raises(BadRequest):
             read_json(b"[" * 100_000, 9)
-    assert gc.get_threshold() == usual
+    assert (gc.get_threshold(), sys.getswitchinterval()) == (usual, switch)
 
 
 ROWS = b"[" + b"[0.5,1e3,[]]," * 400_000 + b"[]]"
