@@ -112,7 +112,7 @@ def read_examples(
         raise BadRequest("Expecting 'examples' to be a list of at least one object")
     if excess := limits.excess("examples", len(rows)):
         raise invalid(excess)
-    details = []
+    details: list[Detail] = []
     features = []
     shared: dict[str, Any] = {}
     for field, row in [

@@ -39,7 +39,7 @@ def serialised(rows: Sequence[Mapping[str, Any]]) -> Array | list[Detail]:
     from tensorflow.core.example.example_pb2 import Example
 
     texts = np.empty(len(rows), object)
-    details = []
+    details: list[Detail] = []
     for i, features in enumerate(rows):
         if i % _AT_ONCE == 0:
             checkpoint()
