@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from gevent import Timeout
 from gevent.threadpool import ThreadPool
 
 from app.errors import DeadlineExceeded
@@ -36,7 +37,9 @@ def run_large(size: int, work: Callable[[], T], call: Call) -> T:
         # Belongs to the loop that serves requests.
         _pools[huge] = ThreadPool(_THREADS)
     task = _Task(work, call)
-    _pools[huge].spawn(task.run).wait(call.remaining)
+    late = DeadlineExceeded("the time allowed for this request is over")
+    with Timeout(call.remaining, late):  # for a thread as well
+        _pools[huge].spawn(task.run).get()
     return task.result()
 
 
@@ -59,9 +62,7 @@ class _Task(Generic[T]):
             self._error = error
 
     def result(self) -> T:
-        """What came of it until now."""
+        """What came of it."""
         if self._error is not None:
             raise self._error
-        if not self._done:
-            raise DeadlineExceeded("the time allowed for this request is over")
         return self._done[0]
