@@ -17,6 +17,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from app.errors import BadRequest
 from app.slices import SLICE, checkpoint, free_afterwards
 
 _SPACE = b" \t\r\n"
@@ -34,6 +35,8 @@ _CHARACTERS = re.compile(
 )
 # Bytes of UTF-8 that do not begin a character.
 _FOLLOWING = bytes(range(0x80, 0xC0))
+# Of an object: it doubles its table now and then, which stops all threads.
+MAX_NAMES = 100_000
 # Bytes behind an error that its message may depend on.
 _AHEAD = 16
 
@@ -110,8 +113,8 @@ def read_pieces(data: bytes, max_depth: int, parse: Parse, block: int = SLICE) -
     """The value of a JSON text, as `parse` of all of it gives it.
 
     parse: of a part; raises orjson.JSONDecodeError. block: bytes that it is given at once, or a few
-    more. Raises ValueError with the message that `parse` has, or TooDeep where lists and objects
-    are in more than `max_depth` levels.
+    more. Raises ValueError with the message that `parse` has, TooDeep where lists and objects are
+    in more than `max_depth` levels, or BadRequest where an object has more than MAX_NAMES names.
     """
     _check_encoding(data)
     start = _skip_space(data, 0)
@@ -199,6 +202,11 @@ class _Reader:
             else:
                 more = self._parsed(b"{", part, b"}", end)
                 container.update(more)
+                if len(container) > MAX_NAMES:
+                    raise BadRequest(
+                        f"an object in the body has more than {MAX_NAMES:,} names, the limit of "
+                        "this server"
+                    )
             free_afterwards(container, len(more))
         elif not self._fresh or self._data[end] != _COMMA:
             return

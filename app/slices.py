@@ -7,6 +7,7 @@ bodies therefore goes in slices, with a `checkpoint` between two of them.
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,11 +20,12 @@ SLICE = 64 * 1024
 _FREED_AT_ONCE = 50
 # Full collections are due after so many of the others.
 _NEVER = 2**30
+_SWITCH_S = 0.001
 
 _thread = threading.local()
 _lock = threading.Lock()
 _workers = 0
-_thresholds = gc.get_threshold()
+_usual = gc.get_threshold(), sys.getswitchinterval()
 
 
 def checkpoint() -> None:
@@ -50,7 +52,7 @@ def working(check: Callable[[], None]) -> Iterator[None]:
     """This thread works for one request, in slices. check: raises what ended the request."""
     _thread.check, _thread.added = check, []
     try:
-        with _no_full_collection():
+        with _considerate():
             try:
                 yield
             finally:
@@ -75,14 +77,16 @@ def _free(added: list[tuple[Any, int]]) -> None:
 
 
 @contextmanager
-def _no_full_collection() -> Iterator[None]:
-    """Looking for garbage among millions of young lists stops all threads for as long as it takes;
-    collections of what is new go on, each of which is short."""
-    global _workers, _thresholds
+def _considerate() -> Iterator[None]:
+    """No full collections of garbage: looking through millions of young lists stops all threads for
+    as long as it takes, where what is new is looked through in no time. And threads that wait for
+    the interpreter's lock get it sooner than usual."""
+    global _workers, _usual
     with _lock:
         if _workers == 0:
-            _thresholds = gc.get_threshold()
-            gc.set_threshold(*_thresholds[:2], _NEVER)
+            _usual = gc.get_threshold(), sys.getswitchinterval()
+            gc.set_threshold(*_usual[0][:2], _NEVER)
+            sys.setswitchinterval(_SWITCH_S)
         _workers += 1
     try:
         yield
@@ -90,4 +94,5 @@ def _no_full_collection() -> Iterator[None]:
         with _lock:
             _workers -= 1
             if _workers == 0:
-                gc.set_threshold(*_thresholds)
+                gc.set_threshold(*_usual[0])
+                sys.setswitchinterval(_usual[1])

@@ -7,7 +7,7 @@ Its documentation is tensorflow_serving/g3doc/api_rest.md; where the real server
 from __future__ import annotations
 
 import re
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from app.api.b64 import decoded, is_encoded
 from app.errors import BadRequest, Detail, InvalidInput
 from app.json_body import read_json
 from app.serving.batching import Array
@@ -23,7 +24,6 @@ from app.serving.examples import serialised
 from app.serving.signature import CLASSIFY_METHOD, REGRESS_METHOD, SignatureDef, TensorSpec
 from app.serving.tasks.base import ENOUGH, Limits, invalid
 from app.serving.tensors import DTYPES, Wording, from_nested
-from app.slices import SLICE, checkpoint
 
 Signatures = Mapping[str, SignatureDef]
 # How its messages call what a signature is for.
@@ -125,7 +125,7 @@ def read_examples(
             details.append(Detail(field, "not an object", expected="an object of features"))
             continue
         try:
-            read = {key: _decoded(value) for key, value in row.items()}
+            read = {key: decoded(value) for key, value in row.items()}
         except ValueError:
             details.append(Detail(field, "a 'b64' is not base64"))
             continue
@@ -305,12 +305,8 @@ def _check_rows(columns: dict[str, Any], signature: SignatureDef, limits: Limits
             raise invalid(excess)
 
 
-def _is_base64(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
-
-
 def _is_object(value: Any) -> bool:
-    return isinstance(value, dict) and not _is_base64(value)
+    return isinstance(value, dict) and not is_encoded(value)
 
 
 def _flattened(value: Any, spec: TensorSpec) -> TensorSpec | None:
@@ -328,39 +324,16 @@ def _array(value: Any, spec: TensorSpec) -> Array | Detail:
     leaf = value
     while isinstance(leaf, list) and leaf:
         leaf = leaf[0]
-    encoded = _is_base64(leaf)
+    encoded = is_encoded(leaf)
     if encoded or spec.dtype == "string":
         try:
-            value = _decoded(value)
+            value = decoded(value)
         except ValueError:
             return Detail(spec.name, "a 'b64' is not base64")
     if encoded and spec.dtype != "string":
         # Pictures, for a model that takes them; `Model.infer` knows.
         spec = replace(spec, dtype="string", shape=None)
     return from_nested(value, spec, finite=False, wording=WORDING)
-
-
-def _decoded(value: Any) -> Any:
-    """With the bytes in place of `{"b64": …}`. Raises ValueError for what is not base64."""
-    if isinstance(value, list):
-        return [_decoded(item) for item in value]
-    return _bytes(value["b64"]) if _is_base64(value) else value
-
-
-def _bytes(text: str) -> bytes:
-    """What a text in base64 stands for, white space and padding aside; in slices."""
-    slices = (text[at : at + SLICE] for at in range(0, len(text), SLICE))
-    text = "".join("".join(part.split()) for part in slices).rstrip("=")
-    text += "=" * (-len(text) % 4)
-    decoded = []
-    for at in range(0, len(text), SLICE):
-        part = text[at : at + SLICE]
-        # Nothing follows a padding.
-        if at + SLICE < len(text) and part.endswith("="):
-            raise ValueError
-        decoded.append(b64decode(part, validate=True))
-        checkpoint()
-    return b"".join(decoded)
 
 
 # --- writing -------------------------------------------------------------------------------------

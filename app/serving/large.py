@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from gevent import Timeout
 from gevent.threadpool import ThreadPool
 
 from app.errors import DeadlineExceeded
@@ -15,9 +16,12 @@ T = TypeVar("T")
 # Work on so many bytes is over within milliseconds, whatever they are: a row of a CSV, or an
 # example, may have two.
 SMALL = 16 * 1024
-# Each holds a body and what is made of it, which may be twenty times as large.
-_THREADS = 4
-_pool: ThreadPool | None = None
+# What takes seconds has threads of its own, for which nothing smaller waits.
+HUGE = 1_000_000
+# More would not be faster, for they share an interpreter, and each holds a body and what is made of
+# it, which may be twenty times as large.
+_THREADS = 2
+_pools: dict[bool, ThreadPool] = {}
 
 
 def run_large(size: int, work: Callable[[], T], call: Call) -> T:
@@ -26,14 +30,16 @@ def run_large(size: int, work: Callable[[], T], call: Call) -> T:
     Blocks the greenlet. Work in a thread ends with `call`: at the next `checkpoint`. Raises
     DeadlineExceeded when the call's time is over.
     """
-    global _pool
     if size <= SMALL:
         return work()
-    if _pool is None:
+    huge = size > HUGE
+    if huge not in _pools:
         # Belongs to the loop that serves requests.
-        _pool = ThreadPool(_THREADS)
+        _pools[huge] = ThreadPool(_THREADS)
     task = _Task(work, call)
-    _pool.spawn(task.run).wait(call.remaining)
+    late = DeadlineExceeded("the time allowed for this request is over")
+    with Timeout(call.remaining, late):  # for a thread as well
+        _pools[huge].spawn(task.run).get()
     return task.result()
 
 
@@ -56,9 +62,7 @@ class _Task(Generic[T]):
             self._error = error
 
     def result(self) -> T:
-        """What came of it until now."""
+        """What came of it."""
         if self._error is not None:
             raise self._error
-        if not self._done:
-            raise DeadlineExceeded("the time allowed for this request is over")
         return self._done[0]

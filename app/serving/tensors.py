@@ -205,8 +205,7 @@ def from_nested(
         array = _array(part, at, part_shape, spec, finite, wording)
         if isinstance(array, Detail):
             return array
-        place: Any = (*at[:-1], slice(at[-1], at[-1] + len(part)))
-        whole[place] = array
+        whole[at[:-1]][at[-1] : at[-1] + len(part)] = array
         checkpoint()
     return whole
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import BadRequest, CardError, InvalidInput
+from app.json_pieces import MAX_NAMES
 from app.serving.card import Card, FieldSpec, Output
 from app.serving.tasks import Limits, Payload, Task, make_task
 from app.serving.tasks.base import MAX_DETAILS
@@ -251,9 +252,14 @@ def test_names_in_a_row_up_to_the_limit_and_beyond() -> None:
 
 
 def test_a_million_unknown_names_are_not_looked_at_one_by_one() -> None:
-    row = b"{" + b",".join(b'"k%d":1' % i for i in range(1_000_000)) + b"}"
-    (found,) = problems(CAR, body(row))
-    assert found.problem == "1,000,000 names, among them k0, k1, k2"
+    def row(count: int) -> bytes:
+        return b"{" + b",".join(b'"k%d":1' % i for i in range(count)) + b"}"
+
+    (found,) = problems(CAR, body(row(MAX_NAMES)))
+    assert found.problem == "100,000 names, among them k0, k1, k2"
+    for count in (MAX_NAMES + 1, 1_000_000):
+        with pytest.raises(BadRequest, match="an object in the body has more than 100,000 names"):
+            CAR.read(body(row(count)))
 
 
 def test_a_very_long_list() -> None:

@@ -281,8 +281,8 @@ def test_parts_have_the_faults_of_the_whole(
     assert problem(one(), value) == (field, found)
 
 
-def test_a_million_unknown_inputs_are_not_looked_at_one_by_one() -> None:
-    body = b'{"x":[[1,2]]' + b"".join(b',"k%d":1' % i for i in range(1_000_000)) + b"}"
+def test_many_unknown_inputs_are_not_looked_at_one_by_one() -> None:
+    body = b'{"x":[[1,2]]' + b"".join(b',"k%d":1' % i for i in range(90_000)) + b"}"
     with pytest.raises(InvalidInput, match="the input has 1000 problems, of which"):
         one().read(Payload("json", body))
 
