@@ -19,13 +19,13 @@ LATE, BUSY, LIVEZ, CONTROL = range(4)
 SIZE = 8 * 4
 
 
-def figures(file: Path) -> memoryview:
+def figures(file: Path) -> memoryview[float]:
     """The figures of a file of SIZE bytes, shared with all that open it."""
     with file.open("r+b") as opened:
         return memoryview(mmap.mmap(opened.fileno(), SIZE)).cast("d")
 
 
-def start_clock(shared: memoryview, stacks_above_s: float) -> None:
+def start_clock(shared: memoryview[float], stacks_above_s: float) -> None:
     """Note the longest lateness of a timer of this thread's hub (wall time), and the longest that
     the thread has worked between two (its CPU time, which other processes do not lengthen).
 

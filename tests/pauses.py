@@ -44,7 +44,7 @@ class Pauses:
 class Watched:
     """A server, and the clocks beside it."""
 
-    def __init__(self, server: ServerProcess, shared: memoryview) -> None:
+    def __init__(self, server: ServerProcess, shared: memoryview[float]) -> None:
         self.server = server
         self._shared = shared
 

@@ -35,7 +35,7 @@ def serve() -> None:
     server.serve_forever()
 
 
-def probe(port: int, shared: memoryview, place: int) -> None:
+def probe(port: int, shared: memoryview[float], place: int) -> None:
     """A connection that breaks is opened again; what has not answered by then counts."""
     while True:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 600) as connection:
