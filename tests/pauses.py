@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.hub_clock import BUSY, CONTROL, LATE, LIVEZ, SIZE, figures
 from tests.largest import Largest
-from tests.support import ROOT, ServerProcess, serving
+from tests.support import ROOT, ServerProcess, running
 
 # Within it a probe that was under way has ended.
 SETTLE_S = 0.03
@@ -104,7 +104,9 @@ def watched(
         module = "tests.hub_clock"
 
     Process.environ = environ
-    with serving(models, folder, Process, **settings) as server:
+    uploads = folder / "uploads"
+    uploads.mkdir(exist_ok=True)
+    with running(Process(models, uploads, **settings)) as server:
         probe = subprocess.Popen(
             [sys.executable, "-m", "tests.probe", str(file), str(server.port)],
             cwd=ROOT,

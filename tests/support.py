@@ -125,13 +125,17 @@ class ServerProcess:
 
 
 @contextmanager
-def serving(
-    models: Path, tmp_path: Path, kind: type[ServerProcess] = ServerProcess, **settings: object
-) -> Iterator[ServerProcess]:
+def serving(models: Path, tmp_path: Path, **settings: object) -> Iterator[ServerProcess]:
     """A server over `models`, ready; its log is printed when the block fails."""
     uploads = tmp_path / "uploads"
     uploads.mkdir(exist_ok=True)
-    server = kind(models, uploads, **settings)
+    with running(ServerProcess(models, uploads, **settings)) as server:
+        yield server
+
+
+@contextmanager
+def running(server: ServerProcess) -> Iterator[ServerProcess]:
+    """A server that was started, once it is ready; its log is printed when the block fails."""
     try:
         yield server.await_ready()
     except BaseException:

@@ -17,7 +17,8 @@ from flask import Blueprint, Request, Response, request
 from app import __version__
 from app.api import oip_models
 from app.api.access import ModelAccess
-from app.api.answers import json_response
+from app.api.answers import json_response, piecewise
+from app.api.json_writer import array_weight
 from app.api.oip_answer import CODINGS, write_answer
 from app.api.oip_request import HEADER_LENGTH, read_request
 from app.api.oip_tensors import BINARY, JSON
@@ -35,7 +36,7 @@ if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
 
 T = TypeVar("T")
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "statistics"]
-# Reading or writing so many bytes is over before another thread would have begun.
+# Reading so many bytes is over before another thread would have begun.
 SMALL = 64 * 1024
 # What Triton has besides, and why it is not here.
 _NO_LOADING = "models are what the folder of models holds: add or remove them there"
@@ -158,12 +159,13 @@ def _infer(model: Model, request: Request, timeout_s: float, limits: Limits) -> 
             head = {"id": asked.id, **head}
         labels = model.card.labels if isinstance(model.card.labels, list) else None
         used = coding if coding in CODINGS else None
-        size = sum(array.nbytes for array in outputs.values())
-        answer = _beside(size, lambda: write_answer(head, outputs, asked, labels, used))
-    binary = answer.json_size is not None
-    response = Response(
-        answer.body, mimetype="application/octet-stream" if binary else "application/json"
-    )
+        answer = write_answer(head, outputs, asked, labels, used)
+        binary = answer.json_size is not None
+        response = piecewise(
+            answer.pieces,
+            sum(map(array_weight, outputs.values())),
+            mimetype="application/octet-stream" if binary else "application/json",
+        )
     if binary:
         response.headers[HEADER_LENGTH] = str(answer.json_size)
     if used is not None:

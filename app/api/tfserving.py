@@ -15,16 +15,15 @@ from flask import Blueprint, Response, request
 from werkzeug.routing import BaseConverter
 
 from app.api.access import ModelAccess
-from app.api.answers import json_response
+from app.api.answers import json_response, piecewise
+from app.api.json_writer import array_weight
 from app.api.requests import read_body, start_call, watching
+from app.api.tfserving_answer import write_classes, write_predictions, write_values
 from app.api.tfserving_json import (
     WORDING,
     Question,
     read_examples,
     read_predict,
-    write_classes,
-    write_predictions,
-    write_values,
 )
 from app.errors import BadRequest, Draining, ModelNotFound
 from app.lifecycle import Lifecycle
@@ -48,7 +47,7 @@ _TYPES = {"float16": "DT_HALF", "float32": "DT_FLOAT", "float64": "DT_DOUBLE"}
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 Read = Callable[[bytes, Mapping[str, SignatureDef], str, Limits], Question]
-Write = Callable[[Mapping[str, Array], Question], bytes]
+Write = Callable[[Mapping[str, Array], Question], Iterator[bytes]]
 # What may be asked: how the question is read, and how the answer is written.
 _VERBS: dict[str, tuple[Read, Write]] = {
     "predict": (read_predict, write_predictions),
@@ -135,7 +134,8 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
                         signature=question.signature,
                         wording=WORDING,
                     )
-                return Response(write(outputs, question), mimetype="application/json")
+                values = sum(map(array_weight, outputs.values()))
+                return piecewise(write(outputs, question), values)
 
     @routes.route("/v1", methods=_METHODS)
     @routes.route("/v1/<path:path>", methods=_METHODS)

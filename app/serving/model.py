@@ -19,6 +19,7 @@ from app.serving.statistics import Asked, Statistics
 from app.serving.tasks import Limits, Payload, Task, make_task
 from app.serving.tasks.base import Question, invalid
 from app.serving.tasks.image import ImageClassification
+from app.serving.tasks.predictions import predictions
 from app.serving.tensors import (
     PLAIN,
     Wording,
@@ -49,8 +50,8 @@ class Model(ABC):
         self._admitted = 0
 
     @abstractmethod
-    def predict(self, payload: Payload, call: Call) -> list[Any]:
-        """One prediction a row. Blocks the greenlet.
+    def predict(self, payload: Payload, call: Call) -> Sequence[Any]:
+        """One prediction a row; of many rows, shaped as they are read. Blocks the greenlet.
 
         Raises the errors of the task, Overloaded, DeadlineExceeded, NonFiniteOutput,
         InferenceError, and whatever `call` was cancelled with.
@@ -189,14 +190,16 @@ class TensorModel(Model):
             on_take=lambda requests, ns: self.statistics.count_wait(requests, ns),
         )
 
-    def predict(self, payload: Payload, call: Call) -> list[Any]:
-        """One prediction a row."""
+    def predict(self, payload: Payload, call: Call) -> Sequence[Any]:
+        """One prediction a row; of many rows, shaped as they are read."""
         with self.admission(call) as asked:
             with call.stages.decoding():
                 inputs = self.task.read(payload)
-            predictions = self.task.answer(self.engine.run(inputs, call))
-            asked.rows = len(predictions)
-            return predictions
+            outputs = self.engine.run(inputs, call)
+            batchable = self.signature.batchable
+            answer = predictions(self.task.answer, outputs, rows=batchable)
+            asked.rows = len(answer)
+            return answer
 
     def decode(self, files: Sequence[bytes], name: str, hint: str = "") -> Array | None:
         """Pictures as the model is fed with them."""

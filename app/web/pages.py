@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
@@ -120,7 +121,7 @@ def blueprint(
         entry: Entry,
         page: ModelPage,
         form: Form,
-        predictions: list[Any] | None = None,
+        predictions: Sequence[Any] | None = None,
         error: BadRequest | InvalidInput | None = None,
     ) -> str:
         about = entry.describe()

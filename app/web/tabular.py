@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
@@ -68,7 +69,7 @@ class TabularPage(ModelPage):
                 row[field.name] = _value(field, text)
         return form, Payload("json", orjson.dumps(row))
 
-    def predict(self, payload: Payload, call: Call) -> list[Any]:
+    def predict(self, payload: Payload, call: Call) -> Sequence[Any]:
         """Ask the model, and keep what the page shows of the answer."""
         card = self.model.card
         if payload.kind == "csv":

@@ -1,15 +1,16 @@
-"""Long work of many greenlets leaves the hub's turns short."""
+"""Long work of many greenlets leaves the rounds of the hub short."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 
 import gevent
 import pytest
 from gevent import get_hub
 
-from app.serving.turns import TURN_S, take_turn, with_turns
+from app.serving.rounds import ROUND_S, next_round, spread
 
 STEP_S = 0.001
 
@@ -30,24 +31,24 @@ def test_timers_come_between_the_steps_of_many_greenlets(greenlets: int) -> None
     timer = get_hub().loop.timer(STEP_S, STEP_S)
     timer.start(lambda: worked.append(time.thread_time()))
     try:
-        tasks = [gevent.spawn(lambda: list(with_turns(work(0.2)))) for _ in range(greenlets)]
+        tasks = [gevent.spawn(lambda: list(spread(work(0.2)))) for _ in range(greenlets)]
         gevent.joinall(tasks)
     finally:
         timer.stop()
     assert [task.get() for task in tasks] == [[*range(200)]] * greenlets
-    longest = max(after - before for before, after in zip(worked, worked[1:], strict=False))
-    # Steps of a turn and the one that ended it, of two rounds.
-    assert longest < 2 * (TURN_S + 2 * STEP_S) + 0.01
+    longest = max(after - before for before, after in pairwise(worked))
+    # The steps of two rounds, each with the one that ended it.
+    assert longest < 2 * (ROUND_S + 2 * STEP_S) + 0.01
 
 
-def test_a_greenlet_that_is_killed_lets_its_turn_pass() -> None:
+def test_a_greenlet_that_is_killed_lets_its_round_pass() -> None:
     after: list[int] = []
 
     def other() -> None:
-        take_turn()
+        next_round()
         after.append(1)
 
-    killed = gevent.spawn(take_turn)
+    killed = gevent.spawn(next_round)
     waits = gevent.spawn(other)
     gevent.sleep(0)
     killed.kill(block=False)
@@ -61,4 +62,4 @@ def test_what_fails_in_a_step_is_raised() -> None:
         raise ValueError("a step")
 
     with pytest.raises(ValueError, match="a step"):
-        list(with_turns(steps()))
+        list(spread(steps()))
