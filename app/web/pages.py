@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
-from flask import Blueprint, Response, make_response, render_template, request
+from flask import Blueprint, Response, make_response, request
 from wtforms import Form
 
 from app.api.access import ModelAccess
@@ -22,8 +22,9 @@ from app.web.about import facts, moment
 from app.web.compare import add_compare
 from app.web.docs import add_docs
 from app.web.image import ImagePage
-from app.web.layout import readable_json
+from app.web.layout import first_lines, readable_json
 from app.web.model_page import ModelPage, add_problems
+from app.web.rendering import render
 from app.web.snippets import languages
 from app.web.status import status_context
 from app.web.tabular import TabularPage
@@ -48,6 +49,7 @@ def blueprint(
     """`/`, the list of models; `/models/NAME`; `/compare`, `/status` and `/docs`."""
     routes = Blueprint("pages", __name__)
     routes.add_app_template_filter(readable_json, "json")
+    routes.add_app_template_filter(first_lines)
     routes.add_app_template_filter(moment)
 
     @routes.before_request
@@ -59,7 +61,7 @@ def blueprint(
     def home() -> str:
         query = request.args.get("q", "")
         models = [entry.summary() for entry in access.entries()]
-        return render_template(
+        return render(
             "home.html",
             models=[model for model in models if _matches(model, query)],
             total=len(models),
@@ -71,7 +73,7 @@ def blueprint(
     def model(name: str) -> str | Response:
         entry = access.entry(name)
         if entry.model is None:
-            text = render_template("models/unavailable.html", about=entry.describe())
+            text = render("models/unavailable.html", about=entry.describe())
             response = make_response(text, 503)
             response.headers["Retry-After"] = str(LOADING_RETRY_S)
             return response
@@ -113,7 +115,7 @@ def blueprint(
     @routes.get("/status")
     def status() -> str:
         kept = settings.events_file is not None
-        return render_template(
+        return render(
             "status.html", events_kept=kept, **status_context(access.of_status(board.whole()))
         )
 
@@ -125,7 +127,7 @@ def blueprint(
         error: BadRequest | InvalidInput | None = None,
     ) -> str:
         about = entry.describe()
-        return render_template(
+        return render(
             page.template,
             model=page.model,
             about=about,
