@@ -88,6 +88,47 @@ def save_largest_models(folder: Path) -> None:
     save_echo(folder / "pair", "FP32", "INT32")
 
 
+MANY = 200
+# What lists all models, or all that is known of them.
+LISTS = (
+    "/",
+    "/?q=no-such-model",
+    "/api/models",
+    "/openapi.json",
+    "/metrics",
+    "/status",
+    "/api/status",
+    "/readyz",
+    "/v1/models",
+    "/v2/models/stats",
+    "/docs",
+)
+
+
+def save_many_models(folder: Path) -> None:
+    """MANY models of three kinds, each of the same few files."""
+    from tests.models import save_echo, save_picture_model
+
+    folder.mkdir()
+    kinds = folder.parent / "kinds"
+    (kinds / "three").mkdir(parents=True)
+    save_picture_model(kinds / "three" / "model.keras", rescales=True)
+    card = "task: image-classification\nlabels: [ant, bee, fly]\n"
+    (kinds / "three" / "model.yaml").write_text(card)
+    save_echo(kinds / "numbers", "FP32")
+    for i in range(MANY):
+        source = (ROOT / "models" / "mpg", kinds / "three", kinds / "numbers")[i % 3]
+        (folder / f"{source.name}-{i}").symlink_to(source)
+
+
+def listing_requests() -> list[Largest]:
+    """All of them, for a server of `save_many_models`."""
+    return [
+        *(Largest(f"GET {path}", path, method="GET") for path in LISTS),
+        Largest("POST /v2/repository/index", "/v2/repository/index"),
+    ]
+
+
 def largest_requests() -> list[Largest]:
     """All of them; the paths are those of `save_largest_models`."""
     return [*_native(), *_v1(), *_v2(), *_pages(), *_pictures()]

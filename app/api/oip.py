@@ -26,6 +26,7 @@ from app.api.requests import read_body, start_call, watching
 from app.errors import BadRequest, Draining
 from app.lifecycle import Lifecycle
 from app.serving.entry import Entry
+from app.serving.rounds import spread
 from app.serving.tasks.base import Limits, parse_json
 from app.serving.versions import version_number
 from app.serving.workers import in_a_thread
@@ -179,7 +180,7 @@ def _beside(size: int, work: Callable[[], T]) -> T:
 
 
 def _statistics(models: list[Model | None]) -> Response:
-    told = [oip_models.statistics(model) for model in models if model is not None]
+    told = [oip_models.statistics(model) for model in spread(models) if model is not None]
     return json_response({"model_stats": told})
 
 

@@ -1,5 +1,5 @@
-"""The hub never stands still for long, whatever is sent: the largest requests of each kind, one at a
-time and eight at once."""
+"""The hub never stands still for long, whatever is sent: the largest requests of each kind, one at
+a time and eight at once."""
 
 from __future__ import annotations
 
