@@ -14,9 +14,8 @@ from flask import Response, g, request
 from app.api.json_writer import chunks, dumps, json_pieces, weight
 from app.api.record import record_of
 from app.serving.call import Call
-from app.serving.rounds import spread
+from app.serving.rounds import VALUES, spread
 from app.serving.tasks.base import Payload
-from app.serving.tasks.predictions import VALUES
 
 if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
     from app.serving.model import Model

@@ -9,7 +9,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from app.serving.tasks.predictions import VALUES, Predictions
+from app.serving.rounds import VALUES
+from app.serving.tasks.predictions import Predictions
 
 # What is sent at once, in bytes: smaller pieces are joined.
 CHUNK = 256 * 1024
@@ -36,9 +37,10 @@ def weight(value: Any) -> int:
 
 
 def json_pieces(value: Any) -> Iterator[bytes]:
-    """What `dumps` writes, in pieces."""
+    """What `dumps` writes, in pieces. Arrays of texts are emptied on the way: freed in one go,
+    millions stop the hub."""
     if isinstance(value, np.ndarray):
-        yield from array_pieces(value, dumps)
+        yield from array_pieces(value, _dumps_last if value.dtype == object else dumps)
     elif not isinstance(value, dict | list | Predictions) or weight(value) <= VALUES:
         yield dumps(value)
     elif isinstance(value, dict):
@@ -113,6 +115,13 @@ def chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
             yield b""
     if held:
         yield b"".join(held)
+
+
+def _dumps_last(texts: NDArray[Any]) -> bytes:
+    """JSON of texts that are of no more use."""
+    text = dumps(texts)
+    texts[...] = None
+    return text
 
 
 def _parts(value: list[Any]) -> Iterator[list[Any]]:

@@ -26,7 +26,7 @@ from app.api.requests import read_body, start_call, watching
 from app.errors import BadRequest, Draining
 from app.lifecycle import Lifecycle
 from app.serving.entry import Entry
-from app.serving.rounds import spread
+from app.serving.rounds import free_texts, spread
 from app.serving.tasks.base import Limits, parse_json
 from app.serving.versions import version_number
 from app.serving.workers import in_a_thread
@@ -161,6 +161,7 @@ def _infer(model: Model, request: Request, timeout_s: float, limits: Limits) -> 
         labels = model.card.labels if isinstance(model.card.labels, list) else None
         used = coding if coding in CODINGS else None
         answer = write_answer(head, outputs, asked, labels, used)
+        free_texts([*outputs.values(), *asked.inputs.values()])
         binary = answer.json_size is not None
         response = piecewise(
             answer.pieces,

@@ -17,8 +17,7 @@ from app.api.json_writer import array_pieces, array_weight
 from app.api.oip_request import InferRequest, Wanted
 from app.api.oip_tensors import Array, binary_pieces, datatype_of, to_json
 from app.errors import InvalidInput
-from app.serving.rounds import spread
-from app.serving.tasks.predictions import VALUES
+from app.serving.rounds import VALUES, spread
 from app.serving.workers import in_a_thread
 
 # Bits of the window: 16 more make it gzip, else it is zlib, which HTTP calls deflate.

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import Detail, InvalidInput, short
+from app.serving.rounds import VALUES
 from app.serving.signature import TensorSpec
-from app.serving.tasks.predictions import VALUES
 from app.serving.tensors import Wording, from_nested, numpy_dtype
 
 Array = NDArray[Any]

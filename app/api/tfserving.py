@@ -29,6 +29,7 @@ from app.errors import BadRequest, Draining, ModelNotFound
 from app.lifecycle import Lifecycle
 from app.serving.batching import Array
 from app.serving.entry import Entry
+from app.serving.rounds import free_texts
 from app.serving.signature import CLASSIFY_METHOD, REGRESS_METHOD, SignatureDef, TensorSpec
 from app.serving.tasks.base import Limits
 from app.serving.workers import in_a_thread
@@ -135,7 +136,9 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
                         wording=WORDING,
                     )
                 values = sum(map(array_weight, outputs.values()))
-                return piecewise(write(outputs, question), values)
+                response = piecewise(write(outputs, question), values)
+                free_texts([*outputs.values(), *question.inputs.values()])
+                return response
 
     @routes.route("/v1", methods=_METHODS)
     @routes.route("/v1/<path:path>", methods=_METHODS)

@@ -14,7 +14,7 @@ from app.api.json_writer import array_pieces, array_weight
 from app.api.tfserving_json import Question
 from app.errors import BadRequest, InvalidInput
 from app.serving.batching import Array
-from app.serving.tasks.predictions import VALUES
+from app.serving.rounds import VALUES
 
 
 def write_predictions(outputs: Mapping[str, Array], question: Question) -> Iterator[bytes]:

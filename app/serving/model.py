@@ -14,12 +14,13 @@ from app.serving.batching import Array
 from app.serving.call import Call
 from app.serving.card import Card
 from app.serving.engine import Engine
+from app.serving.rounds import free_texts
 from app.serving.signature import Converted, Signature, SignatureDef
 from app.serving.statistics import Asked, Statistics
 from app.serving.tasks import Limits, Payload, Task, make_task
 from app.serving.tasks.base import Question, invalid
 from app.serving.tasks.image import ImageClassification
-from app.serving.tasks.predictions import predictions
+from app.serving.tasks.predictions import Predictions, predictions
 from app.serving.tensors import (
     PLAIN,
     Wording,
@@ -199,6 +200,9 @@ class TensorModel(Model):
             batchable = self.signature.batchable
             answer = predictions(self.task.answer, outputs, rows=batchable)
             asked.rows = len(answer)
+            free_texts(inputs)
+            if not isinstance(answer, Predictions):
+                free_texts(outputs)
             return answer
 
     def decode(self, files: Sequence[bytes], name: str, hint: str = "") -> Array | None:

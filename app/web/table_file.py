@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 from app.errors import Detail, InvalidInput, short
 from app.serving.call import Call
 from app.serving.card import Output
-from app.serving.rounds import spread
+from app.serving.rounds import VALUES, spread
 from app.serving.tasks.base import MAX_DETAILS, Payload, invalid
 from app.serving.tasks.csvtext import CsvTable, on_lines, read_table
-from app.serving.tasks.predictions import VALUES
 from app.web.table_answer import answer_cells, answer_columns, as_json
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.api.json_writer import CHUNK, chunks, dumps, json_pieces, weight
-from app.serving.tasks.predictions import VALUES, Predictions, predictions
+from app.serving.rounds import VALUES, free_texts
+from app.serving.tasks.predictions import Predictions, predictions
 
 RNG = np.random.default_rng(1)
 
@@ -48,11 +50,23 @@ LARGE = {
 @pytest.mark.parametrize("name", LARGE)
 def test_pieces_are_the_whole(name: str) -> None:
     value = {"id": "x", "predictions": LARGE[name]}
-    pieces = [*json_pieces(value)]
-    assert b"".join(pieces) == dumps(value)
+    whole, alone = dumps(value), dumps(LARGE[name])
+    pieces = [*json_pieces(deepcopy(value))]
+    assert b"".join(pieces) == whole
     assert len(pieces) > 3
     assert max(map(len, pieces)) < 100 * VALUES
-    assert b"".join(json_pieces(LARGE[name])) == dumps(LARGE[name])
+    assert b"".join(json_pieces(deepcopy(LARGE[name]))) == alone
+
+
+def test_texts_are_freed_as_they_are_written() -> None:
+    array = texts(5 * VALUES)
+    assert b"".join(json_pieces([array])).count(b",") == array.size - 1
+    assert set(array) == {None}
+    used = [texts(2, VALUES), texts(3), floats(2 * VALUES)]
+    free_texts(used)
+    assert set(used[0].flat) == {None}
+    assert [*used[1]] == ["äää"] * 3
+    assert used[2].dtype == np.float32
 
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text(max_size=5)

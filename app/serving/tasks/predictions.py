@@ -7,9 +7,9 @@ from typing import Any, overload
 
 from numpy.typing import NDArray
 
+from app.serving.rounds import VALUES, free_texts
+
 Array = NDArray[Any]
-# Values of tensors or of JSON that are worked on in one step: about a millisecond.
-VALUES = 5000
 
 
 class Predictions(Sequence[Any]):
@@ -49,6 +49,10 @@ class Predictions(Sequence[Any]):
         """All of them, in lists that each take about a millisecond."""
         for start in range(0, self._rows, self._at_once):
             yield self[start : start + self._at_once]
+
+    def free(self) -> None:
+        """Forget the outputs, once all has been read. Blocks the greenlet."""
+        free_texts(self._outputs)
 
     def tolist(self) -> list[Any]:
         """All of them, as NumPy's arrays have it."""

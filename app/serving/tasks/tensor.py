@@ -9,10 +9,9 @@ import numpy as np
 
 from app.errors import CardError, Detail, short
 from app.serving.card import CARD_FILE, Card, may_classify_pictures
-from app.serving.rounds import spread
+from app.serving.rounds import VALUES, spread
 from app.serving.signature import Signature
 from app.serving.tasks.base import Array, Limits, Payload, Task, invalid, parse_json
-from app.serving.tasks.predictions import VALUES
 from app.serving.tensors import DTYPES, from_nested, nested_schema
 
 
