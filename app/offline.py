@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -127,13 +127,13 @@ def loaded(folder: Path, name: str, limits: Limits) -> Iterator[Model]:
 
 def predict(
     model: Model, files: Iterable[Path]
-) -> Iterator[tuple[Path, list[Any] | KeraportError]]:
+) -> Iterator[tuple[Path, Sequence[Any] | KeraportError]]:
     """The predictions for each file, in order; a file that cannot be read gives its error.
 
     As many files at once as make up a batch, so that it runs as fast as the server would.
     """
 
-    def one(path: Path) -> tuple[Path, list[Any] | KeraportError]:
+    def one(path: Path) -> tuple[Path, Sequence[Any] | KeraportError]:
         try:
             payload = _payload(model, path)
             try:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import numpy as np
@@ -44,6 +44,10 @@ V2_CAR: dict[str, list[dict[str, Any]]] = {
 class ServerProcess:
     """`python -m app serve`, as an operator starts it."""
 
+    # What runs in the place of `app`, and what else its environment has.
+    module = "app"
+    environ: ClassVar[dict[str, str]] = {}
+
     def __init__(self, models: Path, uploads: Path, **settings: object) -> None:
         self.uploads = uploads
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop()
@@ -53,10 +57,11 @@ class ServerProcess:
             "KERAPORT_MODELS_DIR": str(models),
             "KERAPORT_UPLOADS_DIR": str(uploads),
             "PYTHONWARNINGS": "default",
+            **self.environ,
         }
         environ |= {f"KERAPORT_{k.upper()}": str(v) for k, v in settings.items()}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve"],
+            [sys.executable, "-m", self.module, "serve"],
             cwd=ROOT,
             env=environ,
             stdout=self._log,
@@ -124,7 +129,13 @@ def serving(models: Path, tmp_path: Path, **settings: object) -> Iterator[Server
     """A server over `models`, ready; its log is printed when the block fails."""
     uploads = tmp_path / "uploads"
     uploads.mkdir(exist_ok=True)
-    server = ServerProcess(models, uploads, **settings)
+    with running(ServerProcess(models, uploads, **settings)) as server:
+        yield server
+
+
+@contextmanager
+def running(server: ServerProcess) -> Iterator[ServerProcess]:
+    """A server that was started, once it is ready; its log is printed when the block fails."""
     try:
         yield server.await_ready()
     except BaseException:

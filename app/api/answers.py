@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from flask import Response, g, request
 
+from app.api.json_writer import chunks, dumps, json_pieces, weight
 from app.api.record import record_of
 from app.serving.call import Call
+from app.serving.rounds import VALUES, spread
 from app.serving.tasks.base import Payload
 
 if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
@@ -19,7 +23,6 @@ if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
 REQUEST_ID_HEADER = "X-Request-ID"
 # What a proxy may hand us as an id; anything else could forge lines in a log.
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
 
 
 def request_id() -> str:
@@ -44,17 +47,33 @@ def prediction_answer(model: Model, payload: Payload, call: Call, id: str) -> di
 
 
 def json_response(value: Any, status: int = 200) -> Response:
-    """`value` as a JSON response; NumPy arrays and scalars become lists and numbers."""
-    body = orjson.dumps(value, default=_default, option=_OPTIONS)
-    return Response(body, status, mimetype="application/json")
+    """`value` as a JSON response; NumPy arrays and scalars become lists and numbers. Blocks the
+    greenlet where it is large."""
+    if (values := weight(value)) <= VALUES:
+        return Response(dumps(value) + b"\n", status, mimetype="application/json")
+    return piecewise(chain(json_pieces(value), [b"\n"]), values, status)
+
+
+def piecewise(
+    pieces: Iterable[bytes], values: int, status: int = 200, mimetype: str = "application/json"
+) -> Response:
+    """A response of `pieces`: where they are large, others have their turns while they are made and
+    sent, and each is freed once it is sent. Blocks the greenlet. values: how many they hold."""
+    if values <= VALUES:
+        return Response(b"".join(pieces), status, mimetype=mimetype)
+    made = deque(chunk for chunk in spread(chunks(pieces)) if chunk)
+    size = sum(map(len, made))
+    response = Response(spread(_taken(made)), status, mimetype=mimetype)
+    response.content_length = size
+    return response
+
+
+def _taken(made: deque[bytes]) -> Iterator[bytes]:
+    while made:
+        yield made.popleft()
 
 
 def add_request_id(response: Response) -> Response:
     """Every answer says the id that the logs know it by."""
     response.headers[REQUEST_ID_HEADER] = request_id()
     return response
-
-
-def _default(value: Any) -> Any:
-    """Arrays that orjson does not take by itself, such as views with gaps."""
-    return value.tolist()

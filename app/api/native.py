@@ -19,6 +19,7 @@ from app.api.requests import read_payload, start_call
 from app.errors import Detail, Draining, InvalidInput, KeraportError
 from app.lifecycle import Lifecycle
 from app.serving.card import RESERVED_NAMES, TEXT_TASK
+from app.serving.tasks.predictions import Predictions
 from app.serving.versions import is_alias, version_number
 from app.settings import Settings
 
@@ -86,7 +87,11 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
                 stream.call_on_close(lease.pop_all().close)
                 return stream
             with closing(payload), watching(request.environ, [call]):
-                return json_response(prediction_answer(model, payload, call, request_id()))
+                answer = prediction_answer(model, payload, call, request_id())
+                response = json_response(answer)
+                if isinstance(answer["predictions"], Predictions):
+                    answer["predictions"].free()
+                return response
 
     @routes.post("/predict")
     def predict_all() -> Response:

@@ -18,8 +18,9 @@ from flask import Blueprint, Request, Response, request
 from app import __version__
 from app.api import oip_models
 from app.api.access import ModelAccess
-from app.api.answers import json_response
+from app.api.answers import json_response, piecewise
 from app.api.hangup import watching
+from app.api.json_writer import array_weight
 from app.api.oip_answer import CODINGS, write_answer
 from app.api.oip_request import HEADER_LENGTH, read_request
 from app.api.oip_tensors import BINARY, JSON
@@ -28,6 +29,7 @@ from app.errors import BadRequest, Draining
 from app.lifecycle import Lifecycle
 from app.serving.entry import Entry
 from app.serving.large import run_large
+from app.serving.rounds import free_texts, spread
 from app.serving.tasks.base import Limits, parse_json
 from app.serving.versions import version_number
 from app.settings import Settings
@@ -160,13 +162,14 @@ def _infer(model: Model, request: Request, timeout_s: float, limits: Limits) -> 
             head = {"id": asked.id, **head}
         labels = model.card.labels if isinstance(model.card.labels, list) else None
         used = coding if coding in CODINGS else None
-        size = sum(array.nbytes for array in outputs.values())
-        write = partial(write_answer, head, outputs, asked, labels, used)
-        answer = run_large(size, write, call)
-    binary = answer.json_size is not None
-    response = Response(
-        answer.body, mimetype="application/octet-stream" if binary else "application/json"
-    )
+        answer = write_answer(head, outputs, asked, labels, used)
+        free_texts([*outputs.values(), *asked.inputs.values()])
+        binary = answer.json_size is not None
+        response = piecewise(
+            answer.pieces,
+            sum(map(array_weight, outputs.values())),
+            mimetype="application/octet-stream" if binary else "application/json",
+        )
     if binary:
         response.headers[HEADER_LENGTH] = str(answer.json_size)
     if used is not None:
@@ -175,7 +178,7 @@ def _infer(model: Model, request: Request, timeout_s: float, limits: Limits) -> 
 
 
 def _statistics(models: list[Model | None]) -> Response:
-    told = [oip_models.statistics(model) for model in models if model is not None]
+    told = [oip_models.statistics(model) for model in spread(models) if model is not None]
     return json_response({"model_stats": told})
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import orjson
 
+from app.api.json_writer import array_pieces, array_weight
 from app.api.oip_request import InferRequest, Wanted
-from app.api.oip_tensors import Array, datatype_of, to_binary, to_json
+from app.api.oip_tensors import Array, binary_pieces, datatype_of, to_json
 from app.errors import InvalidInput
+from app.serving.rounds import VALUES, spread
+from app.serving.workers import in_a_thread
 
 # Bits of the window: 16 more make it gzip, else it is zlib, which HTTP calls deflate.
 CODINGS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
@@ -24,9 +28,10 @@ _LEVEL = 1
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The body, and how much of it is JSON where the rest is not; counted before compression."""
+    """pieces: of the body. json_size: how much of it is JSON where the rest is not, counted before
+    compression."""
 
-    body: bytes
+    pieces: list[bytes]
     json_size: int | None
 
 
@@ -37,43 +42,80 @@ def write_answer(
     labels: Sequence[str] | None,
     coding: str | None,
 ) -> Answer:
-    """head: what else the JSON object says. labels: of the classes of the only output. coding: one
+    """Blocks the greenlet where the outputs are large.
+
+    head: what else the JSON object says. labels: of the classes of the only output. coding: one
     of `CODINGS`. NaN and Infinity are written by these names, as Triton writes them.
 
     Raises InvalidInput for an output that cannot be answered as it is asked for.
     """
     wanted = asked.outputs or [Wanted(name, asked.binary) for name in outputs]
-    described: list[dict[str, Any]] = []
-    parts: list[bytes | memoryview] = []
+    steps: Callable[[Iterable[bytes]], Iterator[bytes]] = iter
+    if is_large := sum(map(array_weight, outputs.values())) > VALUES:
+        steps = spread
+    described: list[tuple[dict[str, Any], Array | None]] = []
+    binary: list[bytes] = []
     finite = True
     for want in wanted:
         array = outputs[want.name]
         if want.classes is not None:
-            array = _classes(want.name, array, want.classes, labels)
+            work = partial(_classes, want.name, array, want.classes, labels)
+            array = in_a_thread(work) if is_large else work()
         one: dict[str, Any] = {
             "name": want.name,
             "datatype": datatype_of(array),
             "shape": list(array.shape),
         }
         if want.binary:
-            parts.append(part := to_binary(array))
-            one["parameters"] = {"binary_data_size": len(part)}
+            parts = [*steps(binary_pieces(array))]
+            one["parameters"] = {"binary_data_size": sum(map(len, parts))}
+            binary += parts
+            described.append((one, None))
         else:
-            one["data"] = to_json(want.name, array)
             finite &= array.dtype.kind != "f" or bool(np.isfinite(array).all())
-        described.append(one)
-    text = _json({**head, "outputs": described}, finite)
-    body = b"".join([text, *parts]) if parts else text
+            described.append((one, array))
+    text = [*steps(_json(head, described, _dumps if finite else _dumps_nan))]
+    size = sum(map(len, text)) if binary else None
+    pieces = text + binary
     if coding is not None:
-        compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, CODINGS[coding])
-        body = compressor.compress(body) + compressor.flush()
-    return Answer(body, len(text) if parts else None)
+        compress = partial(_compressed, pieces, CODINGS[coding])
+        pieces = in_a_thread(compress) if is_large else compress()
+    return Answer(pieces, size)
 
 
-def _json(value: dict[str, Any], finite: bool) -> bytes:
-    if finite:
-        return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+def _json(
+    head: dict[str, Any],
+    described: Iterable[tuple[dict[str, Any], Array | None]],
+    dump: Callable[[Any], bytes],
+) -> Iterator[bytes]:
+    """The object, in pieces. described: the outputs, with their arrays if these are part of it."""
+    yield dump(head)[:-1] + b',"outputs":['
+    for i, (one, array) in enumerate(described):
+        text = b"," + dump(one) if i else dump(one)
+        if array is None:
+            yield text
+            continue
+        yield text[:-1] + b',"data":'
+        yield from array_pieces(array.reshape(-1), partial(_data, dump, one["name"]))
+        yield b"}"
+    yield b"]}"
+
+
+def _data(dump: Callable[[Any], bytes], name: str, part: Array) -> bytes:
+    return dump(to_json(name, part))
+
+
+def _dumps(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _dumps_nan(value: Any) -> bytes:
     return json.dumps(value, default=np.ndarray.tolist, separators=(",", ":")).encode()
+
+
+def _compressed(pieces: Iterable[bytes], window: int) -> list[bytes]:
+    compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, window)
+    return [*map(compressor.compress, pieces), compressor.flush()]
 
 
 def _classes(name: str, array: Array, count: int, labels: Sequence[str] | None) -> Array:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import Detail, InvalidInput, short
+from app.serving.rounds import VALUES
 from app.serving.signature import TensorSpec
 from app.serving.tensors import Wording, from_nested, numpy_dtype
 from app.slices import checkpoint
@@ -47,6 +48,8 @@ JSON = replace(BINARY, unreadable=", as binary data: base64 is not read here")
 _LENGTH = struct.Struct("<I")
 # Texts that are worked on before other threads get a turn.
 _AT_ONCE = 10_000
+# Bytes of numbers that are copied at once.
+_PIECE = 256 * 1024
 # What NumPy's arrays can have.
 MAX_DIMENSIONS = 64
 
@@ -140,8 +143,15 @@ def to_json(name: str, array: Array) -> Any:
         ) from None
 
 
-def to_binary(array: Array) -> bytes | memoryview:
-    """The bytes of a tensor, of numbers without a copy."""
+def binary_pieces(array: Array) -> Iterator[bytes]:
+    """The bytes of a tensor, in pieces."""
+    flat = np.ascontiguousarray(array).reshape(-1)
     if array.dtype != object:
-        return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-    return b"".join(part for text in array.reshape(-1) for part in (_LENGTH.pack(len(text)), text))
+        data = flat.view(np.uint8).data
+        for at in range(0, len(data), _PIECE):
+            yield bytes(data[at : at + _PIECE])
+        return
+    for at in range(0, len(flat), VALUES):
+        yield b"".join(
+            part for text in flat[at : at + VALUES] for part in (_LENGTH.pack(len(text)), text)
+        )

@@ -7,16 +7,19 @@ Of the OpenAPI Specification 3.1 (spec.openapis.org/oas/v3.1.1), whose schemas a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from flask import Blueprint, Response, request
+from gevent.lock import BoundedSemaphore
 from werkzeug.http import generate_etag
 
 from app import __version__
 from app.api import openapi_native, openapi_protocols
 from app.api.access import ModelAccess
 from app.api.openapi_keys import add_keys
+from app.serving.workers import in_a_thread
 from app.settings import Settings
 
 if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
@@ -24,6 +27,7 @@ if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
 
 # Documents of so many choices of models are kept ready.
 MAX_KEPT = 8
+_Key = tuple[tuple[str, int, float], ...]
 # The modules that say what is in the document: TAGS, paths and components of each.
 PROTOCOLS = (openapi_native, openapi_protocols)
 
@@ -38,20 +42,24 @@ def blueprint(settings: Settings, access: ModelAccess) -> Blueprint:
     routes = Blueprint("openapi", __name__)
     # By the names of the models in it: a key may be for some only.
     documents: dict[tuple[str, ...], _Made] = {}
+    # Many that ask for one that is not ready wait for the first of them.
+    making = BoundedSemaphore()
 
     @routes.get("/openapi.json")
     def openapi() -> Response:
-        """Made anew only when a model has come, gone or been replaced."""
+        """Made again only when a model has come, gone or been replaced."""
         ready = ready_models(access)
         key = tuple((model.name, model.version, model.loaded_at) for model in ready)
         names = tuple(model.name for model in ready)
         made = documents.get(names)
         if made is None or made.key != key:
-            options = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
-            body = orjson.dumps(document(ready, settings), option=options)
-            if len(documents) >= MAX_KEPT:
-                documents.clear()
-            made = documents[names] = _Made(key, body, generate_etag(body))
+            with making:
+                made = documents.get(names)
+                if made is None or made.key != key:
+                    made = in_a_thread(partial(_made, key, ready, settings))
+                    if len(documents) >= MAX_KEPT:
+                        documents.clear()
+                    documents[names] = made
         response = Response(made.body, mimetype="application/json")
         response.headers["Cache-Control"] = "no-cache"
         response.set_etag(made.etag)
@@ -59,6 +67,13 @@ def blueprint(settings: Settings, access: ModelAccess) -> Blueprint:
         return response
 
     return routes
+
+
+def _made(key: _Key, ready: list[Model], settings: Settings) -> _Made:
+    """In a native thread: of hundreds of models it takes a while."""
+    options = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+    body = orjson.dumps(document(ready, settings), option=options)
+    return _Made(key, body, generate_etag(body))
 
 
 def ready_models(access: ModelAccess) -> list[Model]:
@@ -98,6 +113,6 @@ def document(models: list[Model], settings: Settings) -> dict[str, Any]:
 class _Made:
     """The document as it was sent. key: the models that it was made of."""
 
-    key: tuple[tuple[str, int, float], ...]
+    key: _Key
     body: bytes
     etag: str

@@ -16,23 +16,23 @@ from werkzeug.exceptions import NotFound
 from werkzeug.routing import BaseConverter
 
 from app.api.access import ModelAccess
-from app.api.answers import json_response
+from app.api.answers import json_response, piecewise
 from app.api.hangup import watching
+from app.api.json_writer import array_weight
 from app.api.requests import read_body, start_call
+from app.api.tfserving_answer import write_classes, write_predictions, write_values
 from app.api.tfserving_json import (
     WORDING,
     Question,
     read_examples,
     read_predict,
-    write_classes,
-    write_predictions,
-    write_values,
 )
 from app.errors import BadRequest, Draining, ModelNotFound
 from app.lifecycle import Lifecycle
 from app.serving.batching import Array
 from app.serving.entry import Entry
 from app.serving.large import run_large
+from app.serving.rounds import free_texts
 from app.serving.signature import CLASSIFY_METHOD, REGRESS_METHOD, SignatureDef, TensorSpec
 from app.serving.tasks.base import Limits
 from app.settings import Settings
@@ -47,7 +47,7 @@ _TYPES = {"float16": "DT_HALF", "float32": "DT_FLOAT", "float64": "DT_DOUBLE"}
 
 
 Read = Callable[[bytes, Mapping[str, SignatureDef], str, Limits], Question]
-Write = Callable[[Mapping[str, Array], Question], bytes]
+Write = Callable[[Mapping[str, Array], Question], Iterator[bytes]]
 # What may be asked: how the question is read, and how the answer is written.
 _VERBS: dict[str, tuple[Read, Write]] = {
     "predict": (read_predict, write_predictions),
@@ -141,7 +141,10 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
                         signature=question.signature,
                         wording=WORDING,
                     )
-                return Response(write(outputs, question), mimetype="application/json")
+                values = sum(map(array_weight, outputs.values()))
+                response = piecewise(write(outputs, question), values)
+                free_texts([*outputs.values(), *question.inputs.values()])
+                return response
 
     return routes
 

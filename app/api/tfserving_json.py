@@ -1,4 +1,4 @@
-"""What TensorFlow Serving's REST API reads and writes, apart from HTTP.
+"""What TensorFlow Serving's REST API reads, apart from HTTP.
 
 Its documentation is tensorflow_serving/g3doc/api_rest.md; where the real server does otherwise
 (tensorflow_serving/util/json_tensor.cc), so does this.
@@ -6,18 +6,13 @@ Its documentation is tensorflow_serving/g3doc/api_rest.md; where the real server
 
 from __future__ import annotations
 
-import re
-from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-import numpy as np
-import orjson
-
 from app.api.b64 import decoded, is_encoded
-from app.errors import BadRequest, Detail, InvalidInput
+from app.errors import BadRequest, Detail
 from app.json_body import read_json
 from app.serving.batching import Array
 from app.serving.examples import serialised
@@ -29,7 +24,6 @@ Signatures = Mapping[str, SignatureDef]
 # How its messages call what a signature is for.
 _KINDS = {CLASSIFY_METHOD: "classification", REGRESS_METHOD: "regression"}
 WORDING = Wording(pictures='{"b64": …} each')
-_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,76 +133,6 @@ def read_examples(
             return Question(name, {signature.inputs[0].name: texts})
         details = texts
     raise invalid(details)
-
-
-def write_predictions(outputs: Mapping[str, Array], question: Question) -> bytes:
-    """The answer to `:predict`: `predictions` or `outputs`. A single output drops its name."""
-    if question.flat:
-        outputs = {n: a[:, 0] if a.ndim == 2 and a.shape[1] == 1 else a for n, a in outputs.items()}
-    if question.rows:
-        counts = {name: len(a) if a.ndim else None for name, a in outputs.items()}
-        if None in counts.values() or len(set(counts.values())) > 1:
-            told = ", ".join(
-                f"{name} has {'none' if count is None else count}" for name, count in counts.items()
-            )
-            raise InvalidInput(
-                "the outputs have inconsistent batch size, which 'instances' cannot be answered "
-                f"with (rows: {told}): send 'inputs' instead"
-            )
-    by_row = question.rows and len(outputs) > 1
-    written = {name: _written(name, array, int(by_row)) for name, array in outputs.items()}
-    key = "predictions" if question.rows else "outputs"
-    if len(written) == 1:
-        return _dumps({key: next(iter(written.values()))})
-    if not by_row:
-        return _dumps({key: written})
-    rows = zip(*written.values(), strict=True)
-    return _dumps({key: [dict(zip(written, row, strict=True)) for row in rows]})
-
-
-def write_classes(outputs: Mapping[str, Array], question: Question) -> bytes:
-    """The answer to `:classify`: label and score of each class of each example. The label is empty
-    and the score 0 where the signature has none."""
-    count = _examples(question)
-    labels, scores = outputs.get("classes"), outputs.get("scores")
-    either = scores if labels is None else labels
-    if either is None:
-        raise BadRequest("Expected classification signature outputs to contain classes or scores")
-    for name, array, kind in (("classes", labels, "O"), ("scores", scores, "f")):
-        if array is None:
-            continue
-        if either.ndim != 2 or array.shape != (count, either.shape[1]):
-            raise BadRequest(
-                f"Expected Tensor shape: [batch_size num_classes] but got {[*array.shape]}"
-            )
-        if array.dtype.kind != kind:
-            wanted = "DT_STRING" if kind == "O" else "DT_FLOAT"
-            raise BadRequest(f"Expected {name} Tensor of {wanted}. Got: {array.dtype}")
-    pairs = (
-        _written("classes", np.full(either.shape, b"", object) if labels is None else labels),
-        _written("scores", np.zeros(either.shape) if scores is None else scores, 2),
-    )
-    rows = zip(*pairs, strict=True)
-    return _dumps({"results": [list(zip(*row, strict=True)) for row in rows]})
-
-
-def write_values(outputs: Mapping[str, Array], question: Question) -> bytes:
-    """The answer to `:regress`: one number an example."""
-    count = _examples(question)
-    values = outputs.get("outputs")
-    if values is None:
-        raise BadRequest("No regression outputs found in SignatureDef: expected 'outputs'")
-    if values.shape not in ((count,), (count, 1)):
-        raise BadRequest(
-            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
-            f"{[*values.shape]}"
-        )
-    if values.dtype.kind != "f":
-        raise BadRequest(f"Expected output Tensor of DT_FLOAT. Got: {values.dtype}")
-    return _dumps({"results": _written("outputs", values.reshape(-1))})
-
-
-# --- reading -------------------------------------------------------------------------------------
 
 
 def _parse(body: bytes, limits: Limits) -> dict[str, Any]:
@@ -334,44 +258,3 @@ def _array(value: Any, spec: TensorSpec) -> Array | Detail:
         # Pictures, for a model that takes them; `Model.infer` knows.
         spec = replace(spec, dtype="string", shape=None)
     return from_nested(value, spec, finite=False, wording=WORDING)
-
-
-# --- writing -------------------------------------------------------------------------------------
-
-
-def _examples(question: Question) -> int:
-    return len(next(iter(question.inputs.values())))
-
-
-def _written(name: str, array: Array, depth: int = 0) -> Any:
-    """What orjson writes as the tensor. depth: over how many dimensions of it one may iterate."""
-    if array.dtype == object:
-        return _texts(array.tolist(), binary=name.endswith("_bytes"))
-    if array.dtype.kind not in "fiub":  # bfloat16, which NumPy itself does not have
-        array = array.astype(np.float32)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        return _not_finite(array, depth)
-    return np.ascontiguousarray(array) if array.ndim else array[()]
-
-
-def _not_finite(values: Any, depth: int) -> Any:
-    """Numbers, NaN and Infinity among them, as TensorFlow Serving writes them."""
-    if depth:
-        return [_not_finite(value, depth - 1) for value in values]
-    flat = np.ravel(values)
-    words = iter(
-        b"NaN" if np.isnan(v) else b"Infinity" if v > 0 else b"-Infinity"
-        for v in flat[~np.isfinite(flat)]
-    )
-    text = _dumps(np.ascontiguousarray(values) if np.ndim(values) else values[()])
-    return orjson.Fragment(re.sub(b"null", lambda _: next(words), text.strip()))
-
-
-def _texts(value: Any, *, binary: bool) -> Any:
-    if isinstance(value, list):
-        return [_texts(item, binary=binary) for item in value]
-    return {"b64": b64encode(value).decode()} if binary else value.decode("utf-8", "replace")
-
-
-def _dumps(value: Any) -> bytes:
-    return orjson.dumps(value, option=_OPTIONS)

@@ -16,11 +16,13 @@ from app.serving.call import Call
 from app.serving.card import Card
 from app.serving.engine import Engine
 from app.serving.large import run_large
+from app.serving.rounds import free_texts
 from app.serving.signature import Converted, Signature, SignatureDef
 from app.serving.statistics import Asked, Statistics
 from app.serving.tasks import Limits, Payload, Task, make_task
 from app.serving.tasks.base import Question, invalid
 from app.serving.tasks.image import ImageClassification
+from app.serving.tasks.predictions import Predictions, predictions
 from app.serving.tensors import (
     PLAIN,
     Wording,
@@ -51,8 +53,8 @@ class Model(ABC):
         self._admitted = 0
 
     @abstractmethod
-    def predict(self, payload: Payload, call: Call) -> list[Any]:
-        """One prediction a row. Blocks the greenlet.
+    def predict(self, payload: Payload, call: Call) -> Sequence[Any]:
+        """One prediction a row; of many rows, shaped as they are read. Blocks the greenlet.
 
         Raises the errors of the task, Overloaded, DeadlineExceeded, NonFiniteOutput,
         InferenceError, and whatever `call` was cancelled with.
@@ -195,14 +197,19 @@ class TensorModel(Model):
             on_take=lambda requests, ns: self.statistics.count_wait(requests, ns),
         )
 
-    def predict(self, payload: Payload, call: Call) -> list[Any]:
-        """One prediction a row."""
+    def predict(self, payload: Payload, call: Call) -> Sequence[Any]:
+        """One prediction a row; of many rows, shaped as they are read."""
         with self.admission(call) as asked:
             with call.stages.decoding():
                 inputs = self._read(payload, call)
-            predictions = self.task.answer(self.engine.run(inputs, call))
-            asked.rows = len(predictions)
-            return predictions
+            outputs = self.engine.run(inputs, call)
+            batchable = self.signature.batchable
+            answer = predictions(self.task.answer, outputs, rows=batchable)
+            asked.rows = len(answer)
+            free_texts(inputs)
+            if not isinstance(answer, Predictions):
+                free_texts(outputs)
+            return answer
 
     def _read(self, payload: Payload, call: Call) -> list[Array]:
         if payload.kind == "files":  # decoded by threads of their own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from gevent import get_hub
@@ -11,6 +12,7 @@ from app.keys.ring import KeyRing
 from app.lifecycle import Lifecycle
 from app.serving.entry import Entry
 from app.serving.registry import Registry
+from app.serving.rounds import spread
 from app.settings import Settings
 from app.status.journal import Journal, newest
 from app.status.memory import memory
@@ -79,8 +81,12 @@ class StatusBoard:
             started_at=self._started_at,
             uptime_s=round(time.monotonic() - self._started, 3),
             memory=memory(),
-            models=[_model(e) for entry in self._registry.entries() for e in _versions(entry)],
+            models=[_model(e) for e in spread(self._versions())],
         )
+
+    def _versions(self) -> Iterator[Entry]:
+        for entry in self._registry.entries():
+            yield from _versions(entry)
 
 
 def _versions(default: Entry) -> list[Entry]:

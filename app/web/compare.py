@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, make_response, render_template, request
+from flask import Blueprint, Response, make_response, request
 
 from app.api.access import ModelAccess
 from app.api.image_models import ask_image_models, image_models
@@ -12,6 +12,7 @@ from app.errors import BadRequest, InvalidInput, KeraportError
 from app.settings import Settings
 from app.web.model_page import problem_text
 from app.web.picker import picture_form
+from app.web.rendering import render
 
 
 def add_compare(routes: Blueprint, settings: Settings, access: ModelAccess) -> None:
@@ -31,7 +32,7 @@ def add_compare(routes: Blueprint, settings: Settings, access: ModelAccess) -> N
                 form["image"].errors = [problem_text(detail) for detail in invalid.details]
             except BadRequest as bad:
                 error = bad
-        page = render_template(
+        page = render(
             "compare.html",
             form=form,
             models=[entry.summary() for entry in image_models(access)],

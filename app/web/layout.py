@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import orjson
 
 # Lines are no longer than this where it can be helped.
 WIDTH = 76
+# Characters that a value takes at least, with what parts it from the next.
+_NARROWEST = 3
+_BETWEEN = ", "
 _ORJSON = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def readable_json(value: Any) -> str:
@@ -18,9 +23,38 @@ def readable_json(value: Any) -> str:
     return layout(orjson.loads(orjson.dumps(value, default=lambda a: a.tolist(), option=_ORJSON)))
 
 
+def first_lines(value: Any, count: int) -> tuple[list[str], bool]:
+    """At most so many lines of `readable_json`, and whether there are more. Of a large value only
+    what they need is looked at."""
+    left = count * WIDTH // _NARROWEST
+
+    def head(value: Any) -> Any:
+        nonlocal left
+        if isinstance(value, dict):
+            found: Any = {}
+            for key, item in value.items():
+                if left < 0:
+                    break
+                left -= 1
+                found[key] = head(item)
+            return found
+        if not _is_list(value):
+            return value
+        found = []
+        for item in value:
+            if left < 0:
+                break
+            left -= 1
+            found.append(head(item))
+        return found
+
+    lines = readable_json(head(value)).splitlines()
+    return lines[:count], left < 0 or len(lines) > count
+
+
 def json_scalar(value: Any) -> str:
     """Anything that is no list and no mapping, as JSON and JavaScript write it."""
-    return json.dumps(value, ensure_ascii=False)
+    return _encode(value)
 
 
 def layout(
@@ -38,8 +72,8 @@ def layout(
     """
     if not isinstance(value, list | dict):
         return scalar(value)
-    flat = _flat(value, scalar)
-    if not value or len(indent) + used + len(flat) <= WIDTH:
+    flat = _flat(value, scalar, WIDTH - len(indent) - used)
+    if flat is not None:
         return flat
     inner = indent + step
     if isinstance(value, dict):
@@ -58,13 +92,31 @@ def layout(
     return f"{start}\n{body}\n{indent}{end}"
 
 
-def _flat(value: Any, scalar: Callable[[Any], str]) -> str:
-    if isinstance(value, dict):
-        items = (f"{scalar(key)}: {_flat(item, scalar)}" for key, item in value.items())
-        return "{" + ", ".join(items) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_flat(item, scalar) for item in value) + "]"
-    return scalar(value)
+def _is_list(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _flat(value: Any, scalar: Callable[[Any], str], room: int) -> str | None:
+    """All on one line, or None where that is longer than `room`; what is empty always has room."""
+    if not value and isinstance(value, list | dict):
+        return "{}" if isinstance(value, dict) else "[]"
+    if not isinstance(value, list | dict):
+        text = scalar(value)
+        return text if len(text) <= room else None
+    named = value.items() if isinstance(value, dict) else ((None, item) for item in value)
+    parts: list[str] = []
+    left = room - 2
+    for key, item in named:
+        name = f"{scalar(key)}: " if isinstance(value, dict) else ""
+        flat = _flat(item, scalar, left - len(name))
+        if flat is None or len(name) + len(flat) > left:
+            return None
+        parts.append(name + flat)
+        left -= len(parts[-1]) + len(_BETWEEN)
+    line = _BETWEEN.join(parts)
+    return f"{{{line}}}" if isinstance(value, dict) else f"[{line}]"
 
 
 def _filled(items: list[str], width: int) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flask import Request, Response
@@ -39,7 +40,7 @@ class ModelPage(ABC):
         Raises RequestError for a body that is no form.
         """
 
-    def predict(self, payload: Payload, call: Call) -> list[Any]:
+    def predict(self, payload: Payload, call: Call) -> Sequence[Any]:
         """Ask the model. Raises what the model raises."""
         return self.model.predict(payload, call)
 

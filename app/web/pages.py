@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
-from flask import Blueprint, Response, make_response, render_template, request
+from flask import Blueprint, Response, make_response, request
 from wtforms import Form
 
 from app.api.access import ModelAccess
@@ -16,14 +18,16 @@ from app.errors import BadRequest, Draining, InvalidInput
 from app.lifecycle import Lifecycle
 from app.serving.card import TEXT_TASK
 from app.serving.entry import LOADING_RETRY_S, Entry
+from app.serving.workers import in_a_thread
 from app.settings import Settings
 from app.status.board import StatusBoard
 from app.web.about import facts, moment
 from app.web.compare import add_compare
 from app.web.docs import add_docs
 from app.web.image import ImagePage
-from app.web.layout import readable_json
+from app.web.layout import first_lines, readable_json
 from app.web.model_page import ModelPage, add_problems
+from app.web.rendering import render
 from app.web.snippets import languages
 from app.web.status import status_context
 from app.web.tabular import TabularPage
@@ -38,6 +42,9 @@ PAGES: dict[str, type[ModelPage]] = {
     "tensor": TensorPage,
 }
 
+URLENCODED = "application/x-www-form-urlencoded"
+# Bytes of a form that are parsed within a millisecond or two.
+SMALL_FORM = 16 * 1024
 # More models than fit on a screen.
 SEARCHABLE_ABOVE = 8
 
@@ -48,6 +55,7 @@ def blueprint(
     """`/`, the list of models; `/models/NAME`; `/compare`, `/status` and `/docs`."""
     routes = Blueprint("pages", __name__)
     routes.add_app_template_filter(readable_json, "json")
+    routes.add_app_template_filter(first_lines)
     routes.add_app_template_filter(moment)
 
     @routes.before_request
@@ -59,7 +67,7 @@ def blueprint(
     def home() -> str:
         query = request.args.get("q", "")
         models = [entry.summary() for entry in access.entries()]
-        return render_template(
+        return render(
             "home.html",
             models=[model for model in models if _matches(model, query)],
             total=len(models),
@@ -71,7 +79,7 @@ def blueprint(
     def model(name: str) -> str | Response:
         entry = access.entry(name)
         if entry.model is None:
-            text = render_template("models/unavailable.html", about=entry.describe())
+            text = render("models/unavailable.html", about=entry.describe())
             response = make_response(text, 503)
             response.headers["Retry-After"] = str(LOADING_RETRY_S)
             return response
@@ -90,6 +98,7 @@ def blueprint(
         form, predictions = page.form(), None
         error: BadRequest | InvalidInput | None = None
         try:
+            _load_form()
             form, payload = page.read(request, call)
             if payload is not None:
                 with closing(payload), watching(request.environ, [call]):
@@ -113,7 +122,7 @@ def blueprint(
     @routes.get("/status")
     def status() -> str:
         kept = settings.events_file is not None
-        return render_template(
+        return render(
             "status.html", events_kept=kept, **status_context(access.of_status(board.whole()))
         )
 
@@ -121,11 +130,11 @@ def blueprint(
         entry: Entry,
         page: ModelPage,
         form: Form,
-        predictions: list[Any] | None = None,
+        predictions: Sequence[Any] | None = None,
         error: BadRequest | InvalidInput | None = None,
     ) -> str:
         about = entry.describe()
-        return render_template(
+        return render(
             page.template,
             model=page.model,
             about=about,
@@ -139,6 +148,15 @@ def blueprint(
         )
 
     return routes
+
+
+def _load_form() -> None:
+    """Parse a large form in a native thread: it may have 100,000 fields."""
+    limit = request.max_form_memory_size or 0
+    if request.mimetype == URLENCODED and SMALL_FORM < (request.content_length or 0) <= limit:
+        # The socket is read here, for it belongs to the hub.
+        request.get_data()
+        in_a_thread(partial(getattr, request._get_current_object(), "form"))  # type: ignore[attr-defined]
 
 
 def _page(entry: Entry) -> ModelPage:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from app.errors import Detail, InvalidInput
+from app.errors import Detail, InvalidInput, short
 from app.serving.call import Call
+from app.serving.card import Output
 from app.serving.large import run_large
-from app.serving.limits import Limits
+from app.serving.limits import MAX_DETAILS, Limits
+from app.serving.rounds import VALUES, spread
 from app.serving.tasks.base import Payload, invalid
 from app.serving.tasks.csvtext import CsvTable, on_lines, read_table
 from app.web.table_answer import answer_cells, answer_columns, as_json
@@ -20,25 +23,42 @@ from app.web.table_answer import answer_cells, answer_columns, as_json
 if TYPE_CHECKING:
     from app.serving.model import Model
 
+# By which spreadsheets know UTF-8, where it makes a difference.
+MARK = "\ufeff".encode()
+
 
 @dataclass(frozen=True, slots=True)
 class AnsweredTable:
-    """columns, answer_columns: their names. rows: the cells of each with those of its answer.
-    delimiter: as in the file that was sent."""
+    """columns, answer_columns: their names. sent: the cells of each row, by column. delimiter: as
+    in the file that was sent."""
 
     columns: list[str]
     answer_columns: list[str]
-    rows: list[list[str]]
-    predictions: list[Any]
+    sent: list[dict[str, str]]
+    predictions: Sequence[Any]
     delimiter: str
+    output: Output
 
-    def csv(self) -> str:
-        """The table as it was sent, its answers added."""
-        out = io.StringIO()
-        writer = csv.writer(out, delimiter=self.delimiter)
-        writer.writerow(self.columns + self.answer_columns)
-        writer.writerows(self.rows)
-        return _marked(out.getvalue())
+    def rows(self, start: int, end: int) -> list[list[str]]:
+        """The cells of some rows, with those of their answers."""
+        answers = as_json(self.predictions[start:end])
+        return [
+            [row.get(name, "") for name in self.columns] + answer_cells(answer, self.output)
+            for row, answer in zip(self.sent[start:end], answers, strict=True)
+        ]
+
+    def csv(self) -> list[bytes]:
+        """The table as it was sent, its answers added; in pieces. Blocks the greenlet."""
+        pieces = [*spread(self._csv())]
+        return pieces if all(map(bytes.isascii, pieces)) else [MARK, *pieces]
+
+    def _csv(self) -> Iterator[bytes]:
+        yield _line(self.columns + self.answer_columns, self.delimiter)
+        step = max(1, VALUES // (2 * len(self.columns)))
+        for start in range(0, len(self.sent), step):
+            out = io.StringIO()
+            csv.writer(out, delimiter=self.delimiter).writerows(self.rows(start, start + step))
+            yield out.getvalue().encode()
 
 
 def answer_table(
@@ -49,51 +69,50 @@ def answer_table(
     table = run_large(len(payload.data), read, call)
     _check_header(table, names)
     try:
-        predictions = as_json(model.predict(payload, call))
+        predictions = model.predict(payload, call)
     except InvalidInput as error:
         details = [_with_value(detail) for detail in on_lines(error.details, table.lines)]
         if len(details) == 1:
             raise invalid(details) from None
         raise InvalidInput(error.message, details) from None
-    output = model.card.output
     columns = list(table.rows[0])
     return AnsweredTable(
         columns,
-        answer_columns(predictions[0], columns),
-        [
-            [row.get(name, "") for name in columns] + answer_cells(prediction, output)
-            for row, prediction in zip(table.rows, predictions, strict=True)
-        ],
+        answer_columns(as_json(predictions[0]), columns),
+        table.rows,
         predictions,
         table.delimiter,
+        model.card.output,
     )
 
 
 def template_csv(columns: Sequence[tuple[str, str | None]]) -> str:
     """A CSV to begin with. columns: names, and an example of each where there is one."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow([name for name, _ in columns])
+    text = _line([name for name, _ in columns])
     if any(example is not None for _, example in columns):
-        writer.writerow(["" if example is None else example for _, example in columns])
-    return _marked(out.getvalue())
+        text += _line(["" if example is None else example for _, example in columns])
+    return (text if text.isascii() else MARK + text).decode()
 
 
 def _check_header(table: CsvTable, names: Sequence[str]) -> None:
     """A column too many or too few is one mistake, not one a row."""
+    header, known = set(table.header), set(names)
     details = [
         Detail(f"column {name}", "missing", expected="its name in the first line")
         for name in names
-        if name not in table.header
+        if name not in header
     ]
-    known = {*names, *(f"(column {i + 1})" for i in range(len(table.header)))}
-    details += [
-        Detail(f"column {name}", "unexpected", expected=f"one of {', '.join(names)}")
-        for name in table.header
-        if name not in known
-    ]
+    expected = f"one of {', '.join(names)}"
+    unexpected = (
+        Detail(f"column {short(name)}", "unexpected", expected=expected)
+        for i, name in enumerate(table.header)
+        if name not in known and name != f"(column {i + 1})"
+    )
+    # A few of very many say it.
+    details += islice(unexpected, MAX_DETAILS)
     if details:
-        raise InvalidInput("the columns of the CSV are not those of the model", details)
+        message = "the columns of the CSV are not those of the model"
+        raise InvalidInput(message, details[:MAX_DETAILS])
 
 
 def _with_value(detail: Detail) -> Detail:
@@ -102,6 +121,7 @@ def _with_value(detail: Detail) -> Detail:
     return replace(detail, problem=f"{detail.problem}, found {detail.value}")
 
 
-def _marked(text: str) -> str:
-    """With the mark by which spreadsheets know UTF-8, where it makes a difference."""
-    return text if text.isascii() else "\ufeff" + text
+def _line(cells: Sequence[str], delimiter: str = ",") -> bytes:
+    out = io.StringIO()
+    csv.writer(out, delimiter=delimiter).writerow(cells)
+    return out.getvalue().encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
@@ -11,6 +12,7 @@ from flask import Request, Response, request
 from wtforms import Field, Form, SelectField, StringField
 from wtforms.widgets import NumberInput
 
+from app.api.answers import piecewise
 from app.api.requests import read_payload
 from app.errors import Detail, short
 from app.serving.call import Call
@@ -42,6 +44,8 @@ class TabularPage(ModelPage):
         super().__init__(model)
         task = cast("TabularRegression | TabularClassification", model.task)
         self.fields = task.fields
+        # As problems call them; of two that are cut to the same, the first.
+        self._keys = {short(f.name): _key(i) for i, f in reversed([*enumerate(self.fields)])}
         self._limits = task.limits
         self._answer: Answer | None = None
         self._table: AnsweredTable | None = None
@@ -68,7 +72,7 @@ class TabularPage(ModelPage):
                 row[field.name] = _value(field, text)
         return form, Payload("json", orjson.dumps(row))
 
-    def predict(self, payload: Payload, call: Call) -> list[Any]:
+    def predict(self, payload: Payload, call: Call) -> Sequence[Any]:
         """Ask the model, and keep what the page shows of the answer."""
         card = self.model.card
         if payload.kind == "csv":
@@ -83,14 +87,14 @@ class TabularPage(ModelPage):
         """The rows of the CSV with their answers."""
         if self._table is None or "download" not in request.args:
             return None
-        file = Response(self._table.csv(), mimetype="text/csv")
+        cells = len(self._table.sent) * len(self._table.columns)
+        file = piecewise(self._table.csv(), cells, mimetype="text/csv")
         file.headers["Content-Disposition"] = f"attachment; filename={self.model.name}-answers.csv"
         return file
 
     def field_of(self, form: Form, detail: Detail) -> str | None:
         """By the place of the column."""
-        names = [short(field.name) for field in self.fields]
-        return _key(names.index(detail.field)) if detail.field in names else None
+        return self._keys.get(detail.field)
 
     def context(self) -> dict[str, Any]:
         """The columns, the answer, and what the script needs to know."""
@@ -102,7 +106,7 @@ class TabularPage(ModelPage):
             "has_examples": any(field.example is not None for field in self.fields),
             "answer": self._answer,
             "table": self._table,
-            "preview_rows": PREVIEW_ROWS,
+            "shown": self._table.rows(0, PREVIEW_ROWS) if self._table else [],
             "template_csv": template_csv([(f.name, example_of(f)) for f in self.fields]),
             "max_mb": f"{((request.max_content_length or 1) - 1) / 1_000_000:g}",
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,7 @@ def infer(model: Model, *values: Array, seconds: float = 30, **options: Any) -> 
         return model.infer(inputs, call, asked, **options)
 
 
-def native(model: Model, value: Any) -> list[Any]:
+def native(model: Model, value: Any) -> Sequence[Any]:
     return model.predict(Payload("json", orjson.dumps(value)), Call(time.monotonic() + 30))
 
 

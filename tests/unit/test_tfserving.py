@@ -15,12 +15,10 @@ from flask.testing import FlaskClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.api.tfserving_answer import write_classes, write_predictions, write_values
 from app.api.tfserving_json import (
     Question,
     read_predict,
-    write_classes,
-    write_predictions,
-    write_values,
 )
 from app.errors import BadRequest, Detail, InvalidInput
 from app.factory import create_app
@@ -217,13 +215,17 @@ def test_a_server_that_ends_refuses(tmp_path: Path) -> None:
 FLOATS = st.floats(width=32)
 
 
+def joined(pieces: Iterator[bytes]) -> bytes:
+    return b"".join(pieces)
+
+
 @given(st.lists(FLOATS, min_size=1, max_size=6))
 def test_numbers_come_back_as_they_were(values: list[float]) -> None:
     body = json.dumps({"instances": values}).encode()
     signatures = {"s": SignatureDef((spec(shape=(None,)),), (spec("y"),))}
     question = read_predict(body, signatures, "s", Limits())
     assert question.inputs["x"].dtype == np.float32
-    back = json.loads(write_predictions(question.inputs, question))["predictions"]
+    back = json.loads(joined(write_predictions(question.inputs, question)))["predictions"]
     assert np.array_equal(np.array(back, "float32"), np.array(values, "float32"), equal_nan=True)
 
 
@@ -236,20 +238,24 @@ def test_outputs_of_every_shape(dtype: str, shape: tuple[int, ...], strange: boo
     if strange and array.size:
         array.reshape(-1)[-1] = -np.inf
         array.reshape(-1)[0] = np.nan
-    text = write_predictions({"y": array}, Question("s", {}))
+    text = joined(write_predictions({"y": array}, Question("s", {})))
     back = np.array(json.loads(text)["outputs"]).astype(kind)
     assert np.array_equal(back.reshape(shape), array, equal_nan=True)
-    both = json.loads(write_predictions({"y": array, "z": array}, Question("s", {})))["outputs"]
+    both = json.loads(joined(write_predictions({"y": array, "z": array}, Question("s", {}))))[
+        "outputs"
+    ]
     assert np.array_equal(np.array(both["z"]).astype(kind).reshape(shape), array, equal_nan=True)
     if shape:
-        rows = json.loads(write_predictions({"y": array, "z": array}, Question("s", {}, rows=True)))
+        rows = json.loads(
+            joined(write_predictions({"y": array, "z": array}, Question("s", {}, rows=True)))
+        )
         assert [row["y"] for row in rows["predictions"]] == json.loads(text)["outputs"] or strange
         assert len(rows["predictions"]) == shape[0]
 
 
 def test_single_precision_is_written_as_short_as_it_is() -> None:
     for array in (np.array([0.1, 1e20, 3], np.float32), np.array(0.1, np.float32)):
-        text = write_predictions({"y": array}, Question("s", {})).decode()
+        text = joined(write_predictions({"y": array}, Question("s", {}))).decode()
         assert text in ('{"outputs":[0.1,1e+20,3.0]}\n', '{"outputs":0.1}\n')
 
 
@@ -263,8 +269,8 @@ def test_single_precision_is_written_as_short_as_it_is() -> None:
 )
 def test_outputs_without_rows_cannot_answer_rows(outputs: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match="inconsistent batch size"):
-        write_predictions(outputs, Question("s", {}, rows=True))
-    assert write_predictions(outputs, Question("s", {}))
+        joined(write_predictions(outputs, Question("s", {}, rows=True)))
+    assert joined(write_predictions(outputs, Question("s", {})))
 
 
 TWO = Question("s", {"inputs": np.array([b"", b""], object)})
@@ -284,7 +290,7 @@ TWO = Question("s", {"inputs": np.array([b"", b""], object)})
 )
 def test_outputs_that_are_no_classes(outputs: dict[str, Any], words: str) -> None:
     with pytest.raises(BadRequest, match=words):
-        write_classes(outputs, TWO)
+        joined(write_classes(outputs, TWO))
 
 
 @pytest.mark.parametrize(
@@ -299,9 +305,9 @@ def test_outputs_that_are_no_classes(outputs: dict[str, Any], words: str) -> Non
 )
 def test_outputs_that_are_no_values(outputs: dict[str, Any], words: str) -> None:
     with pytest.raises(BadRequest, match=words):
-        write_values(outputs, TWO)
+        joined(write_values(outputs, TWO))
     for good in (np.zeros(2), np.zeros((2, 1))):
-        assert write_values({"outputs": good}, TWO) == b'{"results":[0.0,0.0]}\n'
+        assert joined(write_values({"outputs": good}, TWO)) == b'{"results":[0.0,0.0]}\n'
 
 
 def test_a_column_may_be_sent_flat_and_comes_back_flat() -> None:
@@ -311,9 +317,9 @@ def test_a_column_may_be_sent_flat_and_comes_back_flat() -> None:
 
     assert read([1, 2], None, 1).inputs["x"].tolist() == [[1], [2]]
     outputs = {"y": np.zeros((2, 1)), "z": np.zeros((2, 3)), "n": np.zeros(2)}
-    written = json.loads(write_predictions(outputs, read([1, 2], None, 1)))["outputs"]
+    written = json.loads(joined(write_predictions(outputs, read([1, 2], None, 1))))["outputs"]
     assert written == {"y": [0, 0], "z": [[0] * 3] * 2, "n": [0, 0]}
-    written = json.loads(write_predictions(outputs, read([[1], [2]], None, 1)))["outputs"]
+    written = json.loads(joined(write_predictions(outputs, read([[1], [2]], None, 1))))["outputs"]
     assert written["y"] == [[0], [0]]
     # Only a column: a picture without its channel is another thing.
     for value, shape in (([1, 2], (None, 2)), ([[1, 2]], (None, 2, 1)), (1, (None, 1))):

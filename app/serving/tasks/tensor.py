@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from app.errors import CardError, Detail, short
 from app.serving.card import CARD_FILE, Card, may_classify_pictures
+from app.serving.rounds import VALUES, spread
 from app.serving.signature import Signature
 from app.serving.tasks.base import ENOUGH, Array, Limits, Payload, Task, invalid, parse_json
 from app.serving.tensors import DTYPES, from_nested, nested_schema
@@ -125,11 +126,17 @@ class TensorTask(Task):
 
 
 def _readable(out: Array) -> Any:
-    """Text outputs are bytes in TensorFlow; JSON needs text."""
+    """Text outputs are bytes in TensorFlow; JSON needs text. Blocks the greenlet where they are
+    many."""
     if out.dtype != object:
         return out
-    decoded = [
-        item.decode("utf-8", "replace") if isinstance(item, bytes) else item
-        for item in out.reshape(-1)
-    ]
-    return np.array(decoded, object).reshape(out.shape).tolist()
+    texts = np.empty(out.size, object)
+    flat = out.reshape(-1)
+    steps: Iterable[int] = range(0, out.size, VALUES)
+    for at in steps if out.size <= VALUES else spread(steps):
+        texts[at : at + VALUES] = [_text(item) for item in flat[at : at + VALUES]]
+    return texts.reshape(out.shape)
+
+
+def _text(item: Any) -> Any:
+    return item.decode("utf-8", "replace") if isinstance(item, bytes) else item

@@ -1,0 +1,90 @@
+"""The hub never stands still for long, whatever is sent: the largest requests of each kind, one at
+a time and eight at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.largest import Largest, largest_requests, save_largest_models
+from tests.pauses import Pauses, Watched, watched
+
+# CPU time that the hub may work without a turn: what other processes do does not lengthen it by
+# much. Aimed at are 20 ms.
+BUSY_S = 0.06
+# How late a timer may be, and an answer to /livez, unless this machine is as late with that of a
+# trivial server: also where a native thread holds the interpreter's lock.
+LATE_S = 0.2
+OF_CONTROL = 4
+# A pause that is the server's comes again.
+TRIES = 3
+REQUESTS = {request.name: request for request in largest_requests()}
+CROWD = 8
+# One of each way through the server, for many at once.
+CROWDED = (
+    "rows",
+    "rows with a problem each",
+    "rows of 100 labels",
+    "keys of one object",
+    "CSV",
+    "CSV of blank lines",
+    "tensor of rows",
+    "tensor of one row",
+    "texts",
+    "v1 objects with NaN",
+    "v1 base64",
+    "v1 classify",
+    "v2 NaN",
+    "v2 binary to JSON",
+    "v2 empty BYTES to binary",
+    "download of 100 labels",
+    "page of a row",
+    "900 small pictures",
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    folder = tmp_path_factory.mktemp("pauses")
+    save_largest_models(folder / "models")
+    with watched(folder / "models", folder) as found:
+        yield found
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_one_at_a_time(server: Watched, name: str) -> None:
+    check(server, REQUESTS[name], 1)
+
+
+@pytest.mark.parametrize("name", CROWDED)
+def test_many_at_once(server: Watched, name: str) -> None:
+    check(server, REQUESTS[name], CROWD)
+
+
+def check(server: Watched, request: Largest, clients: int) -> None:
+    """The figures of all tries are printed, for `pytest -rP`."""
+    for _ in range(TRIES):
+        pauses, statuses = server.ask(request, clients)
+        print(f"{request.name} x {clients}: {pauses} {dict(statuses)}")
+        assert set(statuses) <= {200, 400, 413, 415, 422, 503, 504}, statuses
+        if is_short(pauses):
+            return
+    raise AssertionError(f"{request.name}, {clients} at once: {pauses}")
+
+
+def is_short(pauses: Pauses) -> bool:
+    allowed = max(LATE_S, OF_CONTROL * pauses.control)
+    return pauses.busy <= BUSY_S and pauses.longest <= allowed
+
+
+def test_a_pause_is_noticed(server: Watched) -> None:
+    """Of the clocks themselves: a hub that works without a turn is busy, and late."""
+    assert not is_short(Pauses(late=0.0, busy=0.1, livez=0.0, control=0.0))
+    assert not is_short(Pauses(late=0.5, busy=0.0, livez=0.5, control=0.1))
+    assert is_short(Pauses(late=0.5, busy=0.0, livez=0.5, control=0.2))
+    with server.watching() as found:
+        assert server.server.get("/livez").status_code == 200
+    assert 0 < found[0].livez < 5
+    assert 0 < found[0].control < 5
+    assert 0 < found[0].busy < 1

@@ -1,0 +1,539 @@
+"""The largest requests of each kind that a server with its default settings takes, or refuses only
+once it has read them."""
+
+from __future__ import annotations
+
+import io
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from PIL import Image
+
+from tests.support import CAR, ROOT
+
+# The most that a server takes: KERAPORT_MAX_BODY_MB, _MAX_ROWS and _MAX_PIXELS.
+BODY = 15_900_000
+ROWS = 100_000
+SIDE = 8000
+JSON = {"Content-Type": "application/json"}
+CSV = {"Content-Type": "text/csv"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+PAGE = {"Accept": "text/html"}
+BOUNDARY = "largest"
+MULTIPART = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+WIDE = 1000
+
+
+@dataclass(frozen=True)
+class Largest:
+    """A request. body: makes its bytes. slow: takes so long that tests ask it once."""
+
+    name: str
+    path: str
+    body: Callable[[], bytes] = bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    method: str = "POST"
+    slow: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def save_largest_models(folder: Path) -> None:
+    """A model of each kind: `mpg`, `kinds` (100 labels), `several` (three numbers a row), `wide`
+    (1,000 columns), `three` and `cats-dogs` (pictures), `writer` (text), and the echoes `numbers`,
+    `texts` and `pair`; `half` takes examples."""
+    from tests.models import (
+        save_echo,
+        save_half_plus_two,
+        save_picture_model,
+        save_tabular_model,
+        save_text_model,
+    )
+
+    folder.mkdir()
+    for name in ("mpg", "cats-dogs"):
+        (folder / name).symlink_to(ROOT / "models" / name)
+    save_tabular_model(
+        folder / "kinds",
+        "task: tabular-classification\ntop: 10\n"
+        f"labels: [{', '.join(f'label {i}' for i in range(100))}]\n"
+        "fields: [{name: a}, {name: b}]\n",
+        columns=2,
+        units=100,
+        activation="softmax",
+    )
+    save_tabular_model(
+        folder / "several",
+        "task: tabular-regression\nfields: [{name: a}, {name: b}]\n",
+        columns=2,
+        units=10,
+    )
+    save_tabular_model(folder / "wide", "task: tabular-regression\n", columns=WIDE)
+    (folder / "three").mkdir()
+    save_picture_model(folder / "three" / "model.keras", rescales=True)
+    card = "task: image-classification\nlabels: [ant, bee, fly]\n"
+    (folder / "three" / "model.yaml").write_text(card)
+    save_text_model(folder / "writer")
+    save_half_plus_two(folder / "half" / "1")
+    save_echo(folder / "numbers", "FP32")
+    save_echo(folder / "texts", "BYTES")
+    save_echo(folder / "pair", "FP32", "INT32")
+
+
+MANY = 200
+# What lists all models, or all that is known of them.
+LISTS = (
+    "/",
+    "/?q=no-such-model",
+    "/api/models",
+    "/openapi.json",
+    "/metrics",
+    "/status",
+    "/api/status",
+    "/readyz",
+    "/v1/models",
+    "/v2/models/stats",
+    "/docs",
+)
+
+
+def save_many_models(folder: Path) -> None:
+    """MANY models of three kinds, each of the same few files."""
+    from tests.models import save_echo, save_picture_model
+
+    folder.mkdir()
+    kinds = folder.parent / "kinds"
+    (kinds / "three").mkdir(parents=True)
+    save_picture_model(kinds / "three" / "model.keras", rescales=True)
+    card = "task: image-classification\nlabels: [ant, bee, fly]\n"
+    (kinds / "three" / "model.yaml").write_text(card)
+    save_echo(kinds / "numbers", "FP32")
+    for i in range(MANY):
+        source = (ROOT / "models" / "mpg", kinds / "three", kinds / "numbers")[i % 3]
+        (folder / f"{source.name}-{i}").symlink_to(source)
+
+
+def listing_requests() -> list[Largest]:
+    """All of them, for a server of `save_many_models`."""
+    return [
+        *(Largest(f"GET {path}", path, method="GET") for path in LISTS),
+        Largest("POST /v2/repository/index", "/v2/repository/index"),
+    ]
+
+
+def largest_requests() -> list[Largest]:
+    """All of them; the paths are those of `save_largest_models`."""
+    return [*_native(), *_v1(), *_v2(), *_pages(), *_pictures()]
+
+
+def _native() -> list[Largest]:
+    mpg = "/api/mpg"
+    return [
+        Largest("rows", mpg, lambda: _list(orjson.dumps(CAR), ROWS), JSON),
+        Largest("rows with a problem each", mpg, lambda: _list(b'{"a":1}', ROWS), JSON),
+        Largest("rows that are no objects", mpg, lambda: _list(b"0", BODY // 2), JSON),
+        Largest("rows too many", mpg, lambda: _list(b"{}", BODY // 3), JSON),
+        Largest("keys of one object", mpg, _keys, JSON),
+        Largest("keys of one object to tensors", "/api/numbers", _keys, JSON),
+        Largest("rows of 1,000 columns", "/api/wide", _wide_json, JSON),
+        Largest("rows of 100 labels", "/api/kinds", lambda: _list(b'{"a":1,"b":2}', ROWS), JSON),
+        Largest("rows of 10 numbers", "/api/several", lambda: _list(b'{"a":1,"b":2}', ROWS), JSON),
+        Largest("one text", mpg, lambda: b'{"weight":"%b"}' % (b"x" * (BODY - 20)), JSON),
+        Largest("blanks", mpg, lambda: b" " * BODY, JSON),
+        Largest("deep JSON", mpg, lambda: b"[" * BODY, JSON),
+        Largest("JSON that breaks off", mpg, lambda: _list(b'"\\u00e4"', BODY // 9)[:-1], JSON),
+        Largest("CSV", mpg, _csv, CSV),
+        Largest("CSV of short rows", mpg, lambda: b"weight\n" + b"1\n" * (BODY // 2), CSV),
+        Largest("CSV with a problem each", mpg, lambda: b"weight\n" + b"x\n" * ROWS, CSV),
+        Largest("CSV of a long header", mpg, lambda: _header(20_000), CSV),
+        Largest("CSV of a million columns", mpg, lambda: _header(1_000_000), CSV),
+        Largest("CSV of 1,000 columns", "/api/wide", _wide_csv, CSV),
+        Largest("CSV of blank lines", mpg, lambda: _blank(b"\n"), CSV),
+        Largest("CSV of blanks", mpg, lambda: _blank(b" "), CSV),
+        Largest("CSV of delimiters", mpg, lambda: _blank(b","), CSV),
+        Largest("CSV of one cell", mpg, lambda: b'weight\n"%b"\n' % (b"x" * (BODY - 20)), CSV),
+        Largest("CSV of quotes", mpg, lambda: b'weight\n"%b"\n' % (b'""' * (BODY // 2 - 20)), CSV),
+        Largest("CSV of 100 labels", "/api/kinds", lambda: b"a,b\n" + b"1,2\n" * ROWS, CSV),
+        Largest("form of a CSV", mpg, lambda: _form(("file", "a.csv", _csv())), MULTIPART),
+        Largest("form of 1,000 fields", mpg, _fields, MULTIPART),
+        Largest("form of one field", mpg, lambda: _form(("x", None, b"x" * BODY)), MULTIPART),
+        Largest(
+            "form of line ends", mpg, lambda: _form(("x", "x", b"\r\n" * (BODY // 2))), MULTIPART
+        ),
+        Largest("tensor of rows", "/api/numbers", lambda: _list(_floats(30), ROWS), JSON),
+        Largest("tensor of one row", "/api/numbers", lambda: b"[%b]" % _floats(BODY // 5), JSON),
+        Largest("tensor of digits", "/api/numbers", lambda: b"[%b]" % _list(b"1", BODY // 2), JSON),
+        Largest("tensor that is not even", "/api/numbers", _uneven, JSON),
+        Largest(
+            "tensor of wrong types", "/api/numbers", lambda: b"[%b]" % _list(b'""', BODY // 3), JSON
+        ),
+        Largest("texts", "/api/texts", lambda: b"[%b]" % _list(b'"ab"', BODY // 5), JSON),
+        Largest("one long text", "/api/texts", lambda: b'[["%b"]]' % (b"x" * BODY), JSON),
+        Largest(
+            "one text of escapes", "/api/texts", lambda: b'[["%b"]]' % (b"\\n" * (BODY // 2)), JSON
+        ),
+        Largest("seed", "/api/writer", lambda: _seed(9_990), JSON),
+        Largest("seed too long", "/api/writer", lambda: _seed(BODY), JSON),
+    ]
+
+
+def _v1() -> list[Largest]:
+    def v1(model: str, verb: str = "predict") -> str:
+        return f"/v1/models/{model}:{verb}"
+
+    values = orjson.dumps([*CAR.values()])
+    zipped = JSON | {"Content-Encoding": "gzip"}
+    return [
+        Largest("v1 rows", v1("mpg"), lambda: _v1_rows(values, ROWS), JSON),
+        Largest("v1 numbers", v1("numbers"), lambda: _v1_rows(_floats(30), ROWS), JSON),
+        Largest("v1 one row", v1("numbers"), lambda: _v1_rows(_floats(BODY // 5), 1), JSON),
+        Largest("v1 NaN", v1("numbers"), lambda: _v1_rows(_list(b"NaN", BODY // 5), 1), JSON),
+        Largest("v1 objects", v1("pair"), lambda: _v1_rows(_pair(10), ROWS), JSON),
+        Largest("v1 objects with NaN", v1("pair"), lambda: _v1_rows(_pair(10, b"NaN"), ROWS), JSON),
+        Largest("v1 objects with problems", v1("pair"), lambda: _v1_rows(b'{"a":1}', ROWS), JSON),
+        Largest(
+            "v1 inputs", v1("numbers"), lambda: b'{"inputs":%b}' % _list(_floats(30), ROWS), JSON
+        ),
+        Largest("v1 keys", v1("pair"), lambda: b'{"inputs":%b}' % _keys(), JSON),
+        Largest("v1 texts", v1("texts"), lambda: _v1_rows(_list(b'"ab"', BODY // 5), 1), JSON),
+        Largest(
+            "v1 base64",
+            v1("texts"),
+            lambda: _v1_rows(_list(b'{"b64":"YQ=="}', BODY // 16), 1),
+            JSON,
+        ),
+        Largest(
+            "v1 one base64",
+            v1("texts"),
+            lambda: _v1_rows(b'[{"b64":"%b"}]' % (b"YWFh" * (BODY // 4 - 20)), 1),
+            JSON,
+        ),
+        Largest("v1 pictures", v1("three"), _v1_pictures, JSON),
+        Largest("v1 regress", v1("half", "regress"), lambda: _examples("regress_x_to_y"), JSON),
+        Largest("v1 classify", v1("half", "classify"), lambda: _examples("classify_x_to_y"), JSON),
+        Largest("v1 zeros in gzip", v1("numbers"), lambda: _gzip(b" " * BODY), zipped),
+        Largest("v1 too many zeros in gzip", v1("numbers"), lambda: _gzip(bytes(10**9)), zipped),
+        Largest(
+            "v1 gzip of empty members", v1("numbers"), lambda: _gzip(b"") * (BODY // 21), zipped
+        ),
+        Largest(
+            "v1 numbers in gzip", v1("numbers"), lambda: _gzip(_v1_rows(_floats(30), ROWS)), zipped
+        ),
+    ]
+
+
+def _v2() -> list[Largest]:
+    def v2(model: str) -> str:
+        return f"/v2/models/{model}/infer"
+
+    count = BODY // 5
+    numbers = np.linspace(0, 1, 3_900_000, dtype=np.float32)
+    broken = numbers.copy()
+    broken[::2] = np.nan
+    return [
+        Largest("v2 numbers", v2("numbers"), lambda: _v2_body(_floats(count), count), JSON),
+        Largest(
+            "v2 nested numbers",
+            v2("numbers"),
+            lambda: _v2_body(_list(_floats(30), ROWS), 30, ROWS),
+            JSON,
+        ),
+        Largest(
+            "v2 NaN", v2("numbers"), lambda: _v2_body(_list(b"NaN", BODY // 5), BODY // 5), JSON
+        ),
+        Largest(
+            "v2 texts",
+            v2("texts"),
+            lambda: _v2_body(_list(b'"ab"', count), count, datatype="BYTES"),
+            JSON,
+        ),
+        _binary("v2 binary", v2("numbers"), numbers.tobytes(), len(numbers), "FP32", binary=True),
+        _binary("v2 binary to JSON", v2("numbers"), numbers.tobytes(), len(numbers), "FP32"),
+        _binary(
+            "v2 binary to JSON with NaN", v2("numbers"), broken.tobytes(), len(numbers), "FP32"
+        ),
+        _binary(
+            "v2 binary to gzip", v2("numbers"), numbers.tobytes(), len(numbers), "FP32", gzip=True
+        ),
+        _binary("v2 empty BYTES", v2("texts"), bytes(BODY // 4 * 4), BODY // 4, "BYTES"),
+        _binary(
+            "v2 empty BYTES to binary",
+            v2("texts"),
+            bytes(BODY // 4 * 4),
+            BODY // 4,
+            "BYTES",
+            binary=True,
+        ),
+        _binary("v2 classes", v2("numbers"), numbers.tobytes(), 39, "FP32", rows=ROWS, classes=5),
+        _binary(
+            "v2 many classes",
+            v2("numbers"),
+            numbers.tobytes(),
+            len(numbers),
+            "FP32",
+            classes=len(numbers),
+        ),
+        Largest("v2 index", "/v2/repository/index", lambda: _keys(), JSON),
+    ]
+
+
+def _pages() -> list[Largest]:
+    page = MULTIPART | PAGE
+    wide = "/models/wide"
+    return [
+        Largest("page of a CSV", "/models/mpg", lambda: _form(("file", "a.csv", _csv())), page),
+        Largest(
+            "download of a CSV",
+            "/models/mpg?download",
+            lambda: _form(("file", "a.csv", _csv())),
+            page,
+        ),
+        Largest(
+            "page of 100 labels",
+            "/models/kinds",
+            lambda: _form(("file", "a.csv", b"a,b\n" + b"1,2\n" * ROWS)),
+            page,
+        ),
+        Largest(
+            "download of 100 labels",
+            "/models/kinds?download",
+            lambda: _form(("file", "a.csv", b"a,b\n" + b"1,2\n" * ROWS)),
+            page,
+        ),
+        Largest("page of 1,000 columns", wide, lambda: _form(("file", "a.csv", _wide_csv())), page),
+        Largest(
+            "page of problems",
+            "/models/mpg",
+            lambda: _form(("file", "a.csv", b"weight\n" + b"x\n" * ROWS)),
+            page,
+        ),
+        Largest(
+            "page of a row",
+            wide,
+            lambda: b"&".join(b"field%d=x" % i for i in range(WIDE)),
+            FORM | PAGE,
+        ),
+        Largest(
+            "page of fields",
+            "/models/mpg",
+            lambda: b"&".join(b"f%d=" % i for i in range(50_000)),
+            FORM | PAGE,
+        ),
+        Largest(
+            "page of a tensor",
+            "/models/numbers",
+            lambda: b"body=[[" + b",".join([b"1"] * 240_000) + b"]]",
+            FORM | PAGE,
+        ),
+        Largest(
+            "page of a seed",
+            "/models/writer",
+            lambda: b"start=own&diversity=1&words=1&seed=" + b"w1+" * 3_000,
+            FORM | PAGE,
+        ),
+        Largest(
+            "page of a form", "/models/numbers", lambda: _form(("body", None, b"[" * BODY)), page
+        ),
+    ]
+
+
+def _pictures() -> list[Largest]:
+    requests = []
+    for kind, options in (
+        ("jpeg", {}),
+        ("png", {}),
+        ("gif", {}),
+        ("tiff", {"compression": "tiff_adobe_deflate"}),
+        ("webp", {"lossless": True, "method": 0}),
+    ):
+        make = partial(_picture, kind, **options)
+        requests.append(Largest(f"picture: {kind}", "/api/three", make, slow=True))
+    palette = partial(_picture, "png", mode="P", transparency=0)
+    form = partial(_form, *[("image", "a.png", b"no picture")] * 900)
+    return [
+        *requests,
+        Largest("picture: palette PNG", "/api/three", palette, slow=True),
+        Largest("picture: 1-bit BMP", "/api/three", partial(_picture, "bmp", mode="1"), slow=True),
+        Largest("picture for all", "/predict", partial(_picture, "jpeg"), slow=True),
+        Largest(
+            "picture for the page",
+            "/models/three",
+            lambda: _form(("image", "a.jpg", _picture("jpeg"))),
+            MULTIPART | PAGE,
+            slow=True,
+        ),
+        Largest(
+            "pictures to compare",
+            "/compare",
+            lambda: _form(("image", "a.jpg", _picture("jpeg"))),
+            MULTIPART | PAGE,
+            slow=True,
+        ),
+        Largest("900 files that are no pictures", "/api/three", form, MULTIPART),
+        Largest("16 MB that are no picture", "/api/three", lambda: b"x" * BODY),
+        Largest(
+            "900 small pictures",
+            "/api/three",
+            partial(_form, *[("image", "a.png", _small())] * 900),
+            MULTIPART,
+        ),
+        Largest(
+            "page of 900 small pictures",
+            "/models/three",
+            partial(_form, *[("image", "a.png", _small())] * 900),
+            MULTIPART | PAGE,
+            slow=True,
+        ),
+    ]
+
+
+# --- bodies --------------------------------------------------------------------------------------
+
+
+def _list(item: bytes, count: int) -> bytes:
+    return b"[%b%b]" % ((item + b",") * (count - 1), item)
+
+
+def _floats(count: int) -> bytes:
+    return _list(b"0.25", count)
+
+
+def _keys() -> bytes:
+    return b"{%b}" % b",".join(b'"k%07d":1' % i for i in range(BODY // 13))
+
+
+def _wide_json() -> bytes:
+    row = orjson.dumps({f"x{i}": 1 for i in range(WIDE)})
+    return _list(row, BODY // (len(row) + 1))
+
+
+def _wide_csv() -> bytes:
+    header = ",".join(f"x{i}" for i in range(WIDE)).encode() + b"\n"
+    row = b",".join([b"1"] * WIDE) + b"\n"
+    return header + row * ((BODY - len(header)) // len(row))
+
+
+def _csv() -> bytes:
+    header = ",".join(CAR).encode()
+    row = ",".join(map(str, CAR.values())).encode()
+    return header + b"\n" + (row + b"\n") * ROWS
+
+
+def _header(columns: int) -> bytes:
+    names = b",".join([b"weight", *(b"c%d" % i for i in range(columns))])
+    return names + b"\n" + b",".join([b"1"] * (columns + 1)) + b"\n"
+
+
+def _blank(line: bytes) -> bytes:
+    return b"weight\n" + line * (BODY - 20) + b"\n1\n"
+
+
+def _uneven() -> bytes:
+    return _list(_floats(30), ROWS - 1)[:-1] + b",[1]]"
+
+
+def _form(*fields: tuple[str, str | None, bytes]) -> bytes:
+    """Fields as name, name of the file if it is one, and content; cut to what a body may have."""
+    out = io.BytesIO()
+    for name, file, content in fields:
+        filename = "" if file is None else f'; filename="{file}"'
+        head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"{filename}\r\n\r\n'
+        content = content[: BODY - 200]
+        out.write(head.encode() + content + b"\r\n")
+    return out.getvalue() + f"--{BOUNDARY}--\r\n".encode()
+
+
+def _fields() -> bytes:
+    share = BODY // 1000 - 100
+    return _form(
+        *((f"f{i}", f"f{i}", b"x" * share) for i in range(998)), ("file", "a.csv", _csv()[:300])
+    )
+
+
+def _seed(characters: int) -> bytes:
+    return orjson.dumps({"seed": ("w1 " * (characters // 3))[: characters - 20], "words": 5})
+
+
+def _pair(count: int, value: bytes = b"0.5") -> bytes:
+    return b'{"fp32":%b,"int32":%b}' % (_list(value, count), _list(b"1", count))
+
+
+def _v1_rows(row: bytes, rows: int) -> bytes:
+    return b'{"instances":%b}' % _list(row, rows)
+
+
+def _v1_pictures() -> bytes:
+    from base64 import b64encode
+
+    item = b'{"b64":"%b"}' % b64encode(_small())
+    return _v1_rows(item, min(5000, BODY // (len(item) + 1)))
+
+
+def _examples(signature: str) -> bytes:
+    return b'{"signature_name":"%b","examples":%b}' % (
+        signature.encode(),
+        _list(b'{"x":[1.0]}', ROWS),
+    )
+
+
+def _gzip(data: bytes) -> bytes:
+    stream = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+    return stream.compress(data) + stream.flush()
+
+
+def _v2_body(data: bytes, *shape: int, datatype: str = "FP32") -> bytes:
+    name = datatype.lower()
+    sizes = list(shape[::-1]) if len(shape) > 1 else [1, *shape]
+    head = json.dumps({"name": name, "datatype": datatype, "shape": sizes})[:-1].encode()
+    return b'{"inputs":[%b,"data":%b}]}' % (head, data)
+
+
+def _binary(
+    name: str,
+    path: str,
+    data: bytes,
+    width: int,
+    datatype: str,
+    *,
+    rows: int = 1,
+    binary: bool = False,
+    gzip: bool = False,
+    classes: int = 0,
+) -> Largest:
+    one = {
+        "name": datatype.lower(),
+        "datatype": datatype,
+        "shape": [rows, width],
+        "parameters": {"binary_data_size": len(data)},
+    }
+    wanted: dict[str, Any] = {"binary_data": binary}
+    if classes:
+        wanted = {"classification": classes}
+    out = {"name": f"same_{datatype.lower()}", "parameters": wanted}
+    head = json.dumps({"inputs": [one], "outputs": [out]}).encode()
+    headers = {
+        "Inference-Header-Content-Length": str(len(head)),
+        "Content-Type": "application/octet-stream",
+        **({"Accept-Encoding": "gzip"} if gzip else {}),
+    }
+    return Largest(name, path, lambda: head + data, headers)
+
+
+def _picture(kind: str, mode: str = "RGB", **options: Any) -> bytes:
+    out = io.BytesIO()
+    Image.new(mode, (SIDE, SIDE)).save(out, kind, **options)
+    return out.getvalue()
+
+
+def _small() -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(out, "png")
+    return out.getvalue()
