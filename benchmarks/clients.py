@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import orjson
 
 # Seconds before the measurement in which the queue fills.
-WARM_UP_S = 1.0
+WARM_UP_S = 2.0
 
 
 class _Client:

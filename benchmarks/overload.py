@@ -60,7 +60,12 @@ class Sample:
     "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Save every round."
 )
 def main(
-    models: Path, url: str | None, seconds: int, rounds: int, only: str | None, json_file: Path | None
+    models: Path,
+    url: str | None,
+    seconds: int,
+    rounds: int,
+    only: str | None,
+    json_file: Path | None,
 ) -> None:
     """Measure goodput under ten times the load that takes the capacity, in turns."""
     asked = [c for c in (cases.tabular(models), cases.cnn(models)) if only in (None, c.name)]

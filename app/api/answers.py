@@ -7,7 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from flask import Response, g, request
+from flask import Response, request
 
 from app.api.record import record_of
 from app.serving.call import Call
@@ -24,12 +24,16 @@ _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE | orjson.OPT_N
 
 def request_id() -> str:
     """The id of the current request: the proxy's `X-Request-ID`, else one of our own."""
-    known: str | None = g.get("request_id")
-    if known is None:
-        given = request.headers.get(REQUEST_ID_HEADER, "")
-        known = g.request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
-        record_of(request.environ).id = known
-    return known
+    return environ_id(request.environ)
+
+
+def environ_id(environ: dict[str, Any]) -> str:
+    """As `request_id`, of the request with this WSGI environment."""
+    record = record_of(environ)
+    if record.id is None:
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        record.id = given if _ID.fullmatch(given) else uuid.uuid4().hex
+    return record.id
 
 
 def prediction_answer(model: Model, payload: Payload, call: Call, id: str) -> dict[str, Any]:

@@ -7,6 +7,8 @@ keep a session (`app.keys.session`), which counts only for what comes from our o
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Flask, Request, Response, g, request
 
 from app.api.record import record_of
@@ -74,7 +76,7 @@ def from_own_page(request: Request) -> bool:
 
 
 def _key_of(request: Request, keys: KeyRing) -> Key | None:
-    presented = _presented(request)
+    presented = presented_key(request.environ)
     if presented is not None:
         return keys.find(presented)
     token = request.cookies.get(COOKIE)
@@ -83,14 +85,15 @@ def _key_of(request: Request, keys: KeyRing) -> Key | None:
     return keys.find_session(token)
 
 
-def _presented(request: Request) -> str | None:
-    """The key as it was sent, if one was."""
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else request.headers.get("X-API-Key")
+def presented_key(environ: dict[str, Any]) -> str | None:
+    """The key as it was sent with the request of this WSGI environment, if one was."""
+    scheme, _, key = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    found: str | None = key.strip() if scheme.lower() == "bearer" else environ.get("HTTP_X_API_KEY")
+    return found
 
 
 def _refusal(request: Request) -> str:
-    if _presented(request) is not None:
+    if presented_key(request.environ) is not None:
         return "this API key is not known here: it was changed on its way, or removed"
     if COOKIE in request.cookies:
         return "the session is over, or this was not sent by a page of this server: sign in again"
