@@ -18,8 +18,11 @@ from app.keys.rates import Rates
 from app.keys.ring import REPLICA_HEADER, KeyRing
 
 COOKIE = "keraport_session"
+KNOWN_HEADER = "X-Keraport-Key"
 # By the names of their views.
-OPEN = frozenset({"health.livez", "health.readyz", "static", "bootstrap.static", "login.login"})
+OPEN = frozenset(
+    {"key", "health.livez", "health.readyz", "static", "bootstrap.static", "login.login"}
+)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _HOW = "send one as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
 
@@ -49,6 +52,13 @@ def install(app: Flask, keys: KeyRing) -> None:
                 f"the key {key.name!r} is for some models, and the metrics tell of all: use a key "
                 "without a list of models"
             )
+
+    @app.get("/key")
+    def key() -> Response:
+        """Whether the key of this request is known: for a proxy, which limits those by their
+        address that have none."""
+        known = "api_key" in g
+        return Response(status=204, headers={KNOWN_HEADER: "known"} if known else {})
 
     @app.after_request
     def _keep_nothing(response: Response) -> Response:

@@ -18,7 +18,7 @@ import orjson
 
 from app.api.access import ModelAccess
 from app.api.answers import REQUEST_ID_HEADER, environ_id
-from app.api.errors import error_body
+from app.api.errors import FALLBACK_HEADER, error_body
 from app.api.gate import presented_key
 from app.api.record import record_of
 from app.errors import ModelNotFound, Overloaded
@@ -36,6 +36,7 @@ _ASKED = re.compile(
     r":(?:predict|classify|regress)"
     r"|/v2/models/(?P<v2>[^/]+)(?:/versions/(?P<version>[^/]+))?/infer"
 )
+FALLBACK_ENVIRON = f"HTTP_{FALLBACK_HEADER.upper().replace('-', '_')}"
 # So many refusals a second leave at once, as far as each has to wait no longer than this, in
 # seconds: a client that asks again as soon as it is refused is slowed down by that.
 REFUSALS_PER_S = 100
@@ -150,7 +151,9 @@ def _answer(
     ]
     if private:
         headers.append(("Cache-Control", "no-store"))
-    keep_at_most(environ, KEPT_BYTES)
+    # nginx has all of the body, and would take a connection that closes meanwhile for a failure.
+    if FALLBACK_ENVIRON not in environ:
+        keep_at_most(environ, KEPT_BYTES)
     if "HTTP_TRANSFER_ENCODING" in environ:  # of no known length
         headers.append(("Connection", "close"))
     start_response("503 SERVICE UNAVAILABLE", headers)

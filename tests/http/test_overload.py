@@ -24,6 +24,7 @@ from tests.models import save_slow_model
 from tests.support import ROOT, ServerProcess, picture, serving
 
 LONG = [[200.0]]  # rounds; a second or two
+LONGER = [[300.0]]
 QUICK = [[1.0]]
 
 
@@ -139,7 +140,7 @@ ADDRESSES = (
 def _full(server: ServerProcess) -> Iterator[None]:
     """The queue of `slow` is full within the block."""
     with ThreadPoolExecutor(4) as pool:
-        waiting = [pool.submit(_ask, server, LONG) for _ in range(4)]
+        waiting = [pool.submit(_ask, server, LONGER) for _ in range(4)]
         _await_admitted(server, 4)
         yield
         assert _admitted(server) == 4, "the block took too long"
@@ -169,27 +170,25 @@ class _Raw:
         self._connection.close()
 
 
-@pytest.mark.parametrize("address", ADDRESSES)
-def test_no_body_is_read_for_a_model_that_is_full(server: ServerProcess, address: str) -> None:
-    bodies = ["Content-Length: 1000000", "Content-Length: 99\nExpect: 100-continue"]
+def test_no_body_is_read_for_a_model_that_is_full(server: ServerProcess) -> None:
+    announced = ("Content-Length: 1000000", "Content-Length: 99\nExpect: 100-continue")
     with _full(server):
-        for announced in [*bodies, "Transfer-Encoding: chunked"]:
-            client = _Raw(server)
-            client.send(
-                f"POST {address} HTTP/1.1\nHost: x\nContent-Type: application/json\n{announced}"
-            )
-            # None of it was sent, and no "100 Continue" asks for it.
-            status, headers, body = client.answer()
-            client.close()
-            assert status == 503
-            assert int(headers["retry-after"]) >= 1
-            if address == "/models/slow":
-                assert headers["content-type"].startswith("application/json")  # no browser
-            told = json.loads(body)["error"]
-            if address.startswith("/v"):
-                assert "4 requests waiting, its limit" in told
-            else:
-                assert told["code"] == "overloaded"
+        for address in ADDRESSES:
+            for length in (*announced, "Transfer-Encoding: chunked"):
+                client = _Raw(server)
+                client.send(
+                    f"POST {address} HTTP/1.1\nHost: x\nContent-Type: application/json\n{length}"
+                )
+                # None of it was sent, and no "100 Continue" asks for it.
+                status, headers, body = client.answer()
+                client.close()
+                assert status == 503, address
+                assert int(headers["retry-after"]) >= 1
+                told = json.loads(body)["error"]
+                if address.startswith("/v"):
+                    assert "4 requests waiting, its limit" in told
+                else:
+                    assert told["code"] == "overloaded"
 
 
 def test_the_connection_stays_after_a_small_body_and_closes_after_a_large_one(
@@ -213,7 +212,6 @@ def test_the_connection_stays_after_a_small_body_and_closes_after_a_large_one(
 def test_refusals_by_the_headers_are_counted_and_logged(server: ServerProcess) -> None:
     with _full(server):
         before, start = scrape(server.url), len(server.log())
-        counted = server.get("/api/status").json()["models"]
         refused = server.post("/api/slow", json=QUICK)
         standard = server.post("/v2/models/slow/infer", json={})
         assert (refused.status_code, standard.status_code) == (503, 503)
@@ -233,7 +231,6 @@ def test_refusals_by_the_headers_are_counted_and_logged(server: ServerProcess) -
     assert line["code"] == "overloaded"
     assert line["model"] == "slow"
     assert line["id"] == refused.json()["id"] == refused.headers["X-Request-ID"]
-    assert counted
 
 
 def test_keys_are_asked_for_before_anybody_learns_that_a_model_is_full(
