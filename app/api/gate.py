@@ -45,6 +45,8 @@ def install(app: Flask, keys: KeyRing) -> None:
                 g.visible = None
                 return
             raise Unauthorized(_refusal(request))
+        if request.endpoint == "key":  # a question of nginx, not of the client
+            return
         if key.rate is not None and (wait := rates.take(key.rate, key.digest.hex())):
             raise TooManyRequests(f"the key {key.name!r} may ask {_words(key)}: slow down", wait)
         if request.path.rstrip("/") == "/metrics" and key.models is not None:
@@ -55,10 +57,8 @@ def install(app: Flask, keys: KeyRing) -> None:
 
     @app.get("/key")
     def key() -> Response:
-        """Whether the key of this request is known: for a proxy, which limits those by their
-        address that have none."""
-        known = "api_key" in g
-        return Response(status=204, headers={KNOWN_HEADER: "known"} if known else {})
+        """For nginx, which limits by their address the requests that have no key that is known."""
+        return Response(status=204, headers={KNOWN_HEADER: "known"})
 
     @app.after_request
     def _keep_nothing(response: Response) -> Response:
