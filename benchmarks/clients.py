@@ -41,7 +41,8 @@ class Clients:
     def __init__(self, url: str, content_type: str, body: bytes) -> None:
         parts = urlsplit(url)
         self._tls = ssl._create_unverified_context() if parts.scheme == "https" else None
-        self._address = (parts.hostname or "localhost", parts.port or 80)
+        usual = 80 if self._tls is None else 443
+        self._address = (parts.hostname or "localhost", parts.port or usual)
         self._request = (
             f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
             f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
