@@ -20,6 +20,7 @@ STACK_SETTINGS = frozenset(
         "CERTS_DIR",
         "RATE_LIMIT",
         "CONNECTION_LIMIT",
+        "UNLIMITED_NETWORKS",
         "APP_MEMORY",
         "ACME_EMAIL",
         "ACME_SERVER",

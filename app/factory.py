@@ -11,6 +11,7 @@ from app.api import cors, errors, gate, health, metrics, native, oip, openapi, s
 from app.api.access import ModelAccess
 from app.api.answers import add_request_id
 from app.api.metrics import Metrics
+from app.api.overload import EarlyRefusals
 from app.api.proxy import TrustedProxy
 from app.api.requests import KeraportRequest, spool_for
 from app.keys.ring import KeyRing
@@ -67,6 +68,9 @@ def create_app(
     app.register_blueprint(status.blueprint(board, access))
     app.register_blueprint(openapi.blueprint(settings, access))
     app.register_blueprint(pages.blueprint(settings, access, lifecycle, board))
+    app.wsgi_app = EarlyRefusals(  # type: ignore[method-assign]
+        app.wsgi_app, access, lifecycle, timeout_s=settings.request_timeout_s, keys=keys
+    )
     if settings.forwarded_allow_ips:
         proxies = [str(address) for address in settings.forwarded_allow_ips]
         app.wsgi_app = TrustedProxy(app.wsgi_app, proxies)  # type: ignore[method-assign]

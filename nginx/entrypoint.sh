@@ -19,6 +19,7 @@ rate=${KERAPORT_RATE_LIMIT:-200}
 connections=${KERAPORT_CONNECTION_LIMIT:-100}
 https_port=${KERAPORT_HTTPS_PORT:-443}
 cors_origins=${KERAPORT_CORS_ORIGINS:-}
+unlimited=${KERAPORT_UNLIMITED_NETWORKS:-}
 number KERAPORT_MAX_BODY_MB "$max_body_mb"
 number KERAPORT_REQUEST_TIMEOUT_S "$timeout_s"
 for setting in "KERAPORT_RATE_LIMIT $rate" "KERAPORT_CONNECTION_LIMIT $connections" \
@@ -38,6 +39,13 @@ fi
 # shellcheck disable=SC2016 # a variable of nginx
 origins=$(echo "$origins" | sed -n 's/..*/    "&" $http_origin;/p')
 
+networks=$(echo "$unlimited" | tr -s ', ' '\n' | sed '/^$/d')
+if echo "$networks" | grep -Evq '^([0-9a-fA-F.:]+(/[0-9]{1,3})?)?$'; then
+    fail "KERAPORT_UNLIMITED_NETWORKS must be networks such as 10.0.0.0/8, it is '$unlimited'"
+fi
+# A line of the geo block for each. Whether it is a network, nginx itself finds out.
+networks=$(echo "$networks" | sed -n 's/..*/    & 0;/p')
+
 seconds() { # seconds MORE: the request timeout and so much more, in whole seconds
     awk -v s="$timeout_s" -v more="$1" 'BEGIN { printf "%d", s + more + 0.999 }'
 }
@@ -52,10 +60,27 @@ map "" \$max_body_mb { default "$max_body_mb"; }
 proxy_next_upstream_timeout $(seconds 0)s;
 proxy_read_timeout $(seconds 15)s;
 
-limit_req_zone \$binary_remote_addr zone=requests:10m rate=${rate}r/s;
-limit_req zone=requests burst=$((rate * 2)) nodelay;
-limit_conn_zone \$binary_remote_addr zone=connections:10m;
-limit_conn connections $connections;
+# The address that a request counts against: that of its client, unless its key is known or its
+# network is without limits.
+geo \$limited_network {
+    default 1;
+$networks
+}
+map "\$limited_network \$known_key" \$limited_address {
+    volatile;
+    default "";
+    "1 " \$binary_remote_addr;
+}
+limit_req_zone \$limited_address zone=requests:10m rate=${rate}r/s;
+limit_conn_zone \$limited_address zone=connections:10m;
+limit_req_zone \$http_x_address zone=unknown_keys:10m rate=${rate}r/s;
+# For the answer of 429.
+map "\$limit_conn_status \$request_uri" \$limit_met {
+    volatile;
+    default "this address may send $rate a second (KERAPORT_RATE_LIMIT)";
+    "~^REJECTED " "this address may have $connections at once (KERAPORT_CONNECTION_LIMIT)";
+    "~^\S* /login\b" "this address may sign in 30 times a minute";
+}
 
 # The origin of the page that asks, if it may read the answer.
 map \$request_uri \$cors_asked {
@@ -70,6 +95,14 @@ map \$cors_origin \$cors_expose { default "X-Request-ID, Retry-After"; "" ""; }
 map \$cors_origin \$cors_vary { default Origin; "" ""; }
 
 map "" \$https_port { default "$([ "$https_port" = 443 ] || echo ":$https_port")"; }
+EOF
+
+cat >/tmp/keraport/limits.conf <<EOF
+limit_req zone=requests burst=$((rate * 2)) nodelay;
+limit_conn connections $connections;
+EOF
+cat >/tmp/keraport/key_limit.conf <<EOF
+limit_req zone=unknown_keys burst=$((rate * 2)) nodelay;
 EOF
 
 certificates.sh install

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ModelAccess:
-    """The registry, for views. Everything here needs a request. keys: whether there are API keys,
+    """The registry, for views. All but `only` needs a request. keys: whether there are API keys,
     each of which may be for some models only."""
 
     def __init__(self, registry: Registry, *, keys: bool = False) -> None:
@@ -71,6 +71,12 @@ class ModelAccess:
                 _noted(self._registry.entry(name, version))
                 raise
             yield _noted(entry)
+
+    def only(self, name: str, version: int | str | None = None) -> Entry | None:
+        """As `Registry.entry`, where no other version can have to answer instead; needs no request,
+        and knows nothing of keys."""
+        entry = self._registry.entry(name, version)
+        return None if version is None and entry.group.policy.canary is not None else entry
 
     def _check(self, name: str) -> None:
         """Whether the key is for the model of that name. Raises Forbidden, or ModelNotFound where

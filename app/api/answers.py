@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from flask import Response, g, request
+from flask import Response, request
 
 from app.api.json_writer import chunks, dumps, json_pieces, weight
 from app.api.record import record_of
@@ -27,12 +27,16 @@ _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 def request_id() -> str:
     """The id of the current request: the proxy's `X-Request-ID`, else one of our own."""
-    known: str | None = g.get("request_id")
-    if known is None:
-        given = request.headers.get(REQUEST_ID_HEADER, "")
-        known = g.request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
-        record_of(request.environ).id = known
-    return known
+    return environ_id(request.environ)
+
+
+def environ_id(environ: dict[str, Any]) -> str:
+    """As `request_id`, of the request with this WSGI environment."""
+    record = record_of(environ)
+    if record.id is None:
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        record.id = given if _ID.fullmatch(given) else uuid.uuid4().hex
+    return record.id
 
 
 def prediction_answer(model: Model, payload: Payload, call: Call, id: str) -> dict[str, Any]:

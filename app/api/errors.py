@@ -15,6 +15,7 @@ from app.api.protocols import speaks_protocol
 from app.api.record import record_of
 from app.errors import (
     KeraportError,
+    Overloaded,
     TooLarge,
     TooManyRequests,
     Unauthorized,
@@ -53,6 +54,8 @@ _CODE_OF_STATUS = {
     413: "too_large",
     415: "unsupported_media_type",
 }
+# With which nginx says that it has another replica to ask: nginx/conf.d/proxy.conf.
+FALLBACK_HEADER = "X-Keraport-Fallback"
 # RFC 6750: what a client without a key is asked for.
 CHALLENGE = 'Bearer realm="keraport"'
 
@@ -142,6 +145,15 @@ def install(
         for name, value in error.get_headers():
             if name in ("Allow", "Location"):
                 response.headers[name] = value
+        return response
+
+    @app.after_request
+    def _hand_over(response: Response) -> Response:
+        """nginx asks the other replica where this one cannot answer for now; not where it is full,
+        for the other will be as well, and would get twice as many."""
+        full = record_of(request.environ).code == Overloaded.code
+        if response.status_code == 503 and FALLBACK_HEADER in request.headers and not full:
+            response.headers["X-Accel-Redirect"] = "@other"
         return response
 
     @app.errorhandler(Exception)

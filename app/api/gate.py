@@ -7,6 +7,8 @@ keep a session (`app.keys.session`), which counts only for what comes from our o
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Flask, Request, Response, g, request
 
 from app.api.record import record_of
@@ -16,8 +18,11 @@ from app.keys.rates import Rates
 from app.keys.ring import REPLICA_HEADER, KeyRing
 
 COOKIE = "keraport_session"
+KNOWN_HEADER = "X-Keraport-Key"
 # By the names of their views.
-OPEN = frozenset({"health.livez", "health.readyz", "static", "bootstrap.static", "login.login"})
+OPEN = frozenset(
+    {"key", "health.livez", "health.readyz", "static", "bootstrap.static", "login.login"}
+)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _HOW = "send one as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
 
@@ -40,6 +45,8 @@ def install(app: Flask, keys: KeyRing) -> None:
                 g.visible = None
                 return
             raise Unauthorized(_refusal(request))
+        if request.endpoint == "key":  # a question of nginx, not of the client
+            return
         if key.rate is not None and (wait := rates.take(key.rate, key.digest.hex())):
             raise TooManyRequests(f"the key {key.name!r} may ask {_words(key)}: slow down", wait)
         if request.path.rstrip("/") == "/metrics" and key.models is not None:
@@ -47,6 +54,11 @@ def install(app: Flask, keys: KeyRing) -> None:
                 f"the key {key.name!r} is for some models, and the metrics tell of all: use a key "
                 "without a list of models"
             )
+
+    @app.get("/key")
+    def key() -> Response:
+        """For nginx, which limits by their address the requests that have no key that is known."""
+        return Response(status=204, headers={KNOWN_HEADER: "known"})
 
     @app.after_request
     def _keep_nothing(response: Response) -> Response:
@@ -74,7 +86,7 @@ def from_own_page(request: Request) -> bool:
 
 
 def _key_of(request: Request, keys: KeyRing) -> Key | None:
-    presented = _presented(request)
+    presented = presented_key(request.environ)
     if presented is not None:
         return keys.find(presented)
     token = request.cookies.get(COOKIE)
@@ -83,14 +95,15 @@ def _key_of(request: Request, keys: KeyRing) -> Key | None:
     return keys.find_session(token)
 
 
-def _presented(request: Request) -> str | None:
-    """The key as it was sent, if one was."""
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else request.headers.get("X-API-Key")
+def presented_key(environ: dict[str, Any]) -> str | None:
+    """The key as it was sent with the request of this WSGI environment, if one was."""
+    scheme, _, key = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    found: str | None = key.strip() if scheme.lower() == "bearer" else environ.get("HTTP_X_API_KEY")
+    return found
 
 
 def _refusal(request: Request) -> str:
-    if _presented(request) is not None:
+    if presented_key(request.environ) is not None:
         return "this API key is not known here: it was changed on its way, or removed"
     if COOKIE in request.cookies:
         return "the session is over, or this was not sent by a page of this server: sign in again"

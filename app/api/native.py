@@ -15,7 +15,7 @@ from app.api.errors import describe
 from app.api.events import event_stream, wants_events
 from app.api.hangup import watching
 from app.api.image_models import ask_image_models
-from app.api.requests import read_payload, start_call
+from app.api.requests import read_payload, start_call_to
 from app.errors import Detail, Draining, InvalidInput, KeraportError
 from app.lifecycle import Lifecycle
 from app.serving.card import RESERVED_NAMES, TEXT_TASK
@@ -79,7 +79,7 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
     def predict(name: str) -> Response:
         with ExitStack() as lease:
             model = lease.enter_context(access.using(name, wanted_version()))
-            call = start_call(min(settings.request_timeout_s, model.card.runtime.timeout_s))
+            call = start_call_to(model, settings.request_timeout_s)
             payload = read_payload(request, model.task.accepts, call, model.task.hint)
             if model.card.task == TEXT_TASK and wants_events(request):
                 stream = event_stream(cast("TextModel", model), payload, call, request)

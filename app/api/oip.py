@@ -24,7 +24,7 @@ from app.api.json_writer import array_weight
 from app.api.oip_answer import CODINGS, write_answer
 from app.api.oip_request import HEADER_LENGTH, read_request
 from app.api.oip_tensors import BINARY, JSON
-from app.api.requests import read_body, start_call
+from app.api.requests import read_body, start_call, start_call_to
 from app.errors import BadRequest, Draining
 from app.lifecycle import Lifecycle
 from app.serving.entry import Entry
@@ -138,7 +138,7 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
 
 def _infer(model: Model, request: Request, timeout_s: float, limits: Limits) -> Response:
     arrived = time.monotonic()
-    call = start_call(min(timeout_s, model.card.runtime.timeout_s))
+    call = start_call_to(model, timeout_s)
     body = read_body(request, call)
     # Who lists all that it could read, as most libraries do, did not ask for it: only who names
     # one alone, as Triton's clients do, has so slow a line that it is worth its time.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 
 import flask
 import gevent
@@ -26,6 +26,9 @@ from app.serving.call import Call
 from app.serving.rounds import next_round
 from app.serving.tasks.base import Payload
 from app.serving.workers import in_a_thread
+
+if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
+    from app.serving.model import Model
 
 # Uploads above this many bytes go to disk, into a file that has no name.
 SPOOL_ABOVE = 500_000
@@ -58,6 +61,14 @@ def start_call(seconds: float) -> Call:
     """A call whose deadline is `seconds` from now, of the request at hand."""
     call = Call(time.monotonic() + seconds)
     record_of(flask.request.environ).calls.append(call)
+    return call
+
+
+def start_call_to(model: Model, timeout_s: float) -> Call:
+    """A call to `model`, which is given `timeout_s` or as long as its card says, before any of the
+    body is read. Raises Overloaded where the model has no room for it."""
+    call = start_call(min(timeout_s, model.card.runtime.timeout_s))
+    model.check_room(call.remaining)
     return call
 
 

@@ -19,7 +19,7 @@ from app.api.access import ModelAccess
 from app.api.answers import json_response, piecewise
 from app.api.hangup import watching
 from app.api.json_writer import array_weight
-from app.api.requests import read_body, start_call
+from app.api.requests import read_body, start_call_to
 from app.api.tfserving_answer import write_classes, write_predictions, write_values
 from app.api.tfserving_json import (
     WORDING,
@@ -125,7 +125,7 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
     def ask(servable: Servable, verb: str) -> Response:
         read, write = _VERBS[verb]
         with _using(access, servable) as model:
-            call = start_call(min(settings.request_timeout_s, model.card.runtime.timeout_s))
+            call = start_call_to(model, settings.request_timeout_s)
             body = read_body(request, call)
             with model.admission(call) as asked:
                 with watching(request.environ, [call]):

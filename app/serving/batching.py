@@ -359,7 +359,9 @@ class Batcher:
 
     def _deliver(self) -> None:
         finished = self._finished
-        while finished:
+        # Those that end meanwhile wake the hub again: else it would serve the same clients over and
+        # over, and never look at the others.
+        for _ in range(len(finished)):
             job, result = finished.popleft()
             job.settle(result)
 

@@ -10,7 +10,8 @@ from functools import partial
 from io import BytesIO
 from typing import Any
 
-from app.errors import InvalidInput, Overloaded
+from app.errors import ClientDisconnected, DeadlineExceeded, InvalidInput
+from app.serving.admission import Admission
 from app.serving.batching import Array
 from app.serving.call import Call
 from app.serving.card import Card
@@ -33,6 +34,9 @@ from app.serving.tensors import (
     unknown_outputs,
 )
 
+# Requests that end so were not answered by the model.
+_GIVEN_UP = frozenset({DeadlineExceeded.code, ClientDisconnected.code})
+
 
 class Model(ABC):
     """Answers requests with one version of one model.
@@ -50,7 +54,8 @@ class Model(ABC):
         self.signature = signature
         self.loaded_at = time.time()
         self.statistics = Statistics()
-        self._admitted = 0
+        runtime = card.runtime
+        self._admission = Admission(name, runtime.max_queue, runtime.max_batch_size)
 
     @abstractmethod
     def predict(self, payload: Payload, call: Call) -> Sequence[Any]:
@@ -155,23 +160,34 @@ class Model(ABC):
     @property
     def waiting(self) -> int:
         """Requests between arrival and answer."""
-        return self._admitted
+        return self._admission.waiting
+
+    def check_room(self, seconds: float) -> None:
+        """Raise Overloaded where a request that may take so many `seconds` would be refused, for
+        callers that have not read its body yet. Counts the refusal."""
+        refusal = self._admission.refusal(seconds)
+        if refusal is not None:
+            with self.statistics.asked():
+                raise refusal
 
     @contextmanager
     def admission(self, call: Call) -> Iterator[Asked]:
-        """Counts the requests between arrival and answer: beyond `max_queue` they are refused
-        before any work goes into them. All protocols pass here, so that the statistics are kept
-        here as well."""
+        """Counts the requests between arrival and answer; those that are too many, or too late for
+        their deadline, are refused before any work goes into them. All protocols pass here, so that
+        the statistics are kept here as well."""
         call.stages.model, call.stages.version = self.name, self.version
         with self.statistics.asked() as asked:
-            limit = self.card.runtime.max_queue
-            if self._admitted >= limit:
-                raise Overloaded(f"the model {self.name!r} has {limit} requests waiting, its limit")
-            self._admitted += 1
+            refusal = self._admission.refusal(call.remaining)
+            if refusal is not None:
+                raise refusal
+            self._admission.enter()
             try:
                 yield asked
+            except BaseException as error:
+                asked.fail(error)
+                raise
             finally:
-                self._admitted -= 1
+                self._admission.leave(answered=asked.error not in _GIVEN_UP)
                 call.stages.rows = asked.rows
 
 

@@ -340,7 +340,8 @@ class Generator:
     # --- in the hub's thread -------------------------------------------------------------------
 
     def _deliver(self) -> None:
-        while self._news:
+        # What is new meanwhile wakes the hub again; others shall have their turn before.
+        for _ in range(len(self._news)):
             stream, token, error = self._news.popleft()
             if token is None:
                 stream.end(error)

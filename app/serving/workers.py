@@ -80,7 +80,8 @@ class Workers:
 
     def _deliver(self) -> None:
         done = self._done
-        while done:
+        # What ends meanwhile wakes the hub again; others shall have their turn before.
+        for _ in range(len(done)):
             work, i, result = done.popleft()
             work.left -= 1
             if isinstance(result, _Failure):

@@ -13,7 +13,7 @@ from wtforms import Form
 from app.api.access import ModelAccess
 from app.api.hangup import watching
 from app.api.record import record_of
-from app.api.requests import start_call
+from app.api.requests import start_call_to
 from app.errors import BadRequest, Draining, InvalidInput
 from app.lifecycle import Lifecycle
 from app.serving.card import TEXT_TASK
@@ -94,7 +94,7 @@ def blueprint(
 
     def _answer(entry: Entry) -> Response:
         page = _page(entry)
-        call = start_call(min(settings.request_timeout_s, page.model.card.runtime.timeout_s))
+        call = start_call_to(page.model, settings.request_timeout_s)
         form, predictions = page.form(), None
         error: BadRequest | InvalidInput | None = None
         try:

@@ -225,6 +225,18 @@ def test_a_rate_is_kept_in_every_protocol(keyed: Keyed) -> None:
 # --- sessions ------------------------------------------------------------------------------------
 
 
+def test_nginx_may_ask_whether_a_key_is_known_without_a_count(keyed: Keyed) -> None:
+    keyed.keys.add("asked", rate="1/hour")
+    for _ in range(5):
+        known = keyed.ask("/key", "asked")
+        assert (known.status_code, known.headers["X-Keraport-Key"]) == (204, "known")
+    assert keyed.ask("/api/models", "asked").status_code == 200
+    for headers in ({}, {"X-API-Key": "kp_unknown"}):
+        unknown = keyed.ask("/key", None, headers=headers)
+        assert unknown.status_code == 401
+        assert "X-Keraport-Key" not in unknown.headers
+
+
 def test_a_browser_signs_in_once_and_goes_where_it_was_going(keyed: Keyed) -> None:
     page = keyed.ask("/models/mpg?weight=3000", None, headers=PAGE)
     assert page.status_code == 401

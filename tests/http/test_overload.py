@@ -1,21 +1,30 @@
-"""A full queue, a deadline, a client that hangs up."""
+"""A full queue, a deadline, a client that hangs up, and far more clients than can be answered."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import httpx
 import pytest
 
+from tests.keys import Keys
+from tests.metrics import scrape
 from tests.models import save_slow_model
-from tests.support import ServerProcess, serving
+from tests.support import ROOT, ServerProcess, picture, serving
 
 LONG = [[200.0]]  # rounds; a second or two
+LONGER = [[300.0]]
 QUICK = [[1.0]]
 
 
@@ -113,3 +122,177 @@ def test_neighbours_of_a_bad_item_are_answered(server: ServerProcess) -> None:
         assert blocker.result().status_code == 200
         assert bad.result().status_code == 422
         assert good.result().json()["predictions"] == QUICK
+
+
+# What asks the model `slow` in each protocol, and as a form of a page.
+ADDRESSES = (
+    "/api/slow",
+    "/api/slow?version=1",
+    "/v1/models/slow:predict",
+    "/v1/models/slow/versions/1:predict",
+    "/v2/models/slow/infer",
+    "/v2/models/slow/versions/1/infer",
+    "/models/slow",
+)
+
+
+@contextmanager
+def _full(server: ServerProcess) -> Iterator[None]:
+    """The queue of `slow` is full within the block."""
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(_ask, server, LONGER) for _ in range(4)]
+        _await_admitted(server, 4)
+        yield
+        assert _admitted(server) == 4, "the block took too long"
+        assert [f.result().status_code for f in waiting] == [200] * 4
+
+
+class _Raw:
+    """A connection on which a client says what it likes."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self._connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        self._file = self._connection.makefile("rb")
+
+    def send(self, head: str, body: bytes = b"") -> None:
+        self._connection.sendall(head.replace("\n", "\r\n").encode() + b"\r\n\r\n" + body)
+
+    def answer(self) -> tuple[int, dict[str, str], bytes]:
+        status = int(self._file.readline().split()[1])
+        headers = {}
+        while line := self._file.readline().strip().decode():
+            name, _, value = line.partition(": ")
+            headers[name.lower()] = value
+        return status, headers, self._file.read(int(headers["content-length"]))
+
+    def close(self) -> None:
+        self._file.close()
+        self._connection.close()
+
+
+def test_no_body_is_read_for_a_model_that_is_full(server: ServerProcess) -> None:
+    announced = ("Content-Length: 1000000", "Content-Length: 99\nExpect: 100-continue")
+    with _full(server):
+        for address in ADDRESSES:
+            for length in (*announced, "Transfer-Encoding: chunked"):
+                client = _Raw(server)
+                client.send(
+                    f"POST {address} HTTP/1.1\nHost: x\nContent-Type: application/json\n{length}"
+                )
+                # None of it was sent, and no "100 Continue" asks for it.
+                status, headers, body = client.answer()
+                client.close()
+                assert status == 503, address
+                assert int(headers["retry-after"]) >= 1
+                told = json.loads(body)["error"]
+                if address.startswith("/v"):
+                    assert "4 requests waiting, its limit" in told
+                else:
+                    assert told["code"] == "overloaded"
+
+
+def test_the_connection_stays_after_a_small_body_and_closes_after_a_large_one(
+    server: ServerProcess,
+) -> None:
+    small, large = _Raw(server), _Raw(server)
+    with _full(server):
+        small.send("POST /api/slow HTTP/1.1\nHost: x\nContent-Length: 900000", bytes(900_000))
+        status, headers, _ = small.answer()
+        assert status == 503
+        assert "connection" not in headers
+        small.send("GET /livez HTTP/1.1\nHost: x")
+        assert small.answer()[0] == 200
+        large.send("POST /api/slow HTTP/1.1\nHost: x\nContent-Length: 1000001")
+        status, headers, _ = large.answer()
+        assert (status, headers["connection"]) == (503, "close")
+    small.close()
+    large.close()
+
+
+def test_refusals_by_the_headers_are_counted_and_logged(server: ServerProcess) -> None:
+    with _full(server):
+        before, start = scrape(server.url), len(server.log())
+        refused = server.post("/api/slow", json=QUICK)
+        standard = server.post("/v2/models/slow/infer", json={})
+        assert (refused.status_code, standard.status_code) == (503, 503)
+        after = scrape(server.url)
+    for protocol in ("native", "v2"):
+        labels = {"model": "slow", "version": "1", "protocol": protocol, "code": "503"}
+        name = "keraport_requests_total"
+        assert after.sum(name, **labels) == before.sum(name, **labels) + 1
+    for name, labels in (
+        ("keraport_rejections_total", {"reason": "overloaded"}),
+        ("keraport_model_errors_total", {"code": "overloaded"}),
+    ):
+        assert (
+            after.sum(name, model="slow", **labels) == before.sum(name, model="slow", **labels) + 2
+        )
+    (line,) = server.requests(start, path="/api/slow", status=503)
+    assert line["code"] == "overloaded"
+    assert line["model"] == "slow"
+    assert line["id"] == refused.json()["id"] == refused.headers["X-Request-ID"]
+
+
+def test_keys_are_asked_for_before_anybody_learns_that_a_model_is_full(
+    slow_models: Path, tmp_path: Path
+) -> None:
+    keys = Keys(tmp_path / "keys.yaml")
+    with serving(slow_models, tmp_path, api_keys_file=keys.file, request_timeout_s=120) as server:
+
+        def ask(key: str | None, rounds: list[list[float]]) -> httpx.Response:
+            headers = {} if key is None else {"X-API-Key": key}
+            return server.post("/api/slow", json=rounds, headers=headers)
+
+        with ThreadPoolExecutor(4) as pool:
+            waiting = [pool.submit(ask, keys["operator"], LONG) for _ in range(4)]
+            until = time.monotonic() + 20
+            while ask(keys["operator"], QUICK).status_code != 503:
+                assert time.monotonic() < until
+            refused = ask(keys["operator"], QUICK)
+            assert refused.status_code == 503
+            assert refused.headers["Cache-Control"] == "no-store"
+            assert ask(None, QUICK).status_code == 401
+            assert ask("kp_unknown", QUICK).status_code == 401
+            assert ask(keys["laboratory"], QUICK).status_code == 403
+            assert server.requests(status=503)[-1]["key"] == "operator"
+            assert [f.result().status_code for f in waiting] == [200] * 4
+
+
+CAPACITY, OVERLOAD, QUEUE = 8, 80, 16
+
+
+def test_ten_times_as_many_clients_cost_few_of_the_answers(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    shutil.copytree(ROOT / "models" / "cats-dogs", models / "pets")
+    card = models / "pets" / "model.yaml"
+    card.write_text(f"{card.read_text()}runtime: {{max_queue: {QUEUE}, max_batch_size: 4}}\n")
+    body = tmp_path / "body"
+    body.write_bytes(picture(1, (1200, 900)))
+    with serving(models, tmp_path) as server:
+
+        def load(clients: int) -> dict[str, Any]:
+            arguments = [f"{server.url}/api/pets", "image/jpeg", str(body), str(clients), "2"]
+            command = [sys.executable, "-m", "benchmarks.clients", *arguments]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+            assert done.returncode == 0, done.stderr
+            found: dict[str, Any] = json.loads(done.stdout)
+            assert found["broken"] == {}
+            assert found["statuses"].keys() <= {"200", "503"}
+            return found["statuses"]
+
+        load(OVERLOAD)
+        memory = server.rss
+        ratios = []
+        for _ in range(3):
+            alone, crowd = load(CAPACITY), load(OVERLOAD)
+            ratios.append(crowd["200"]["per_s"] / alone["200"]["per_s"])
+            # Those that ask again at once are slowed down.
+            assert crowd["503"]["per_s"] * 0.25 < OVERLOAD
+        assert median(ratios) > 0.6, ratios
+        assert server.rss < memory + 150e6
+        _await_admitted(server, 0, "pets")
+        until = time.monotonic() + 20
+        while scrape(server.url).sum("keraport_requests_in_flight") > 1:
+            assert time.monotonic() < until
+        assert not list(server.uploads.iterdir())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from app.keys.file import parse_keys
 from tests.keys import Keys
 from tests.stack.compose import Stack, eventually, run
+from tests.stack.test_nginx import Nginx
 from tests.support import CAR
 
 PAGE = {"Accept": "text/html", "Sec-Fetch-Site": "same-origin"}
@@ -52,6 +55,35 @@ def test_a_key_is_needed_through_nginx(stack: Stack, keys: _Keys) -> None:
         for _ in range(4):  # whichever application it is
             assert client.post("/api/mpg", json=CAR, headers=known).status_code == 200
             assert client.post("/api/writer", json={}, headers=known).status_code == 403
+
+
+def test_known_keys_have_no_limit_of_the_address_and_made_up_ones_have(
+    stack: Stack, keys: _Keys
+) -> None:
+    nginx = Nginx(f"{stack.project}-nginx", f"--network={stack.project}_keraport", rate_limit=10)
+    try:
+        nginx.start()
+
+        def ask(key: str) -> int:
+            return nginx.get("/api/models", headers={"X-API-Key": key}).status_code
+
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(ask, [keys["operator"]] * 100)) == {200}
+            before = len(stack.app_lines(path="/key"))
+            made_up = Counter(pool.map(ask, [f"kp_{i}" for i in range(200)]))
+            asked = len(stack.app_lines(path="/key")) - before
+        # 20 in a burst, and what trickles in meanwhile; to the view and to the check alike.
+        assert made_up.keys() == {401, 429}
+        assert made_up[401] < 120
+        assert asked < 120
+        assert ask(keys["operator"]) == 200
+        # Its own rate counts: 5 an hour in each of two applications.
+        own = [nginx.get("/api/models", headers={"X-API-Key": keys["slow"]}) for _ in range(14)]
+        assert own[0].status_code == 200
+        assert own[-1].status_code == 429
+        assert "the key 'slow'" in own[-1].json()["error"]["message"]
+    finally:
+        nginx.remove()
 
 
 def test_replicas_know_each_other_and_nobody_else_is_one(stack: Stack, keys: _Keys) -> None:

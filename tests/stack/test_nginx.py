@@ -85,11 +85,33 @@ def test_requests_a_second_are_limited(start: Start) -> None:
     assert 11 <= len(answers) - len(refused) <= 40 - 11
     for answer in refused:
         assert answer.json()["error"]["code"] == "too_many_requests"
+        assert "5 a second (KERAPORT_RATE_LIMIT)" in answer.json()["error"]["message"]
         assert answer.headers["retry-after"] == "1"
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.json()["id"] == answer.headers["x-request-id"]
     time.sleep(3)
     assert nginx.get("/api/models").status_code == 200
+    for path in ("/v1/models", "/v2"):
+        with ThreadPoolExecutor(12) as pool:
+            refused = [a for a in pool.map(nginx.get, [path] * 40) if a.status_code == 429]
+        assert refused[0].json().keys() == {"error"}
+        assert "5 a second (KERAPORT_RATE_LIMIT)" in refused[0].json()["error"]
+        assert refused[0].headers["retry-after"] == "1"
+
+
+def test_networks_may_have_no_limit(start: Start) -> None:
+    # Of clients on this machine: Docker's bridges.
+    nginx = start(rate_limit=5, connection_limit=1, unlimited_networks="172.16.0.0/12, fd00::/8")
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(nginx.get, ["/api/models"] * 100))
+    assert {a.status_code for a in answers} == {200}
+
+
+def test_other_networks_keep_their_limit(start: Start) -> None:
+    nginx = start(rate_limit=5, unlimited_networks="192.0.2.0/24")
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(nginx.get, ["/api/models"] * 40))
+    assert 429 in {a.status_code for a in answers}
 
 
 def test_requests_at_once_are_limited(start: Start) -> None:
@@ -107,7 +129,9 @@ def test_requests_at_once_are_limited(start: Start) -> None:
     assert nginx.get("/api/models").status_code == 200
     held.append(hold())
     time.sleep(0.5)
-    assert nginx.get("/api/models").status_code == 429
+    refused = nginx.get("/api/models")
+    assert refused.status_code == 429
+    assert "3 at once (KERAPORT_CONNECTION_LIMIT)" in refused.json()["error"]["message"]
     held.pop().close()
     eventually(lambda: nginx.get("/api/models").status_code == 200, 5)
     for connection in held:
@@ -242,6 +266,8 @@ def test_a_bad_certificate_from_the_start_is_told_and_not_used(
         ("RATE_LIMIT", "1.5"),
         ("CONNECTION_LIMIT", "many"),
         ("HTTPS_PORT", "0443"),
+        ("UNLIMITED_NETWORKS", "10.0.0.0/8; return 200"),
+        ("UNLIMITED_NETWORKS", "example.org"),
         ("CORS_ORIGINS", "*"),
         ("CORS_ORIGINS", "https://a.example.org, b.example.org"),
         ("CORS_ORIGINS", "https://a.example.org/"),

@@ -473,3 +473,19 @@ def test_a_batch_has_the_rows_that_its_jobs_allow(make: Make, model: Model) -> N
     model.gate.set()
     gevent.joinall([first, *others, *wide])
     assert sorted(model.batches) == [1, 2, 2, 3, 3]
+
+
+def test_the_hub_looks_at_others_while_results_keep_coming_in(make: Make) -> None:
+    """Or it would serve a few clients over and over, each of which asks again at once."""
+    batcher = make()
+    settled = []
+
+    class Again:
+        def settle(self, result: object) -> None:
+            settled.append(result)
+            batcher._finished.append((Again(), []))  # type: ignore[arg-type]
+
+    batcher._finished.extend([(Again(), []), (Again(), [])])  # type: ignore[list-item]
+    batcher._deliver()
+    assert len(settled) == 2
+    batcher._finished.clear()
