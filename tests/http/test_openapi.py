@@ -18,6 +18,7 @@ from openapi_spec_validator import validate
 
 from app import __version__
 from app.api.errors import STATUS
+from tests.keys import Keyed
 from tests.support import CAR, ROOT, ServerProcess, serving
 
 
@@ -206,27 +207,42 @@ def test_answers_that_are_hard_to_come_by_are_in_the_document(every_kind: Server
     assert answer.json()["outputs"][0]["data"] == ["3.000000:0", "3.500000:0"]
 
 
-# A long run has 120 examples an operation, takes many minutes and is set in the environment.
-@pytest.mark.timeout(3600)
-def test_what_is_answered_is_what_the_document_says(
-    every_kind: ServerProcess, tmp_path: Path
-) -> None:
+def _hold_against_its_document(server: ServerProcess, folder: Path, *arguments: str) -> None:
+    """Run Schemathesis, which keeps what it finds in `folder`."""
     config = (Path(__file__).parent / "schemathesis.toml").read_text()
     if examples := os.environ.get("SCHEMATHESIS_EXAMPLES"):
         config = re.sub(r"max-examples = \d+", f"max-examples = {int(examples)}", config)
-    (tmp_path / "schemathesis.toml").write_text(config)
+    (folder / "schemathesis.toml").write_text(config)
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "--no-color"),
-        *("run", f"{every_kind.url}/openapi.json"),
+        *("run", f"{server.url}/openapi.json", *arguments),
     ]
     environ = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "SCHEMATHESIS_HOOKS": "tests.http.schemathesis_hooks",
     }
-    # It keeps what it finds in the current folder.
     done = subprocess.run(
-        command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=3500
+        command, cwd=folder, env=environ, capture_output=True, text=True, timeout=3500
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Traceback" not in every_kind.log()
+    assert "Traceback" not in server.log()
+
+
+# A long run has 120 examples an operation: SCHEMATHESIS_EXAMPLES=120.
+@pytest.mark.timeout(3600)
+def test_what_is_answered_is_what_the_document_says(
+    every_kind: ServerProcess, tmp_path: Path
+) -> None:
+    _hold_against_its_document(every_kind, tmp_path)
+
+
+@pytest.mark.timeout(3600)
+def test_no_address_is_answered_without_the_key_that_its_document_asks_for(
+    keyed: Keyed, tmp_path: Path
+) -> None:
+    authorized = f"Authorization: Bearer {keyed.keys['operator']}"
+    _hold_against_its_document(
+        *(keyed.server, tmp_path, "-H", authorized),
+        *("--checks", "ignored_auth,status_code_conformance,not_a_server_error"),
+    )
