@@ -222,16 +222,22 @@ def from_nested(
     return cast
 
 
+def sizes(value: Any) -> tuple[int, ...]:
+    """The shape of nested lists, as the first list of each level has it."""
+    shape = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        value = value[0] if value else None
+    return tuple(shape)
+
+
 def _excess(value: Any, spec: TensorSpec) -> list[Detail]:
     """What is wrong with lists that are longer, or more, than the bounds allow: nothing, or one
     problem. Judged by the first list of each level, before any array is made."""
     if spec.bounds is None:
         return []
-    shape = []
-    while isinstance(value, list):
-        shape.append(len(value))
-        value = value[0] if value else None
-    if spec.shape is not None and (long := too_long(tuple(shape), spec)):
+    shape = sizes(value)
+    if spec.shape is not None and (long := too_long(shape, spec)):
         return [long]
     return too_many_elements(spec.name, math.prod(shape), spec.bounds.elements)
 
