@@ -13,6 +13,7 @@ from app.json_body import read_json
 from app.serving.limits import Limits, too_many_elements
 from app.serving.signature import SignatureDef
 from app.serving.tasks.base import invalid
+from app.serving.tensors import sizes
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 # Inputs, and outputs, of one request.
@@ -129,8 +130,8 @@ class _Reader:
             if name is None or datatype is None or shape is None or data is None:
                 continue
             if not isinstance(data, memoryview):
-                most = self._limits.max_elements
-                if excess := too_many_elements(f"{field}.shape", math.prod(shape), most):
+                elements = math.prod(sizes(data))
+                if excess := too_many_elements(field, elements, self._limits.max_elements):
                     self._details += excess
                     continue
             read_data = from_binary if isinstance(data, memoryview) else from_json

@@ -191,7 +191,7 @@ def from_nested(
     """Nested lists, as JSON has them, as an array of the input's dtype and shape; or what is wrong
     with them. finite: whether NaN and Infinity are wrong. Texts may be bytes."""
     expected = wording.expected(spec)
-    shape = _shape(value)
+    shape = sizes(value)
     if excess := _excess(shape, spec):
         return excess
     if _size(shape) <= _AT_ONCE:
@@ -210,7 +210,7 @@ def from_nested(
     return whole
 
 
-def _shape(value: Any) -> tuple[int, ...]:
+def sizes(value: Any) -> tuple[int, ...]:
     """The shape of nested lists, by the first list of each level."""
     shape = []
     while isinstance(value, list):

@@ -176,7 +176,7 @@ def test_a_coding_that_is_not_read_here(oip: ServerProcess) -> None:
 def test_the_largest_body_and_the_slowest(tmp_path: Path) -> None:
     def frame(size: int) -> dict[str, Any]:
         count = (size - 200) // 4
-        head = {"name": "fp32", "datatype": "FP32", "shape": [1, count]}
+        head = {"name": "fp32", "datatype": "FP32", "shape": [10, count // 10]}
         short = len(framed(head, bytes(count * 4))["content"])
         return framed(head, bytes(count * 4), pad=size - short)
 
