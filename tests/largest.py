@@ -336,7 +336,7 @@ def _pages() -> list[Largest]:
         Largest(
             "page of a seed",
             "/models/writer",
-            lambda: b"start=own&diversity=1&words=1&seed=" + b"w1+" * 3_000,
+            lambda: b"start=own&diversity=1&words=10&seed=" + b"w1+" * 3_000,
             FORM | PAGE,
         ),
         Largest(
@@ -454,12 +454,12 @@ def _form(*fields: tuple[str, str | None, bytes]) -> bytes:
 def _fields() -> bytes:
     share = BODY // 1000 - 100
     return _form(
-        *((f"f{i}", f"f{i}", b"x" * share) for i in range(998)), ("file", "a.csv", _csv()[:300])
+        *((f"f{i}", f"f{i}", b"x" * share) for i in range(998)), ("file", "a.csv", b"weight\n1\n")
     )
 
 
 def _seed(characters: int) -> bytes:
-    return orjson.dumps({"seed": ("w1 " * (characters // 3))[: characters - 20], "words": 5})
+    return orjson.dumps({"seed": ("w1 " * (characters // 3))[: characters - 20], "words": 10})
 
 
 def _pair(count: int, value: bytes = b"0.5") -> bytes:
@@ -474,7 +474,7 @@ def _v1_pictures() -> bytes:
     from base64 import b64encode
 
     item = b'{"b64":"%b"}' % b64encode(_small())
-    return _v1_rows(item, min(5000, BODY // (len(item) + 1)))
+    return _v1_rows(item, min(1000, BODY // (len(item) + 1)))
 
 
 def _examples(signature: str) -> bytes:
