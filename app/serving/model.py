@@ -6,7 +6,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from io import BytesIO
 from typing import Any
 
 from app.errors import InvalidInput, Overloaded
@@ -96,7 +95,8 @@ class Model(ABC):
         pixels = None
         if files is not None and name == self.default_signature:
             with call.stages.decoding():
-                pixels = self.decode(files, definition.inputs[0].name, wording.unreadable)
+                only = definition.inputs[0].name
+                pixels = self.decode(files, only, call, wording.unreadable)
         if pixels is None:
             details += problems(inputs, definition, wording)
         if details:
@@ -115,11 +115,11 @@ class Model(ABC):
             if outputs is None or t.name in outputs
         }
 
-    def decode(self, files: Sequence[bytes], name: str, hint: str = "") -> Array | None:
+    def decode(self, files: Sequence[bytes], name: str, call: Call, hint: str = "") -> Array | None:
         """Encoded pictures as the model is fed with them; None for a model of something else.
 
         name: of the input. Raises InvalidInput for those that cannot be read, with `hint` after
-        what is expected of each, or where they are too many.
+        what is expected of each, or where they are too many, and what ends `call`.
         """
         return None
 
@@ -193,17 +193,16 @@ class TensorModel(Model):
         """One prediction a row."""
         with self.admission(call) as asked:
             with call.stages.decoding():
-                inputs = self.task.read(payload)
+                inputs = self.task.read(payload, call)
             predictions = self.task.answer(self.engine.run(inputs, call))
             asked.rows = len(predictions)
             return predictions
 
-    def decode(self, files: Sequence[bytes], name: str, hint: str = "") -> Array | None:
+    def decode(self, files: Sequence[bytes], name: str, call: Call, hint: str = "") -> Array | None:
         """Pictures as the model is fed with them."""
         if not isinstance(self.task, ImageClassification):
             return None
-        fields = [f"{name}[{i}]" for i in range(len(files))]
-        return self.task.pixels([BytesIO(file) for file in files], fields, hint)
+        return self.task.pixels(files, lambda i: f"{name}[{i}]", call, hint)
 
     @property
     def weight_bytes(self) -> int:

@@ -8,11 +8,11 @@ import time
 import gevent
 import pytest
 
-from app.serving.workers import Workers, in_a_thread
+from app.serving.workers import Check, Workers, in_a_thread
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
-    def slow_for_small(value: int) -> int:
+    def slow_for_small(value: int, check: Check) -> int:
         time.sleep((5 - value) / 100)
         return value * 2
 
@@ -23,7 +23,7 @@ def test_results_come_in_the_order_of_the_items() -> None:
 def test_the_hub_goes_on_meanwhile_and_threads_are_native() -> None:
     workers, turns = Workers(2, "w"), []
 
-    def work(_: int) -> str:
+    def work(_: int, check: Check) -> str:
         time.sleep(0.2)
         return threading.current_thread().name
 
@@ -37,7 +37,7 @@ def test_the_hub_goes_on_meanwhile_and_threads_are_native() -> None:
 
 def test_many_greenlets_get_their_own_results() -> None:
     workers = Workers(3, "w")
-    jobs = [gevent.spawn(workers.map, lambda v: v + 1, [i, 10 * i]) for i in range(200)]
+    jobs = [gevent.spawn(workers.map, lambda v, check: v + 1, [i, 10 * i]) for i in range(200)]
     gevent.joinall(jobs)
     assert [job.value for job in jobs] == [[i + 1, 10 * i + 1] for i in range(200)]
 
@@ -45,7 +45,7 @@ def test_many_greenlets_get_their_own_results() -> None:
 def test_an_error_reaches_whoever_asked_and_nobody_else() -> None:
     workers = Workers(2, "w")
 
-    def work(value: int) -> int:
+    def work(value: int, check: Check) -> int:
         if value == 3:
             raise ValueError("three")
         return value

@@ -12,6 +12,7 @@ import orjson
 from numpy.typing import NDArray
 
 from app.errors import BadRequest, Detail, InvalidInput
+from app.serving.call import Call
 from app.serving.card import Card
 from app.serving.depth import check_depth
 from app.serving.signature import PictureFeed, Signature
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 Array = NDArray[Any]
+# Pixels of all pictures of a request, in largest pictures: 32 photos of 12 megapixels, even where
+# they have to be decoded at their full size.
+_PICTURES = 8
 # An answer that lists a million problems helps nobody.
 MAX_DETAILS = 100
 
@@ -71,6 +75,11 @@ class Limits:
         """Those of commands: a file of one's own may have as many rows as fit into memory."""
         return cls(settings.max_pixels, max_rows=sys.maxsize)
 
+    @property
+    def max_request_pixels(self) -> int:
+        """Of all pictures of a request together, as far as they have to be decoded."""
+        return _PICTURES * self.max_pixels
+
     def excess(self, field: str, rows: int) -> list[Detail]:
         """What is wrong with so many rows: nothing, or one problem of `field`."""
         if rows <= self.max_rows:
@@ -110,8 +119,10 @@ class Task(Question):
         self.limits = limits
 
     @abstractmethod
-    def read(self, payload: Payload) -> list[Array]:
+    def read(self, payload: Payload, call: Call | None = None) -> list[Array]:
         """The request as one array an input, first dimension the rows.
+
+        call: whose end ends the work, of tasks that read in threads of their own.
 
         Raises InvalidInput with all problems at once, BadRequest where nothing can be read.
         """

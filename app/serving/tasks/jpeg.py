@@ -42,5 +42,5 @@ def coefficient_bytes(layers: list[Any], pixels: int) -> int:
 
     layers: Pillow's (id, horizontal sampling, vertical sampling, table) of each component.
     """
-    sampled = [across * down for _, across, down, *_ in layers]
+    sampled: list[int] = [across * down for _, across, down, *_ in layers]
     return 2 * pixels * sum(sampled) // max(1, *sampled, 1)
