@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from app.serving.tasks import webp
 from app.serving.tasks.gif import SIGNATURES, gif_size
 from app.serving.tasks.jpeg import MAX_SCANS, coefficient_bytes, scan_count
 from app.serving.tasks.strips import (
@@ -50,7 +51,8 @@ UPRIGHT = {
 SIDEWAYS = frozenset({5, 6, 7, 8})
 # Bytes of a pixel as Pillow keeps it, where they are not four.
 PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
-# The most that a pixel takes while it is decoded: two canvases of libwebp, a copy, and the picture.
+# The most that a pixel takes while it is decoded, in an animated WebP: two canvases of libwebp, a
+# copy, and the picture.
 MOST_BYTES = 16
 # What is read of a file at once: zlib makes a thousand times as much of it, and between two pieces
 # the work can end.
@@ -190,6 +192,7 @@ class Picture:
         self, image: Image.Image, file: BinaryIO, spec: PictureSpec, check: Callable[[], None]
     ) -> None:
         self._image = image
+        self._file = file
         self._spec = spec
         self._check = check
         # What besides its pixels takes memory and time.
@@ -201,17 +204,17 @@ class Picture:
         # 150.375 count. None: all.
         self._extent: tuple[float, float] | None = None
         if image.format in ("JPEG", "MPO"):
-            self._open_jpeg(file)
+            self._open_jpeg()
         else:
             # One that Pillow has opened as a JPEG reads on by itself.
             image.decodermaxblock = PIECE  # type: ignore[attr-defined]
         if image.format == "TIFF":
-            self._open_tiff(file)
+            self._open_tiff()
         elif image.format == "GIF":
             self._more_bytes = image.width * image.height  # filled, for what comes after the frame
 
-    def _open_jpeg(self, file: BinaryIO) -> None:
-        image = self._image
+    def _open_jpeg(self) -> None:
+        image, file = self._image, self._file
         if _orientation(image) in SIDEWAYS:
             self._target = self._target[::-1]
         pixels = image.width * image.height
@@ -228,8 +231,8 @@ class Picture:
         drafted = image.draft(self._spec.mode, least)
         self._extent = drafted[1][2:] if drafted else None
 
-    def _open_tiff(self, file: BinaryIO) -> None:
-        pixels = tile_pixels(file)
+    def _open_tiff(self) -> None:
+        pixels = tile_pixels(self._file)
         problem = f"the picture is made of tiles of {pixels:,} pixels"
         _check_pixels(pixels, problem, self._spec)
         self._least_pixels = pixels
@@ -245,9 +248,11 @@ class Picture:
         across, down = factors(box, target)
         small = 4 * (pixels // (across * down) + target[0] * target[1])
         block = 0
-        if not is_plain(image, self._spec.mode):
+        a_pixel = PIXEL_BYTES.get(image.mode, 4)
+        if image.format == "WEBP":
+            a_pixel = webp.PIXEL_BYTES if webp.is_still(image) else MOST_BYTES
+        if image.format == "WEBP" or not is_plain(image, self._spec.mode):
             block = WORST_BYTES * min(pixels, max(BLOCK, across * down))
-        a_pixel = MOST_BYTES if image.format == "WEBP" else PIXEL_BYTES.get(image.mode, 4)
         memory = a_pixel * pixels + self._more_bytes + small + block
         return Effort(max(pixels, self._least_pixels, target[0] * target[1]), memory)
 
@@ -258,7 +263,10 @@ class Picture:
         orientation = _orientation(image)
         if orientation in SIDEWAYS:
             self._target = height, width
-        image.load()
+        if webp.is_still(image):
+            self._image = webp.still(image, self._file, PIECE)
+        else:
+            image.load()
         image = self._fitted()
         if orientation in UPRIGHT:
             image = image.transpose(UPRIGHT[orientation])
