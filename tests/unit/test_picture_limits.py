@@ -241,7 +241,25 @@ def with_scans(count: int) -> bytes:
 def test_the_scans_of_a_jpeg_are_counted_up_to_the_limit() -> None:
     read(with_scans(MAX_SCANS), (8, 8))
     error = refused(with_scans(MAX_SCANS + 1))
-    assert (error.problem, error.expected) == ("the JPEG has 101 scans", "at most 100")
+    assert (error.problem, error.expected) == ("the JPEG has 65 scans", "at most 64")
+
+
+def bmp_in_runs(side: int) -> bytes:
+    """A BMP (RLE8) of one colour."""
+    row = b"\xff\x01" * (side // 255) + bytes([side % 255, 1]) + b"\0\0"
+    body = row * side
+    start = 54 + 1024
+    head = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8, 1, len(body), 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", start + len(body), 0, 0, start) + head + bytes(1024) + body
+
+
+def test_a_bmp_in_runs_may_have_a_sixteenth_of_the_pixels() -> None:
+    """Pillow unpacks it in Python: one of 64 million pixels and 1 kB takes 15 seconds."""
+    read(bmp_in_runs(300), (8, 8), max_pixels=16 * 300 * 300)
+    assert effort(bmp_in_runs(300)).pixels == 16 * 300 * 300
+    error = refused(bmp_in_runs(300), max_pixels=16 * 300 * 300 - 1)
+    assert error.problem == "the picture has 300x300 pixels in runs"
+    assert "at most 89,999 pixels (KERAPORT_MAX_PIXELS / 16)" in error.expected
 
 
 def effort(data: bytes, size: tuple[int, int] = (8, 8)) -> Effort:
@@ -257,6 +275,7 @@ def test_pixels_count_as_they_have_to_be_decoded() -> None:
     assert effort(encode(image, "JPEG")).pixels == pixels // 8
     assert effort(encode(image, "JPEG"), (800, 800)).pixels == pixels // 4
     assert effort(encode(image, "JPEG", progressive=True)).pixels == pixels
+    assert effort(with_scans(MAX_SCANS)).pixels == 4 * 64 * 64
     assert effort(encode(image)).pixels == pixels
     assert effort(tiled_tiff(500)).pixels == 500 * 500
     # A small picture for a large model is work as well.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, BinaryIO
 
 # Encoders write about ten; each passes over all of the picture, however few bytes it has.
-MAX_SCANS = 100
+USUAL_SCANS = 16
+MAX_SCANS = 64
 _CHUNK = 1 << 20
 _START_OF_SCAN = b"\xff\xda"
 
@@ -13,27 +14,28 @@ _START_OF_SCAN = b"\xff\xda"
 def scan_count(file: BinaryIO) -> int:
     """How many scans follow the headers of a JPEG, at most: whatever looks like the start of one
     counts, pictures behind the first included."""
-    file.seek(_first_scan(file))
+    file.seek(0)
+    chunk = file.read(_CHUNK)
+    chunk = chunk[_first_scan(chunk) :]
     count, last = 0, b""
-    while chunk := file.read(_CHUNK):
+    while chunk:
         count += (last + chunk).count(_START_OF_SCAN)
         last = chunk[-1:]
+        chunk = file.read(_CHUNK)
     return count
 
 
-def _first_scan(file: BinaryIO) -> int:
-    """Where the first scan begins; the start of the file where the headers are damaged. The
-    thumbnail that cameras put into the headers has scans of its own."""
+def _first_scan(head: bytes) -> int:
+    """Where the first scan begins; 0 where that is not found in `head`. The thumbnail that cameras
+    put into the headers has scans of its own."""
     at = 2
-    while True:
-        file.seek(at)
-        head = file.read(4)
-        if len(head) < 4 or head[0] != 0xFF:
-            return 0
-        if head[:2] == _START_OF_SCAN:
+    while head[at : at + 1] == b"\xff":
+        if head[at : at + 2] == _START_OF_SCAN:
             return at
         # A marker may be preceded by any number of bytes 0xFF.
-        at += 1 if head[1] == 0xFF else 2 + int.from_bytes(head[2:], "big")
+        filled = head[at + 1 : at + 2] == b"\xff"
+        at += 1 if filled else 2 + int.from_bytes(head[at + 2 : at + 4], "big")
+    return 0
 
 
 def coefficient_bytes(layers: list[Any], pixels: int) -> int:

@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 
 from app.serving.tasks import webp
 from app.serving.tasks.gif import SIGNATURES, gif_size
-from app.serving.tasks.jpeg import MAX_SCANS, coefficient_bytes, scan_count
+from app.serving.tasks.jpeg import MAX_SCANS, USUAL_SCANS, coefficient_bytes, scan_count
 from app.serving.tasks.strips import (
     BLOCK,
     FILTER,
@@ -54,6 +54,8 @@ PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 # The most that a pixel takes while it is decoded, in an animated WebP: two canvases of libwebp, a
 # copy, and the picture.
 MOST_BYTES = 16
+# Pillow unpacks the runs of a BMP in Python: so many times as long as others take.
+RUNS_COST = 16
 # What is read of a file at once: zlib makes a thousand times as much of it, and between two pieces
 # the work can end.
 PIECE = 4096
@@ -210,6 +212,8 @@ class Picture:
             image.decodermaxblock = PIECE  # type: ignore[attr-defined]
         if image.format == "TIFF":
             self._open_tiff()
+        elif image.format == "BMP":
+            self._open_bmp()
         elif image.format == "GIF":
             self._more_bytes = image.width * image.height  # filled, for what comes after the frame
 
@@ -223,10 +227,13 @@ class Picture:
         file.seek(position)
         if scans > MAX_SCANS:
             raise UnreadablePicture(f"the JPEG has {scans} scans", f"at most {MAX_SCANS}")
-        if scans > 1:
-            self._more_bytes = coefficient_bytes(image.layer, pixels)  # type: ignore[attr-defined]
         # Every pixel is unpacked, however small it comes out.
-        self._least_pixels = pixels if scans > 1 else pixels // 8
+        self._least_pixels = pixels // 8
+        if scans > 1:
+            self._least_pixels = pixels * max(1, scans // USUAL_SCANS)
+            self._more_bytes = coefficient_bytes(image.layer, pixels)  # type: ignore[attr-defined]
+            # A scan of all of the picture may take 70 bytes.
+            image.decodermaxblock = PIECE // 4  # type: ignore[attr-defined]
         least = _least_size(image.size, self._target, self._spec.resize)
         drafted = image.draft(self._spec.mode, least)
         self._extent = drafted[1][2:] if drafted else None
@@ -238,6 +245,20 @@ class Picture:
         self._least_pixels = pixels
         # libtiff unpacks a tile or strip, which may be the whole, before Pillow takes its pixels.
         self._more_bytes = 4 * max(pixels, self._image.width * self._image.height)
+
+    def _open_bmp(self) -> None:
+        if self._image.tile[0][0] != "bmp_rle":  # type: ignore[attr-defined]
+            return
+        width, height = self._image.size
+        most = self._spec.max_pixels // RUNS_COST
+        if width * height > most:
+            raise UnreadablePicture(
+                f"the picture has {width}x{height} pixels in runs",
+                "a BMP without RLE, or "
+                f"at most {most:,} pixels (KERAPORT_MAX_PIXELS / {RUNS_COST})",
+            )
+        self._least_pixels = RUNS_COST * width * height
+        self._more_bytes = 2 * width * height
 
     @property
     def effort(self) -> Effort:
