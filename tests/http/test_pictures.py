@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -26,7 +27,7 @@ CARD = "task: image-classification\nlabels: [ant, bee, fly]\n"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("pictures")
-    for name, more in (("three", ""), ("hasty", "runtime: {timeout_s: 0.3}\n")):
+    for name, more in (("three", ""), ("hasty", "runtime: {timeout_s: 0.2}\n")):
         (folder / "models" / name).mkdir(parents=True)
         save_picture_model(folder / "models" / name / "model.keras", rescales=True)
         (folder / "models" / name / "model.yaml").write_text(CARD + more)
@@ -122,39 +123,47 @@ def slow() -> bytes:
     return out.getvalue()
 
 
-def test_pictures_of_others_do_not_wait_for_a_whole_request(
-    server: ServerProcess, slow: bytes
-) -> None:
+@contextmanager
+def busy(server: ServerProcess, slow: bytes) -> Iterator[None]:
+    """Four clients with many pictures to `three`, none of them answered when the block ends: what
+    happens in it did not wait for them."""
     with ThreadPoolExecutor(4) as pool:
         many = [pool.submit(ask, server, "native", [slow] * 8) for _ in range(4)]
         await_admitted(server, 4, "three")
-        assert server.post("/api/three", content=picture()).status_code == 200
+        yield
         assert not all(request.done() for request in many)
         assert [request.result().status_code for request in many] == [200] * 4
 
 
-def test_the_deadline_ends_decoding(server: ServerProcess, slow: bytes) -> None:
-    with ThreadPoolExecutor(4) as pool:
-        late = [pool.submit(server.post, "/api/hasty", **form([slow] * 8)) for _ in range(4)]
-        assert [request.result().status_code for request in late] == [504] * 4
-    await_admitted(server, 0, "hasty")
-    # What had not begun never does: nothing is left to wait for.
+def test_pictures_of_others_do_not_wait_for_a_whole_request(
+    server: ServerProcess, slow: bytes
+) -> None:
+    with busy(server, slow):
+        assert server.post("/api/three", content=picture()).status_code == 200
+
+
+def test_the_deadline_ends_the_wait_for_decoding(server: ServerProcess, slow: bytes) -> None:
+    with busy(server, slow):
+        assert server.post("/api/hasty", **form([slow] * 8)).status_code == 504
+        await_admitted(server, 0, "hasty")
+    # Nothing is left of it that others would have to wait for.
     until = time.monotonic() + 60
     while server.post("/api/hasty", content=picture()).status_code != 200:
         assert time.monotonic() < until
 
 
-def test_a_client_that_leaves_ends_decoding(server: ServerProcess, slow: bytes) -> None:
+def test_a_client_that_leaves_ends_its_decoding(server: ServerProcess, slow: bytes) -> None:
     request = httpx.Request("POST", server.url + "/api/three", **form([slow] * 8))
     head = "".join(f"{k}: {v}\r\n" for k, v in request.headers.items())
-    gone = []
-    for _ in range(6):
-        connection = socket.create_connection(("127.0.0.1", server.port))
-        connection.sendall(f"POST /api/three HTTP/1.1\r\n{head}\r\n".encode() + request.read())
-        gone.append(connection)
-    await_admitted(server, 6, "three")
-    for connection in gone:
-        connection.close()
-    await_admitted(server, 0, "three")
-    lines = server.requests(status=499)
-    assert len(lines) == 6
+    before = len(server.requests(status=499))
+    with busy(server, slow):
+        gone = []
+        for _ in range(3):
+            connection = socket.create_connection(("127.0.0.1", server.port))
+            connection.sendall(f"POST /api/three HTTP/1.1\r\n{head}\r\n".encode() + request.read())
+            gone.append(connection)
+        await_admitted(server, 7, "three")
+        for connection in gone:
+            connection.close()
+        await_admitted(server, 4, "three")
+    assert len(server.requests(status=499)) == before + 3
