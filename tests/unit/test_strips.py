@@ -21,7 +21,7 @@ SIZE = (233, 301)  # height, width: no multiples of anything
 
 def as_a_whole(data: bytes, spec: PictureSpec) -> NDArray[np.uint8]:
     """All of the picture as RGBA, on white, then resized."""
-    image = Image.open(io.BytesIO(data))
+    image: Image.Image = Image.open(io.BytesIO(data))
     image.load()
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image)
