@@ -51,7 +51,9 @@ def shrink(
     small = Image.new(mode, (math.ceil((right - left) / across), math.ceil((bottom - top) / down)))
     for part in _blocks((left, top, right, bottom), across, down):
         check()
-        block = plain(image.crop(part)).reduce((across, down))
+        block = plain(image.crop(part))
+        if (across, down) != (1, 1):
+            block = block.reduce((across, down))
         small.paste(block, ((part[0] - left) // across, (part[1] - top) // down))
     return small, (
         (box[0] - left) / across,
