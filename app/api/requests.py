@@ -274,8 +274,8 @@ def not_taken(mimetype: str, accepts: frozenset[str], hint: str = "") -> Unsuppo
 
 
 def copies(payload: Payload, count: int) -> list[Payload]:
-    """`count` payloads that can be read at the same time."""
-    contents = [_contents(file) for file in payload.files]
+    """`count` payloads that can be read at the same time. Blocks the greenlet."""
+    contents = in_a_thread(lambda: [file.read() for file in payload.files])
     return [
         Payload(payload.kind, payload.data, [io.BytesIO(c) for c in contents]) for _ in range(count)
     ]

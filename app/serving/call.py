@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from gevent import get_hub
+
 from app.errors import DeadlineExceeded, KeraportError
 
 
@@ -64,7 +66,7 @@ class Call:
         if self._error is not None:
             raise self._error
         if time.monotonic() >= self.deadline:
-            raise DeadlineExceeded("the time allowed for this request is over")
+            raise _too_late()
 
     def cancel(self, error: KeraportError) -> None:
         """End the call from a callback of the hub, such as a watcher: what it waits for leaves the
@@ -76,3 +78,22 @@ class Call:
     def on_cancel(self, tell: Callable[[KeraportError], None] | None) -> None:
         """Whom to tell of a cancellation from now on."""
         self._tell = tell
+
+    @contextmanager
+    def ended_by(self, tell: Callable[[KeraportError], None]) -> Iterator[None]:
+        """Within the block `tell` gets, in the hub's thread, what ends this call: what it is
+        cancelled with, or DeadlineExceeded once its time is over."""
+        timer = get_hub().loop.timer(self.remaining)
+        # From now, not from when the hub last looked at the clock.
+        timer.start(lambda: tell(_too_late()), update=True)
+        self.on_cancel(tell)
+        try:
+            yield
+        finally:
+            self.on_cancel(None)
+            timer.stop()
+            timer.close()
+
+
+def _too_late() -> DeadlineExceeded:
+    return DeadlineExceeded("the time allowed for this request is over")

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 # Problems that an error lists; a list of a million helps no one.
 MAX_DETAILS = 100
-# Pixels of all pictures of a request, in largest pictures.
-_PICTURES = 4
+# Pixels of all pictures of a request, in largest pictures: 32 photos of 12 megapixels, even where
+# they have to be decoded at their full size.
+_PICTURES = 8
 # A table may have columns that the model does not use, a few times as many as it does.
 _COLUMNS = 1_000
 _COLUMNS_PER_FIELD = 10
@@ -66,7 +67,7 @@ class Limits:
 
     @property
     def max_request_pixels(self) -> int:
-        """Of all pictures of a request together."""
+        """Of all pictures of a request together, as far as they have to be decoded."""
         return _PICTURES * self.max_pixels
 
     @property

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from io import BytesIO
 from typing import Any
 
 from app.errors import ClientDisconnected, DeadlineExceeded, InvalidInput
@@ -107,7 +106,8 @@ class Model(ABC):
         pixels = None
         if files is not None and name == self.default_signature:
             with call.stages.decoding():
-                pixels = self.decode(files, definition.inputs[0].name, wording.unreadable)
+                only = definition.inputs[0].name
+                pixels = self.decode(files, only, call, wording.unreadable)
         if pixels is None:
             details += problems(inputs, definition, wording)
         if details:
@@ -126,11 +126,11 @@ class Model(ABC):
             if outputs is None or t.name in outputs
         }
 
-    def decode(self, files: Sequence[bytes], name: str, hint: str = "") -> Array | None:
+    def decode(self, files: Sequence[bytes], name: str, call: Call, hint: str = "") -> Array | None:
         """Encoded pictures as the model is fed with them; None for a model of something else.
 
         name: of the input. Raises InvalidInput for those that cannot be read, with `hint` after
-        what is expected of each, or where they are too many.
+        what is expected of each, or where they are too many, and what ends `call`.
         """
         return None
 
@@ -229,15 +229,14 @@ class TensorModel(Model):
 
     def _read(self, payload: Payload, call: Call) -> list[Array]:
         if payload.kind == "files":  # decoded by threads of their own
-            return self.task.read(payload)
-        return run_large(len(payload.data), partial(self.task.read, payload), call)
+            return self.task.read(payload, call)
+        return run_large(len(payload.data), partial(self.task.read, payload, call), call)
 
-    def decode(self, files: Sequence[bytes], name: str, hint: str = "") -> Array | None:
+    def decode(self, files: Sequence[bytes], name: str, call: Call, hint: str = "") -> Array | None:
         """Pictures as the model is fed with them."""
         if not isinstance(self.task, ImageClassification):
             return None
-        fields = [f"{name}[{i}]" for i in range(len(files))]
-        return self.task.pixels([BytesIO(file) for file in files], fields, hint)
+        return self.task.pixels(files, lambda i: f"{name}[{i}]", call, hint)
 
     @property
     def weight_bytes(self) -> int:

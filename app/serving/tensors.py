@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import ml_dtypes
 import numpy as np
@@ -168,7 +168,7 @@ def unknown_outputs(wanted: Sequence[str], signature: SignatureDef) -> list[Deta
     ]
 
 
-def picture_files(inputs: Mapping[str, Array], signature: SignatureDef) -> list[bytes] | None:
+def picture_files(inputs: Mapping[str, Array], signature: SignatureDef) -> Sequence[bytes] | None:
     """The encoded pictures in `inputs`: the only input, texts where numbers are expected."""
     only = signature.inputs[0]
     array = inputs.get(only.name)
@@ -177,7 +177,8 @@ def picture_files(inputs: Mapping[str, Array], signature: SignatureDef) -> list[
     if array.dtype != object or only.dtype == "string":
         return None
     rows = array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)
-    return [bytes(item) for item in array.reshape(-1)] if rows and array.size else None
+    # An array, for there may be many: they are not copied before they are counted.
+    return cast("Sequence[bytes]", array.reshape(-1)) if rows and array.size else None
 
 
 def row_count(results: Sequence[Array], signature: SignatureDef) -> int:

@@ -1,8 +1,9 @@
 """Native threads that do blocking work for greenlets.
 
 gevent's own ThreadPool takes work only while a thread is free: between two tasks of a thread the
-hub has to run, and a busy hub leaves the threads idle. Here the work waits in a queue of its own,
-and the hub wakes once for all results that have come in meanwhile.
+hub has to run, and a busy hub leaves the threads idle. Here the work waits in queues of its own,
+one for each call of `map`, which have turns; and the hub wakes once for all results that have come
+in meanwhile.
 """
 
 from __future__ import annotations
@@ -10,54 +11,118 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from gevent import get_hub
 from gevent.hub import Waiter
 
+from app.serving.call import Call
+
 T = TypeVar("T")
+R = TypeVar("R")
+# Called by work that lasts; it raises once there is no more use for it.
+Check = Callable[[], None]
+
+
+class Abandoned(Exception):
+    """No one waits for the result of this work any more."""
 
 
 class _Round:
-    """The items of one call of `map`."""
+    """The items of one call of `map`. costs: None where they cost nothing."""
 
-    __slots__ = ("function", "items", "left", "results", "waiter")
+    __slots__ = ("costs", "function", "items", "left", "next", "over", "results", "waiter")
 
-    def __init__(self, function: Callable[[Any], Any], items: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        function: Callable[[Any, Check], Any],
+        items: Sequence[Any],
+        costs: Sequence[int] | None,
+    ) -> None:
         self.function = function
         self.items = items
+        self.costs = costs
         self.results: list[Any] = [None] * len(items)
         self.left = len(items)
+        self.next = 0
         self.waiter: Waiter[Any] = Waiter()
+        # Set in the hub's thread, read by all.
+        self.over = False
+
+    def check(self) -> None:
+        """In the thread that works on it."""
+        if self.over:
+            raise Abandoned
+
+    def end(self, error: Exception | None) -> None:
+        """In the hub's thread."""
+        if not self.over:
+            self.over = True
+            self.waiter.switch(error)
 
 
 class Workers:
-    """`count` native threads, started with the first work."""
+    """`count` native threads, started with the first work.
 
-    def __init__(self, count: int, name: str) -> None:
+    room: how much the items that are at work at once may cost together. What costs more works
+    alone. small: up to this an item costs nothing, and passes those that wait for room.
+    """
+
+    def __init__(self, count: int, name: str, *, room: int = 0, small: int = 0) -> None:
         self._count = count
         self._name = name
-        self._todo: SimpleQueue[tuple[_Round, int]] = SimpleQueue()
+        self._room = room
+        self._small = small
+        self._taken = 0  # of the room
+        # Those with items that no thread has taken, in the order of their turns.
+        self._rounds: deque[_Round] = deque()
+        self._ready = threading.Condition(threading.Lock())
         self._done: deque[tuple[_Round, int, Any]] = deque()
         self._wake: Any = None
 
-    def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-        """`function` of each item, all at once where threads are free. Blocks the greenlet.
+    def map(
+        self,
+        function: Callable[[T, Check], R],
+        items: Sequence[T],
+        call: Call | None = None,
+        costs: Sequence[int] | None = None,
+    ) -> list[R]:
+        """`function` of each item, all at once where threads and room are free: an item of each
+        `map` at a time. Blocks the greenlet, until `call` ends at the latest.
 
-        Raises what `function` raises, for the first item whose turn comes.
+        function: gets the item, and what to call from time to time while it works; that raises
+        Abandoned after the end of `call`. costs: of each item; None for nothing.
+        Raises what `function` raises, for the first item whose turn comes, and what ended `call`;
+        what has not begun by then never does.
         """
-        if not items:
+        if call is not None:
+            call.check()
+        if not len(items):  # which may be an array
             return []
         if self._wake is None:
             self._start()
-        work = _Round(function, items)
-        for i in range(len(items)):
-            self._todo.put((work, i))
-        error = work.waiter.get()
+        work = _Round(function, items, costs)
+        with self._ready:
+            self._rounds.append(work)
+            self._ready.notify(len(items))
+        try:
+            if call is None:
+                error = work.waiter.get()
+            else:
+                with call.ended_by(work.end):
+                    error = work.waiter.get()
+        finally:
+            # Nothing to do after the last result.
+            work.over = True
+            self._forget(work)
         if error is not None:
             raise error
         return work.results
+
+    def _forget(self, work: _Round) -> None:
+        with self._ready:
+            if work in self._rounds:
+                self._rounds.remove(work)
 
     def _start(self) -> None:
         # Belongs to the loop that serves requests.
@@ -66,17 +131,57 @@ class Workers:
         for i in range(self._count):
             threading.Thread(target=self._work, name=f"{self._name}-{i}", daemon=True).start()
 
+    # --- in the threads ------------------------------------------------------------------------
+
     def _work(self) -> None:
         while True:
-            work, i = self._todo.get()
+            work, i, cost = self._take()
             try:
-                result: Any = work.function(work.items[i])
+                result: Any = work.function(work.items[i], work.check)
             except Exception as error:
                 result = _Failure(error)
+            if cost:
+                self._give_back(cost)
             self._done.append((work, i, result))
             # An idle thread keeps nothing of the last request.
             del work, result
             self._wake.send()
+
+    def _take(self) -> tuple[_Round, int, int]:
+        """The next item, its place in its round, and what it takes of the room."""
+        with self._ready:
+            while (found := self._find()) is None:
+                self._ready.wait()
+            work, cost = found
+            i = work.next
+            work.next += 1
+            self._taken += cost
+            # To the end of the line, if there is more of it.
+            self._rounds.remove(work)
+            if work.next < len(work.items):
+                self._rounds.append(work)
+            return work, i, cost
+
+    def _find(self) -> tuple[_Round, int] | None:
+        """The first whose next item may begin. One that waits for room is passed only by those
+        that need none, or small ones would keep a large one waiting for ever."""
+        full = False
+        for work in self._rounds:
+            cost = 0 if work.costs is None else work.costs[work.next]
+            if cost <= self._small:
+                return work, 0
+            cost = min(cost, self._room)
+            full = full or self._taken + cost > self._room
+            if not full:
+                return work, cost
+        return None
+
+    def _give_back(self, cost: int) -> None:
+        with self._ready:
+            self._taken -= cost
+            self._ready.notify_all()
+
+    # --- in the hub's thread -------------------------------------------------------------------
 
     def _deliver(self) -> None:
         done = self._done
@@ -85,13 +190,11 @@ class Workers:
             work, i, result = done.popleft()
             work.left -= 1
             if isinstance(result, _Failure):
-                if work.left >= 0:
-                    work.left = -1
-                    work.waiter.switch(result.error)
+                work.end(result.error)
                 continue
             work.results[i] = result
             if work.left == 0:
-                work.waiter.switch(None)
+                work.end(None)
 
 
 def in_a_thread(function: Callable[[], T]) -> T:

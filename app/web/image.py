@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from flask import Request
 from wtforms import Form
@@ -13,6 +13,9 @@ from app.serving.call import Call
 from app.serving.tasks.base import Payload
 from app.web.model_page import ModelPage, problem_text
 from app.web.picker import picture_form
+
+if TYPE_CHECKING:
+    from app.serving.tasks.image import ImageClassification
 
 
 class ImagePage(ModelPage):
@@ -32,7 +35,7 @@ class ImagePage(ModelPage):
         """A row a picture: `{name, prediction}`, or `{name, problem}` for one that cannot be read,
         so that the others have their answer all the same.
 
-        Raises InvalidInput where none can be read.
+        Raises InvalidInput where none can be read, or they are too large together.
         """
         names = payload.names or ["picture"] * len(payload.files)
         if len(payload.files) < 2:
@@ -40,6 +43,7 @@ class ImagePage(ModelPage):
                 {"name": name, "prediction": prediction}
                 for name, prediction in zip(names, self.model.predict(payload, call), strict=True)
             ]
+        cast("ImageClassification", self.model.task).measure(payload.files, call)
         rows = [self._row(n, f, call) for n, f in zip(names, payload.files, strict=True)]
         problems = [Detail(row["name"], row["problem"]) for row in rows if "problem" in row]
         if len(problems) == len(rows):

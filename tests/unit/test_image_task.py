@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+import time
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from app.errors import BadRequest, CardError, InvalidInput
+from app.errors import BadRequest, CardError, DeadlineExceeded, InvalidInput
+from app.serving.call import Call
 from app.serving.card import Card, ImageInput
 from app.serving.signature import PictureFeed
 from app.serving.tasks import Limits, Payload, make_task
 from app.serving.tasks.image import ImageClassification
+from app.serving.tasks.pictures import Effort, Picture
 from tests.support import picture
 from tests.unit.signatures import Shape, problems, signature, spec
 
@@ -138,6 +142,76 @@ def test_no_picture_at_all() -> None:
 
 def test_an_empty_picture_is_none() -> None:
     assert problems(task(), payload(b""))[0].field == "image"
+
+
+# --- what a request may cost
+
+
+def flat(width: int, height: int, format: str = "PNG", **options: Any) -> bytes:
+    out = io.BytesIO()
+    Image.new("L", (width, height)).save(out, format, **options)
+    return out.getvalue()
+
+
+def test_pixels_of_all_pictures_count_up_to_the_limit() -> None:
+    """Eight of the largest; a broken one beside them counts nothing."""
+    made, most = task(max_pixels=10_000), flat(100, 100)
+    assert made.read(payload(*[most] * 8))[0].shape == (8, 6, 8, 3)
+    assert [d.field for d in problems(made, payload(*[most] * 8, b"no"))] == ["image[8]"]
+    with pytest.raises(InvalidInput) as caught:
+        made.read(payload(*[most] * 8, flat(1, 1)))
+    assert caught.value.message == (
+        "9 pictures with 80,048 pixels to decode in one request: expected at most 80,000 "
+        "(8 times KERAPORT_MAX_PIXELS)"
+    )
+    assert caught.value.details == []
+
+
+def test_pixels_are_counted_before_any_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[Picture] = []
+    monkeypatch.setattr(Picture, "decode", decoded.append)
+    with pytest.raises(InvalidInput, match="9 pictures"):
+        task(max_pixels=10_000).read(payload(*[flat(100, 100)] * 9))
+    assert decoded == []
+
+
+@pytest.mark.parametrize("shape", [(None, 224, 224, 3), (None, 3000, 4000, 3)])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_32_photos_of_12_megapixels_are_one_request(shape: Shape, progressive: bool) -> None:
+    """Whatever the model needs of them, with the limits as they are."""
+    card, limits = Card(task="image-classification"), Limits()
+    made = make_task(card, signature(spec(shape=shape), classes=2, activation="softmax"), limits)
+    assert isinstance(made, ImageClassification)
+    photo = flat(4032, 3024, "JPEG", progressive=progressive)
+    found = made.measure([io.BytesIO(photo) for _ in range(32)])
+    assert all(isinstance(effort, Effort) for effort in found)
+
+
+def test_bytes_and_files_are_the_same_pictures() -> None:
+    made, files = task(), [picture(0), picture(1)]
+    found = made.pixels(files, lambda i: f"x[{i}]")
+    assert np.array_equal(found, made.read(payload(*files))[0])
+
+
+def test_too_many_pictures_are_not_even_looked_at() -> None:
+    class Never:
+        def __len__(self) -> int:
+            return 10**9
+
+    never: Any = Never()
+    with pytest.raises(
+        InvalidInput, match=r"^1000000000 pictures in one request: .* at most 1000$"
+    ):
+        task().pixels(never, str)
+
+
+def test_the_end_of_a_call_ends_decoding() -> None:
+    """One that is over already, and one whose time ends meanwhile, whatever comes after it."""
+    made = task(max_pixels=10**8)
+    for call in (Call(time.monotonic() - 1), Call(time.monotonic() + 0.05)):
+        with pytest.raises(DeadlineExceeded):
+            made.read(payload(*[flat(5000, 5000)] * 30), call)
+    assert made.read(payload(picture(0)), Call(time.monotonic() + 60))[0].shape == (1, 6, 8, 3)
 
 
 def test_the_answer_and_the_schema() -> None:

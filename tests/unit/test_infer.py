@@ -124,7 +124,7 @@ def test_pictures_go_in_encoded_or_as_numbers(models: dict[str, Model], tmp_path
     file = picture(size=(width or 1, height or 1), format="PNG")
     encoded = infer(model, {spec.name: np.array([file, file], object)})
     assert infer(model, {spec.name: np.array([[file]], object)}).keys() == encoded.keys()
-    pixels = model.decode([file], spec.name)
+    pixels = model.decode([file], spec.name, Call(time.monotonic() + 60))
     assert pixels is not None
     numbers = infer(model, {spec.name: pixels.astype(np.float32) / 255})
     for name, array in numbers.items():

@@ -16,7 +16,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.serving.tasks.pictures import FORMATS, PictureSpec, UnreadablePicture, decode
+from app.serving.tasks.jpeg import MAX_SCANS
+from app.serving.tasks.pictures import (
+    FORMATS,
+    MOST_BYTES,
+    Effort,
+    PictureSpec,
+    UnreadablePicture,
+    decode,
+    opened,
+)
 from tests.support import ROOT
 from tests.unit.test_pictures import encode, read, refused
 
@@ -143,6 +152,173 @@ def test_a_jpeg_is_not_decoded_larger_than_need_be(format: str, tmp_path: Path) 
     said, megabytes = decoded_apart(data, 64_000_000, tmp_path)
     assert said == "decoded"
     assert megabytes < 20
+
+
+def png(colour: int, side: int, bits: int = 8, extra: bytes = b"") -> bytes:
+    """A PNG of zeros, as small as it can be. colour: PNG's colour type, one of 0, 2, 3, 4 and 6."""
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    row = bytes(1 + side * samples * bits // 8)
+    packed = zlib.compressobj(9)
+    data = b"".join(packed.compress(row) for _ in range(side)) + packed.flush()
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", side, side, bits, colour, 0, 0, 0))]
+    if colour == 3:
+        chunks += [(b"PLTE", bytes(6)), (b"tRNS", b"\x64")]
+    chunks += [(b"IDAT", data), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in chunks
+    )
+
+
+def test_a_palette_takes_little_more_than_its_own_bytes(tmp_path: Path) -> None:
+    """64 MB; by way of RGBA and white it was 760."""
+    data = png(3, 8000)
+    assert len(data) < 100_000
+    said, megabytes = decoded_apart(data, 64_000_000, tmp_path)
+    assert said == "decoded"
+    assert megabytes < 64 + 20
+
+
+def _flat(mode: str, format: str, side: int = 4000, **options: Any) -> bytes:
+    return encode(Image.new(mode, (side, side)), format, **options)
+
+
+EFFORTS = {
+    "png rgba": lambda: png(6, 4000),
+    "png la": lambda: png(4, 4000),
+    "png rgb 16 bits": lambda: png(2, 4000, 16),
+    "png palette": lambda: png(3, 4000),
+    "gif": lambda: _flat("P", "GIF", disposal=2, transparency=1),
+    "webp": lambda: _flat("RGBA", "WEBP"),
+    "webp lossy": lambda: _flat("RGB", "WEBP", lossless=False),
+    "jpeg": lambda: _flat("RGB", "JPEG"),
+    "jpeg progressive": lambda: _flat("RGB", "JPEG", progressive=True, subsampling=0),
+    "jpeg progressive cmyk": lambda: _flat("CMYK", "JPEG", progressive=True),
+    "tiff": lambda: _flat("RGB", "TIFF", compression="tiff_lzw"),
+    "tiff one strip": lambda: _flat(
+        "RGB", "TIFF", compression="tiff_adobe_deflate", strip_size=1 << 30
+    ),
+    "tiff float": lambda: _flat("F", "TIFF", compression="tiff_lzw"),
+    "tiff 16 bits": lambda: _flat("I;16", "TIFF", compression="tiff_lzw"),
+    "tiff bits": lambda: _flat("1", "TIFF", compression="group4"),
+    "tile": lambda: tiled_tiff(4000),
+}
+
+
+@pytest.mark.parametrize("kind", EFFORTS)
+def test_a_picture_takes_no_more_memory_than_its_headers_say(kind: str, tmp_path: Path) -> None:
+    data = EFFORTS[kind]()
+    spec = PictureSpec((8, 8), "L", "stretch", 64_000_000)
+    with opened(io.BytesIO(data), spec) as found:
+        most = found.effort.memory
+    assert most <= MOST_BYTES * 16_000_000 * 1.1
+    said, megabytes = decoded_apart(data, 64_000_000, tmp_path)
+    assert said == "decoded"
+    assert megabytes <= most / 1e6 + 12
+
+
+def gif_of_a_large_frame() -> bytes:
+    """100 bytes whose frame, to be cleared after it was shown, has 4,294,836,225 pixels."""
+    screen = b"GIF89a" + struct.pack("<HHBBB", 8, 8, 0x80, 0, 0) + bytes(6)
+    control = b"!\xf9\x04" + struct.pack("<BHB", 2 << 2, 0, 0) + b"\0"
+    return screen + control + b"," + struct.pack("<HHHHB", 0, 0, 65535, 65535, 0) + b"\x02\0;"
+
+
+def test_a_gif_whose_frame_is_a_bomb_is_refused_before_it_is_opened(tmp_path: Path) -> None:
+    said, megabytes = decoded_apart(gif_of_a_large_frame(), 64_000_000, tmp_path, 1000)
+    assert said == "the picture has 65535x65535 pixels"
+    assert megabytes < 20
+
+
+def with_scans(count: int) -> bytes:
+    """A progressive JPEG whose last scan is there again and again."""
+    data = encode(Image.new("L", (64, 64), 99), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    scan, before = data[last:-2], data.count(b"\xff\xda")
+    return data[:-2] + scan * (count - before) + b"\xff\xd9"
+
+
+def test_the_scans_of_a_jpeg_are_counted_up_to_the_limit() -> None:
+    read(with_scans(MAX_SCANS), (8, 8))
+    error = refused(with_scans(MAX_SCANS + 1))
+    assert (error.problem, error.expected) == ("the JPEG has 65 scans", "at most 64")
+
+
+def bmp_in_runs(side: int) -> bytes:
+    """A BMP (RLE8) of one colour."""
+    row = b"\xff\x01" * (side // 255) + bytes([side % 255, 1]) + b"\0\0"
+    body = row * side
+    start = 54 + 1024
+    head = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8, 1, len(body), 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", start + len(body), 0, 0, start) + head + bytes(1024) + body
+
+
+def test_a_bmp_in_runs_may_have_a_sixteenth_of_the_pixels() -> None:
+    """Pillow unpacks it in Python: one of 64 million pixels and 1 kB takes 15 seconds."""
+    read(bmp_in_runs(300), (8, 8), max_pixels=16 * 300 * 300)
+    assert effort(bmp_in_runs(300)).pixels == 16 * 300 * 300
+    error = refused(bmp_in_runs(300), max_pixels=16 * 300 * 300 - 1)
+    assert error.problem == "the picture has 300x300 pixels in runs"
+    assert "at most 89,999 pixels (KERAPORT_MAX_PIXELS / 16)" in error.expected
+
+
+def effort(data: bytes, size: tuple[int, int] = (8, 8)) -> Effort:
+    with opened(io.BytesIO(data), PictureSpec(size, "RGB", "stretch", 64_000_000)) as found:
+        return found.effort
+
+
+def test_pixels_count_as_they_have_to_be_decoded() -> None:
+    side = 1600
+    image = Image.new("RGB", (side, side))
+    pixels = side * side
+    # At the eighth: but each of its pixels is unpacked.
+    assert effort(encode(image, "JPEG")).pixels == pixels // 8
+    assert effort(encode(image, "JPEG"), (800, 800)).pixels == pixels // 4
+    assert effort(encode(image, "JPEG", progressive=True)).pixels == pixels
+    assert effort(with_scans(MAX_SCANS)).pixels == 4 * 64 * 64
+    assert effort(encode(image)).pixels == pixels
+    assert effort(tiled_tiff(500)).pixels == 500 * 500
+    # A small picture for a large model is work as well.
+    assert effort(encode(Image.new("L", (1, 1))), (900, 700)).pixels == 900 * 700
+
+
+@pytest.mark.parametrize("thumbnail", [False, True])
+def test_the_thumbnail_of_a_camera_is_no_scan(thumbnail: bool) -> None:
+    """Or each of its photos would count as one with several."""
+    small = encode(Image.new("RGB", (160, 120)), "JPEG") if thumbnail else b""
+    data = encode(Image.new("RGB", (1600, 1200)), "JPEG")
+    app1 = b"\xff\xe1" + struct.pack(">H", len(small) + 2) + small
+    assert effort(data[:2] + app1 + data[2:]).pixels == 1600 * 1200 // 8
+
+
+class EnoughError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("kind", "least"), [("png palette", 64), ("png rgba", 64), ("gif", 8), ("png rgb 16 bits", 16)]
+)
+def test_work_can_end_within_a_picture(kind: str, least: int) -> None:
+    """While it is unpacked, and between its blocks."""
+    data, asked = EFFORTS[kind](), 0
+    spec = PictureSpec((8, 8), "L", "stretch", 64_000_000)
+
+    def check() -> None:
+        nonlocal asked
+        asked += 1
+
+    decode(io.BytesIO(data), spec, check)
+    assert asked >= least
+    half = asked // 2
+    asked = 0
+
+    def enough() -> None:
+        check()
+        if asked == half:
+            raise EnoughError
+
+    with pytest.raises(EnoughError):
+        decode(io.BytesIO(data), spec, enough)
 
 
 # --- damage

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from app.errors import BadRequest, Detail, InvalidInput
 from app.json_body import read_json
+from app.serving.call import Call
 from app.serving.card import Card
 from app.serving.limits import MAX_DETAILS as MAX_DETAILS
 from app.serving.limits import Limits as Limits
@@ -70,8 +71,10 @@ class Task(Question):
         self.limits = limits
 
     @abstractmethod
-    def read(self, payload: Payload) -> list[Array]:
+    def read(self, payload: Payload, call: Call | None = None) -> list[Array]:
         """The request as one array an input, first dimension the rows.
+
+        call: whose end ends the work, of tasks that read in threads of their own.
 
         Raises InvalidInput with all problems at once, BadRequest where nothing can be read.
         """

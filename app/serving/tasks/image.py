@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, BinaryIO, cast
+from io import BytesIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from app.errors import BadRequest, CardError, Detail, InvalidInput
+from app.serving.call import Call
 from app.serving.card import CARD_FILE, Card
 from app.serving.cores import usable_cores
 from app.serving.signature import PictureFeed, Signature
 from app.serving.tasks.base import Array, Limits, Payload, Task, invalid
 from app.serving.tasks.classes import Classes
-from app.serving.tasks.pictures import FORMATS_TEXT, PictureSpec, UnreadablePicture, decode
-from app.serving.workers import Workers
+from app.serving.tasks.pictures import (
+    FORMATS_TEXT,
+    MOST_BYTES,
+    Effort,
+    PictureSpec,
+    UnreadablePicture,
+    opened,
+)
+from app.serving.workers import Check, Workers
+
+Files = Sequence[BinaryIO | bytes]
 
 # In one request, whatever the setting says: a small picture may become a large array.
 MAX_PICTURES = 1000
 
 
+# Bytes of memory up to which pictures are decoded wherever a thread is free: a photo from a camera,
+# of which a model needs an eighth.
+SMALL = 16_000_000
+
+
 @cache
-def _pool() -> Workers:
-    """Native threads for decoding, as many as cores: Pillow releases the GIL while it works."""
-    return Workers(usable_cores(), "decode")
+def _pool(max_pixels: int) -> Workers:
+    """Native threads for decoding, as many as cores: Pillow releases the GIL while it works. With
+    room for one of the largest pictures, or for several that take less."""
+    return Workers(usable_cores(), "decode", room=MOST_BYTES * max_pixels, small=SMALL)
+
+
+def _stream(file: BinaryIO | bytes) -> BinaryIO:
+    return BytesIO(file) if isinstance(file, bytes) else file
 
 
 class ImageClassification(Task):
@@ -42,6 +63,7 @@ class ImageClassification(Task):
             resize=card.input.resize,
             max_pixels=limits.max_pixels,
         )
+        self._pool = _pool(limits.max_pixels)
         self.picture = PictureFeed((height, width, channels), card.input.scale)
 
     def _input_shape(self) -> tuple[int, int, int]:
@@ -76,44 +98,89 @@ class ImageClassification(Task):
             raise CardError(f"{CARD_FILE}: input.scale {card.scale} needs 'color: rgb'")
         return size[0], size[1], wanted
 
-    def read(self, payload: Payload) -> list[Array]:
+    def read(self, payload: Payload, call: Call | None = None) -> list[Array]:
         """Uploads."""
         if not payload.files:
             raise BadRequest(
                 "no picture: send it as the body, or as the field 'image' of multipart/form-data"
             )
-        count = len(payload.files)
-        fields = ["image"] if count == 1 else [f"image[{i}]" for i in range(count)]
-        return [self.pixels(payload.files, fields)]
+        alone = len(payload.files) == 1
+        return [self.pixels(payload.files, lambda i: "image" if alone else f"image[{i}]", call)]
 
-    def pixels(self, files: Sequence[BinaryIO], fields: Sequence[str], hint: str = "") -> Array:
-        """uint8 (files, height, width, channels). Decodes in native threads, all at once.
+    def pixels(
+        self, files: Files, field: Callable[[int], str], call: Call | None = None, hint: str = ""
+    ) -> Array:
+        """uint8 (files, height, width, channels). Decodes in native threads, as many pictures at
+        once as there are cores and room in memory, in turns with other requests.
 
-        fields: what problems call the pictures. Raises InvalidInput with those of all, `hint` after
-        what is expected of each, or where they are too many.
+        field: what problems call a picture. Raises InvalidInput with those of all, `hint` after
+        what is expected of each, or where they are too many or too large together; and what ends
+        `call`.
         """
-        most = min(MAX_PICTURES, self.limits.max_rows)
-        if len(files) > most:
-            setting = " (KERAPORT_MAX_ROWS)" if most < MAX_PICTURES else ""
-            raise InvalidInput(
-                f"{len(files)} pictures in one request: expected at most {most}{setting}"
-            )
-        results = _pool().map(self._decode, files)
+        self._check_count(len(files))
+        assert self.picture is not None
+        pixels = np.empty((len(files), *self.picture.shape), np.uint8)
+
+        def decode(i: int, check: Check) -> UnreadablePicture | None:
+            """An error as a value: there may be one for each picture."""
+            try:
+                with opened(_stream(files[i]), self._spec, check) as picture:
+                    pixels[i] = picture.decode()
+            except UnreadablePicture as error:
+                return error
+            return None
+
+        def decode_small(i: int, check: Check) -> Effort | UnreadablePicture | None:
+            """One alone that needs no room is decoded where its headers are read."""
+            found = self._measure(files[i], check)
+            small = isinstance(found, Effort) and found.memory <= SMALL
+            return decode(i, check) if small else found
+
+        found: list[Effort | UnreadablePicture | None]
+        if len(files) == 1:
+            found = self._pool.map(decode_small, [0], call)
+        else:
+            found = [*self.measure(files, call)]
+        efforts = {i: effort for i, effort in enumerate(found) if isinstance(effort, Effort)}
+        costs = [effort.memory for effort in efforts.values()]
+        for i, error in zip(efforts, self._pool.map(decode, [*efforts], call, costs), strict=True):
+            found[i] = error
         details = [
-            Detail(field, result.problem, expected=f"{result.expected}{hint}")
-            for field, result in zip(fields, results, strict=True)
-            if isinstance(result, UnreadablePicture)
+            Detail(field(i), error.problem, expected=f"{error.expected}{hint}")
+            for i, error in enumerate(found)
+            if isinstance(error, UnreadablePicture)
         ]
         if details:
             raise invalid(details)
-        return cast(Array, results[0][None] if len(results) == 1 else np.stack(results))
+        return pixels
 
-    def _decode(self, file: BinaryIO) -> Array | UnreadablePicture:
-        """An error as a value: there may be one for each picture."""
+    def measure(self, files: Files, call: Call | None = None) -> list[Effort | UnreadablePicture]:
+        """What it takes to decode each picture, by its headers. Raises InvalidInput where they are
+        too many, or too large together, and what ends `call`."""
+        self._check_count(len(files))
+        found = self._pool.map(self._measure, files, call)
+        pixels = sum(effort.pixels for effort in found if isinstance(effort, Effort))
+        most = self.limits.max_request_pixels
+        if pixels > most:
+            times = most // self.limits.max_pixels
+            raise InvalidInput(
+                f"{len(files)} pictures with {pixels:,} pixels to decode in one request: expected "
+                f"at most {most:,} ({times} times KERAPORT_MAX_PIXELS)"
+            )
+        return found
+
+    def _measure(self, file: BinaryIO | bytes, check: Check) -> Effort | UnreadablePicture:
         try:
-            return cast(Array, decode(file, self._spec))
+            with opened(_stream(file), self._spec, check) as picture:
+                return picture.effort
         except UnreadablePicture as error:
             return error
+
+    def _check_count(self, count: int) -> None:
+        most = min(MAX_PICTURES, self.limits.max_rows)
+        if count > most:
+            setting = " (KERAPORT_MAX_ROWS)" if most < MAX_PICTURES else ""
+            raise InvalidInput(f"{count} pictures in one request: expected at most {most}{setting}")
 
     def answer(self, outputs: Sequence[Array]) -> list[Any]:
         """`{label, probability, top}` a picture."""

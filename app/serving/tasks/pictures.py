@@ -9,13 +9,28 @@ from __future__ import annotations
 import logging
 import struct
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from app.serving.tasks import webp
+from app.serving.tasks.gif import SIGNATURES, gif_size
+from app.serving.tasks.jpeg import MAX_SCANS, USUAL_SCANS, coefficient_bytes, scan_count
+from app.serving.tasks.strips import (
+    BLOCK,
+    FILTER,
+    REDUCING_GAP,
+    WORST_BYTES,
+    Box,
+    factors,
+    is_plain,
+    shrink,
+)
 from app.serving.tasks.tiff import silence_libtiff, tile_pixels
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -34,9 +49,16 @@ UPRIGHT = {
 }
 # Those that lay the picture on its side.
 SIDEWAYS = frozenset({5, 6, 7, 8})
-FILTER = Image.Resampling.BILINEAR
-# How much finer than needed `resize` may start from a cheap reduction; 2 is hard to tell from none.
-REDUCING_GAP = 2.0
+# Bytes of a pixel as Pillow keeps it, where they are not four.
+PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
+# The most that a pixel takes while it is decoded, in an animated WebP: two canvases of libwebp, a
+# copy, and the picture.
+MOST_BYTES = 16
+# Pillow unpacks the runs of a BMP in Python: so many times as long as others take.
+RUNS_COST = 16
+# What is read of a file at once: zlib makes a thousand times as much of it, and between two pieces
+# the work can end.
+PIECE = 4096
 
 # Our own check, on our own setting, comes before any pixel is read.
 Image.MAX_IMAGE_PIXELS = None
@@ -70,21 +92,47 @@ class PictureSpec:
         return 3 if self.mode == "RGB" else 1
 
 
-def decode(file: BinaryIO, spec: PictureSpec) -> NDArray[np.uint8]:
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What decoding a picture takes. pixels: that go through the decoder, or stand for its work.
+    memory: bytes, at the most."""
+
+    pixels: int
+    memory: int
+
+
+def never() -> None:
+    """The `check` of work that nothing ends."""
+
+
+def decode(
+    file: BinaryIO, spec: PictureSpec, check: Callable[[], None] = never
+) -> NDArray[np.uint8]:
     """The picture as uint8 (height, width, channels), upright, the first frame of an animation.
 
     A JPEG is decoded at the smallest of the scales 1, 1/2, 1/4, 1/8 that is still large enough.
-    Transparent parts become white, as on a page. Raises UnreadablePicture. Thread-safe; releases
-    the GIL while it decodes.
+    Transparent parts become white, as on a page. check: called again and again meanwhile; what it
+    raises ends the work. Raises UnreadablePicture. Thread-safe; releases the GIL while it decodes.
     """
+    with opened(file, spec, check) as picture:
+        return picture.decode()
+
+
+@contextmanager
+def opened(
+    file: BinaryIO, spec: PictureSpec, check: Callable[[], None] = never
+) -> Iterator[Picture]:
+    """The picture in a file, of which only the headers are read. Raises UnreadablePicture, within
+    the block as well. check: as for `decode`."""
+    file.seek(0)
+    source = cast(BinaryIO, _Source(file, check))
     try:
-        with Image.open(file, formats=FORMATS) as image:
-            width, height = image.size
-            _check_size(width * height, f"the picture has {width}x{height} pixels", spec)
-            if image.format == "TIFF":
-                pixels = tile_pixels(file)
-                _check_size(pixels, f"the picture is made of tiles of {pixels:,} pixels", spec)
-            return _pixels(image, spec)
+        if source.read(len(SIGNATURES[0])) in SIGNATURES:
+            _check_size(gif_size(source), spec)
+        source.seek(0)
+        with Image.open(source, formats=FORMATS) as image:
+            _check_size(image.size, spec)
+            yield Picture(image, source, spec, check)
     except UnreadablePicture:
         raise
     except UnidentifiedImageError:
@@ -112,31 +160,165 @@ def decode(file: BinaryIO, spec: PictureSpec) -> NDArray[np.uint8]:
         raise UnreadablePicture(f"the picture is damaged: {reason}", "an intact file") from None
 
 
-def _check_size(pixels: int, problem: str, spec: PictureSpec) -> None:
+class _Source:
+    """A file as Pillow reads it: by `read` alone, never by its descriptor, which may belong to
+    another file by the time that the work notices its end. Each `read` asks `check`."""
+
+    def __init__(self, file: BinaryIO, check: Callable[[], None]) -> None:
+        self._file = file
+        self._check = check
+        self.seek = file.seek
+        self.tell = file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        self._check()
+        return self._file.read(size)
+
+
+def _check_size(size: tuple[int, int], spec: PictureSpec) -> None:
+    width, height = size
+    _check_pixels(width * height, f"the picture has {width}x{height} pixels", spec)
+
+
+def _check_pixels(pixels: int, problem: str, spec: PictureSpec) -> None:
     if pixels > spec.max_pixels:
         raise UnreadablePicture(
             problem, f"at most {spec.max_pixels:,} pixels (KERAPORT_MAX_PIXELS)"
         )
 
 
-def _pixels(image: Image.Image, spec: PictureSpec) -> NDArray[np.uint8]:
-    orientation = _orientation(image)
-    height, width = spec.size
-    # Resizing first and turning the small picture afterwards is the cheaper order.
-    target = (height, width) if orientation in SIDEWAYS else (width, height)
-    # What of the decoded pixels is picture: a JPEG at 1/8 of 1203 pixels has 151 of which 150.375
-    # count. None: all.
-    extent = None
-    if image.format in ("JPEG", "MPO"):
-        drafted = image.draft(spec.mode, _least_size(image.size, target, spec.resize))
-        extent = drafted[1][2:] if drafted else None
-    image = _plain(image, spec.mode)
-    image = _fitted(image, extent or image.size, target, spec.resize)
-    if orientation in UPRIGHT:
-        image = image.transpose(UPRIGHT[orientation])
-    if image.size != (width, height):
-        image = _padded(image, (width, height))
-    return np.asarray(image, np.uint8).reshape(height, width, spec.channels)
+class Picture:
+    """A picture whose headers have been read: `opened` gives it."""
+
+    def __init__(
+        self, image: Image.Image, file: BinaryIO, spec: PictureSpec, check: Callable[[], None]
+    ) -> None:
+        self._image = image
+        self._file = file
+        self._spec = spec
+        self._check = check
+        # What besides its pixels takes memory and time.
+        self._more_bytes = self._least_pixels = 0
+        height, width = spec.size
+        # Resizing first and turning the small picture afterwards is the cheaper order.
+        self._target = width, height
+        # What of the decoded pixels is picture: a JPEG at 1/8 of 1203 pixels has 151 of which
+        # 150.375 count. None: all.
+        self._extent: tuple[float, float] | None = None
+        if image.format in ("JPEG", "MPO"):
+            self._open_jpeg()
+        else:
+            # One that Pillow has opened as a JPEG reads on by itself.
+            image.decodermaxblock = PIECE  # type: ignore[attr-defined]
+        if image.format == "TIFF":
+            self._open_tiff()
+        elif image.format == "BMP":
+            self._open_bmp()
+        elif image.format == "GIF":
+            self._more_bytes = image.width * image.height  # filled, for what comes after the frame
+
+    def _open_jpeg(self) -> None:
+        image, file = self._image, self._file
+        if _orientation(image) in SIDEWAYS:
+            self._target = self._target[::-1]
+        pixels = image.width * image.height
+        position = file.tell()
+        scans = scan_count(file)
+        file.seek(position)
+        if scans > MAX_SCANS:
+            raise UnreadablePicture(f"the JPEG has {scans} scans", f"at most {MAX_SCANS}")
+        # Every pixel is unpacked, however small it comes out.
+        self._least_pixels = pixels // 8
+        if scans > 1:
+            self._least_pixels = pixels * max(1, scans // USUAL_SCANS)
+            self._more_bytes = coefficient_bytes(image.layer, pixels)  # type: ignore[attr-defined]
+            # A scan of all of the picture may take 70 bytes.
+            image.decodermaxblock = PIECE // 4  # type: ignore[attr-defined]
+        least = _least_size(image.size, self._target, self._spec.resize)
+        drafted = image.draft(self._spec.mode, least)
+        self._extent = drafted[1][2:] if drafted else None
+
+    def _open_tiff(self) -> None:
+        pixels = tile_pixels(self._file)
+        problem = f"the picture is made of tiles of {pixels:,} pixels"
+        _check_pixels(pixels, problem, self._spec)
+        self._least_pixels = pixels
+        # libtiff unpacks a tile or strip, which may be the whole, before Pillow takes its pixels.
+        self._more_bytes = 4 * max(pixels, self._image.width * self._image.height)
+
+    def _open_bmp(self) -> None:
+        if self._image.tile[0][0] != "bmp_rle":  # type: ignore[attr-defined]
+            return
+        width, height = self._image.size
+        most = self._spec.max_pixels // RUNS_COST
+        if width * height > most:
+            raise UnreadablePicture(
+                f"the picture has {width}x{height} pixels in runs",
+                "a BMP without RLE, or "
+                f"at most {most:,} pixels (KERAPORT_MAX_PIXELS / {RUNS_COST})",
+            )
+        self._least_pixels = RUNS_COST * width * height
+        self._more_bytes = 2 * width * height
+
+    @property
+    def effort(self) -> Effort:
+        """What it takes to decode it."""
+        image = self._image
+        pixels = image.width * image.height
+        box, target = self._region()
+        across, down = factors(box, target)
+        small = 4 * (pixels // (across * down) + target[0] * target[1])
+        block = 0
+        a_pixel = PIXEL_BYTES.get(image.mode, 4)
+        if image.format == "WEBP":
+            a_pixel = webp.PIXEL_BYTES if webp.is_still(image) else MOST_BYTES
+        if image.format == "WEBP" or not is_plain(image, self._spec.mode):
+            block = WORST_BYTES * min(pixels, max(BLOCK, across * down))
+        memory = a_pixel * pixels + self._more_bytes + small + block
+        return Effort(max(pixels, self._least_pixels, target[0] * target[1]), memory)
+
+    def decode(self) -> NDArray[np.uint8]:
+        """The pixels that the model wants, as `decode` gives them."""
+        spec, image = self._spec, self._image
+        height, width = spec.size
+        orientation = _orientation(image)
+        if orientation in SIDEWAYS:
+            self._target = height, width
+        if webp.is_still(image):
+            self._image = webp.still(image, self._file, PIECE)
+        else:
+            image.load()
+        image = self._fitted()
+        if orientation in UPRIGHT:
+            image = image.transpose(UPRIGHT[orientation])
+        if image.size != (width, height):
+            image = _padded(image, (width, height))
+        return np.asarray(image, np.uint8).reshape(height, width, spec.channels)
+
+    def _fitted(self) -> Image.Image:
+        """The picture at the size of `target`; to be padded, within it."""
+        image, mode = self._image, self._spec.mode
+        box, target = self._region()
+        if not is_plain(image, mode):
+            image, box = shrink(image, box, target, mode, self._check)
+        if image.size == target and box == (0, 0, *target):
+            return image
+        return image.resize(target, FILTER, box=box, reducing_gap=REDUCING_GAP)
+
+    def _region(self) -> tuple[Box, tuple[int, int]]:
+        """The part of the picture that counts, and the size that it gets."""
+        across, down = extent = self._extent or self._image.size
+        target, how = self._target, self._spec.resize
+        box = (0.0, 0.0, across, down)
+        if how == "pad":
+            target = _least_size(extent, target, how)
+        elif how == "crop":
+            scale = min(across / target[0], down / target[1])
+            # Rounding may put the box a hair outside, which Pillow refuses.
+            left = max(0.0, (across - target[0] * scale) / 2)
+            top = max(0.0, (down - target[1] * scale) / 2)
+            box = (left, top, across - left, down - top)
+        return box, target
 
 
 def _orientation(image: Image.Image) -> int:
@@ -155,50 +337,6 @@ def _least_size(size: tuple[float, float], target: tuple[int, int], how: str) ->
     ratios = (target[0] / size[0], target[1] / size[1])
     scale = max(ratios) if how == "crop" else min(ratios)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
-def _plain(image: Image.Image, mode: str) -> Image.Image:
-    """RGB or grey, whatever was in the file: palette, alpha, CMYK, 16 and 32 bits."""
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _eight_bits(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image if image.mode == mode else image.convert(mode)
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 or 32 bits or floating point as 8 bits; Pillow itself would only clip it."""
-    values: NDArray[Any] = np.asarray(image)
-    if image.mode == "F":
-        values = np.clip(np.nan_to_num(values), 0, 255)
-        if values.max(initial=0) <= 1:
-            values *= 255
-    elif image.mode == "I" and values.max(initial=0) <= 255:
-        values = np.clip(values, 0, 255)
-    else:
-        values = np.clip(values, 0, 65535) // 257
-    return Image.fromarray(values.astype(np.uint8))
-
-
-def _fitted(
-    image: Image.Image, extent: tuple[float, float], target: tuple[int, int], how: str
-) -> Image.Image:
-    """The first `extent` of the picture at the size of `target`; to be padded, within it."""
-    if image.size == target == extent:
-        return image
-    across, down = extent
-    box = (0.0, 0.0, across, down)
-    if how == "pad":
-        target = _least_size(extent, target, how)
-    elif how == "crop":
-        scale = min(across / target[0], down / target[1])
-        # Rounding may put the box a hair outside, which Pillow refuses.
-        left = max(0.0, (across - target[0] * scale) / 2)
-        top = max(0.0, (down - target[1] * scale) / 2)
-        box = (left, top, across - left, down - top)
-    return image.resize(target, FILTER, box=box, reducing_gap=REDUCING_GAP)
 
 
 def _padded(image: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from app.errors import BadRequest, CardError, Detail, short
+from app.serving.call import Call
 from app.serving.card import CARD_FILE, Card, FieldSpec
 from app.serving.signature import Signature, TensorSpec
 from app.serving.tasks.base import (
@@ -92,7 +93,7 @@ class _Tabular(Task):
         by_name = {t.name: t for t in inputs}
         return [by_name[n] if len(inputs) > 1 else inputs[0] for n in names]
 
-    def read(self, payload: Payload) -> list[Array]:
+    def read(self, payload: Payload, call: Call | None = None) -> list[Array]:
         """An object, a list of objects, or a CSV with a header."""
         if payload.kind == "csv":
             names = [f.name for f in self.fields]

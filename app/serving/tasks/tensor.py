@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from app.errors import CardError, Detail, short
+from app.serving.call import Call
 from app.serving.card import CARD_FILE, Card, may_classify_pictures
 from app.serving.rounds import VALUES, spread
 from app.serving.signature import Signature
@@ -35,7 +36,7 @@ class TensorTask(Task):
                 "'task: image-classification' makes it take pictures"
             )
 
-    def read(self, payload: Payload) -> list[Array]:
+    def read(self, payload: Payload, call: Call | None = None) -> list[Array]:
         """Checks shapes, types and ranges of every input."""
         value = parse_json(payload.data, self.limits)
         specs = self.signature.inputs
