@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+from collections import Counter
 from contextlib import suppress
 from typing import Any
 
@@ -39,6 +40,7 @@ from app.serving.tasks.base import Limits
 from app.serving.watchdog import Watchdog
 from app.settings import Settings
 from app.status.journal import Journal
+from app.supervisor import PASSED_ON
 
 log = logging.getLogger(__name__)
 
@@ -292,7 +294,7 @@ class Server:
         access = AccessLog(access_logger(), settings.log_health_every)
         self._server = _Server(listen(settings), self._app, self._lifecycle, access, self._metrics)
         self._told = Event()
-        self._signalled = False
+        self._signals: Counter[str] = Counter()
 
     @property
     def address(self) -> str:
@@ -306,7 +308,8 @@ class Server:
         hub: Any = gevent.get_hub()
         hub.print_exception = tell_of_hub
         for number in (signal.SIGTERM, signal.SIGINT):
-            gevent.signal_handler(number, self._on_signal, number)
+            gevent.signal_handler(number, self._on_signal, number, "sent")
+            gevent.signal_handler(PASSED_ON[number], self._on_signal, number, "passed on")
         gevent.signal_handler(signal.SIGHUP, self._reload)
         self._journal.start()
         self._registry.start()
@@ -347,13 +350,16 @@ class Server:
                     self._lifecycle.draining = True
                     self._told.set()
 
-    def _on_signal(self, number: int) -> None:
-        if self._signalled:
+    def _on_signal(self, number: signal.Signals, way: str) -> None:
+        """way: how it came here. What is sent to a whole group of processes comes both ways."""
+        self._signals[way] += 1
+        if self._signals[way] > 1:
             log.warning("second signal: ending at once")
             self._journal.note("stopped", reason="at once, on a second signal")
             _exit(128 + number)
-        self._signalled = True
-        log.info("%s: draining", signal.Signals(number).name)
+        if self._signals.total() > 1:
+            return
+        log.info("%s: draining", number.name)
         self._lifecycle.draining = True
         self._told.set()
 

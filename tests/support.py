@@ -63,6 +63,8 @@ class ServerProcess:
             stderr=subprocess.STDOUT,
         )
         self.url = self._await_url()
+        # Of the server itself. That of `process`, its supervisor, is what an operator signals.
+        (self.pid,) = (child.pid for child in psutil.Process(self.process.pid).children())
         self.port = int(self.url.rpartition(":")[2])
 
     def _await_url(self) -> str:
@@ -78,7 +80,7 @@ class ServerProcess:
 
     def log(self) -> str:
         """What the server has printed so far."""
-        return os.pread(self._log.fileno(), 10_000_000, 0).decode(errors="replace")
+        return os.pread(self._log.fileno(), 100_000_000, 0).decode(errors="replace")
 
     def lines(self, start: int = 0) -> list[dict[str, Any]]:
         """The log as JSON, from so many characters on, without a last line that is incomplete."""
@@ -106,7 +108,7 @@ class ServerProcess:
     @property
     def rss(self) -> int:
         """Resident memory in bytes."""
-        return int(psutil.Process(self.process.pid).memory_info().rss)
+        return int(psutil.Process(self.pid).memory_info().rss)
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
