@@ -80,7 +80,8 @@ def serve() -> None:
     style = logs.Style(settings.log_level, as_text, settings.replica_name)
     destination = logs.Destination.make()
     logs.configure(style, destination=destination)
-    supervised_server(style, destination)
+    drain_s = settings.drain_delay_s + settings.drain_timeout_s
+    turns = supervised_server(style, destination, settings.watchdog_s, drain_s)
     from app.server import Server
 
     _check_uploads(settings.uploads_dir)
@@ -94,7 +95,7 @@ def serve() -> None:
     if as_text:
         folder = settings.models_dir
         click.echo(f"Keraport {__version__} on {server.address}, models from {folder}/")
-    server.run()
+    server.run(turns)
 
 
 def _check_uploads(folder: Path) -> None:

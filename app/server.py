@@ -31,6 +31,8 @@ from app.api.record import record_of
 from app.api.requests import SOCKET_KEY
 from app.errors import ClientDisconnected
 from app.factory import create_app
+from app.hub_watch import every_s
+from app.launch import Turns
 from app.lifecycle import Lifecycle
 from app.logs import access_logger, kind, tell_of_hub, trace
 from app.serving.entry import Entry
@@ -40,7 +42,7 @@ from app.serving.tasks.base import Limits
 from app.serving.watchdog import Watchdog
 from app.settings import Settings
 from app.status.journal import Journal
-from app.supervisor import PASSED_ON
+from app.supervisor import HUNG_EXIT, PASSED_ON
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +60,6 @@ READ_BUFFER = 64 * 1024
 _OWN_WORDS = re.compile(r"[A-Za-z][A-Za-z -]*")
 # How long no request must be in flight before the server believes that it was the last one.
 QUIET_S = 0.05
-# How a process ends that gives up a model that hangs (EX_SOFTWARE of sysexits.h): not with 0, so
-# that whatever runs it starts it again.
-HUNG_EXIT = 70
 # How much longer than a request may take a model that was replaced is kept for it.
 LEASE_MARGIN_S = 30
 
@@ -302,7 +301,7 @@ class Server:
         host, port = self._server.socket.getsockname()[:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    def run(self) -> None:
+    def run(self, turns: Turns) -> None:
         """Serve until SIGTERM or SIGINT, or until a model hangs; finish what is in flight, and end
         the process, with 0 or HUNG_EXIT."""
         hub: Any = gevent.get_hub()
@@ -311,6 +310,8 @@ class Server:
             gevent.signal_handler(number, self._on_signal, number, "sent")
             gevent.signal_handler(PASSED_ON[number], self._on_signal, number, "passed on")
         gevent.signal_handler(signal.SIGHUP, self._reload)
+        turning = hub.loop.timer(0, every_s(self._settings.watchdog_s))
+        turning.start(turns.tell)
         self._journal.start()
         self._registry.start()
         self._server.start()

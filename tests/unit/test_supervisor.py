@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -26,15 +27,18 @@ from app.launch import supervised_server
 style = logs.Style({level!r}, as_text={as_text}, replica="app-1")
 destination = logs.Destination.make()
 logs.configure(style, destination=destination)
-supervised_server(style, destination)
+turns = supervised_server(style, destination, {limit_s}, {drain_s})
 import logging
 log = logging.getLogger("app.test")
 """
 COMMAND = "from app.launch import supervised_command\nsupervised_command()\n"
 
 
-def server(level: str = "info", *, as_text: bool = False) -> str:
-    return SERVER.format(level=level, as_text=as_text) + SAYS
+def server(
+    level: str = "info", *, as_text: bool = False, limit_s: float = 600, drain_s: float = 600
+) -> str:
+    """The begin of a program that is a server's. It has no hub that turns, unless it says so."""
+    return SERVER.format(level=level, as_text=as_text, limit_s=limit_s, drain_s=drain_s) + SAYS
 
 
 def run(program: str) -> subprocess.CompletedProcess[str]:
@@ -307,6 +311,83 @@ def test_signals_are_passed_on_under_numbers_of_their_own() -> None:
             assert next(events) == f"got {others}"
         os.killpg(process.pid, signal.SIGTERM)
         assert {next(events), next(events)} == {"got 15", "got 35"}
+
+
+# --- a hub that stands still ----------------------------------------------------------------------
+
+STILL = {
+    "in Python": "while True: pass",
+    "in C, with Python's lock": "while True: ctypes.PyDLL(None).sleep(100)",
+    "in C, without it": "time.sleep(600)",
+    "in a lock": "import threading; lock = threading.Lock(); lock.acquire(); lock.acquire()",
+}
+
+
+def stands_still(way: str) -> str:
+    return f"def stands_still():\n    {STILL[way]}\nturns.tell()\nlog.info('on')\nstands_still()\n"
+
+
+@pytest.mark.parametrize("way", STILL)
+def test_a_hub_that_stands_still_ends_the_process(way: str) -> None:
+    done = run(server(limit_s=2) + stands_still(way))
+    assert done.returncode == 70
+    first, last = lines(done)
+    assert first["event"] == "on"
+    assert (last["level"], last["logger"]) == ("critical", "app.supervisor")
+    assert "stood still for 2 s (KERAPORT_WATCHDOG_S)" in last["event"]
+    assert re.search(r"(Current t|T)hread 0x.*:\n  File .* in stands_still\n", last["stack"])
+
+
+def test_the_stack_for_people() -> None:
+    done = run(server(limit_s=1, as_text=True) + stands_still("in Python"))
+    assert done.returncode == 70
+    assert re.search(r"\[critical \] the hub .* \[app.supervisor\]\n.*hread 0x", done.stderr)
+
+
+@pytest.mark.parametrize("way", STILL)
+def test_a_hub_that_stands_still_is_stopped(way: str) -> None:
+    """When it was told to stop, after the time of the drain."""
+    with running(server(drain_s=2) + stands_still(way)) as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        process.terminate()
+        assert process.wait(60) == 70
+        assert b"told to stop" in process.stderr.read()
+
+
+def test_a_second_signal_stops_it_at_once() -> None:
+    with running(server() + stands_still("in Python")) as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        for _ in range(2):
+            process.terminate()
+            time.sleep(0.2)
+        assert process.wait(60) == 70
+
+
+def test_a_hub_that_turns_goes_on() -> None:
+    """Now and then with a pause, and for longer than the limit after it was told to stop."""
+    turns = (
+        "signal.signal(35, lambda *_: None)\nlog.info('on')\n"
+        "for pause in [0.1] * 40 + [1.2] + [0.1] * 40:\n    turns.tell()\n    time.sleep(pause)\n"
+    )
+    with running(server(limit_s=4, drain_s=1) + turns) as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        process.terminate()
+        assert process.wait(60) == 0
+        assert process.stderr.read() == b""
+
+
+def test_a_process_that_was_stopped_goes_on() -> None:
+    turns = "for _ in range(60):\n    turns.tell()\n    time.sleep(0.1)\n"
+    with running(server(limit_s=2) + turns) as process:
+        child = eventually(psutil.Process(process.pid).children)[0]
+        eventually(lambda: _is_in(child, "nanosleep"))
+        child.suspend()
+        time.sleep(5)
+        child.resume()
+        assert process.wait(60) == 0
 
 
 def test_a_command_gets_the_signals_themselves() -> None:
