@@ -78,6 +78,14 @@ class Order:
         return json.dumps(asdict(self))
 
 
+@dataclass(frozen=True, slots=True)
+class _Event:
+    level: str
+    text: str
+    logger: str
+    more: dict[str, Any]
+
+
 class Translation:
     """Reads the pipe in one thread and writes lines of the log in another, so that what the child
     writes never waits for the log."""
@@ -85,7 +93,8 @@ class Translation:
     def __init__(self, order: Order) -> None:
         self._order = order
         self._lines = Lines(order.log, order.lock)
-        self._waiting: deque[bytes | int] = deque()  # what was read, or lines that were dropped
+        # What was read, a number of lines that were dropped, or an event of the supervisor's.
+        self._waiting: deque[bytes | int | _Event] = deque()
         self._size = 0
         self._ended = False
         self._held: list[NativeLine] | None = None
@@ -125,6 +134,9 @@ class Translation:
     def _write(self) -> None:
         output = NativeOutput()
         while (taken := self._take()) is not None:
+            if isinstance(taken, _Event):
+                self._log(taken)
+                continue
             if isinstance(taken, bytes):
                 lines = output.feed(taken)
             else:
@@ -140,10 +152,12 @@ class Translation:
             if self._held is not None:
                 self._held.append(line)
                 return
-        source = {} if line.source is None else {"source": line.source}
-        self.log(line.level, line.text, **source, **({"continues": True} if line.continues else {}))
+        more: dict[str, Any] = {} if line.source is None else {"source": line.source}
+        if line.continues:
+            more["continues"] = True
+        self._log(_Event(line.level, line.text, "native", more))
 
-    def _take(self) -> bytes | int | None:
+    def _take(self) -> bytes | int | _Event | None:
         with self._changed:
             while not self._waiting:
                 if self._ended:
@@ -170,25 +184,30 @@ class Translation:
             lines, self._held = self._held or [], None
         return "".join(("" if each.continues else "\n") + each.text for each in lines)[1:]
 
-    def log(self, level: str, event: str, logger: str = "native", **more: Any) -> None:
-        """One event, unless its level is too low."""
-        if _ORDER.index(level) >= _ORDER.index(self._order.level):
-            line = _rendered(self._order, level, event, logger, more)
-            self._lines.write(line.encode(errors="backslashreplace"))
+    def add(self, event: _Event) -> None:
+        """Log an event after what has been read so far."""
+        with self._changed:
+            self._waiting.append(event)
+            self._changed.notify()
+
+    def _log(self, event: _Event) -> None:
+        if _ORDER.index(event.level) >= _ORDER.index(self._order.level):
+            self._lines.write(_rendered(event, self._order).encode(errors="backslashreplace"))
 
 
-def _rendered(order: Order, level: str, event: str, logger: str, more: dict[str, Any]) -> str:
+def _rendered(event: _Event, order: Order) -> str:
     """As `app.logs` does it."""
     if order.form == "json":
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        head = {"time": now, "level": level, "logger": logger, "replica": order.replica}
-        return json.dumps({**head, "event": event, **more})
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in event)
+        head = {"time": now, "level": event.level, "logger": event.logger, "replica": order.replica}
+        return json.dumps({**head, "event": event.text, **event.more})
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in event.text)
     if order.form == "plain":
-        return f"{level}: {text}"
-    stack = f"\n{more.pop('stack')}" if "stack" in more else ""
-    keys = "".join(f" {key}={value}" for key, value in more.items())
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} [{level:<9}] {text} [{logger}]{keys}{stack}"
+        return f"{event.level}: {text}"
+    stack = f"\n{event.more['stack']}" if "stack" in event.more else ""
+    keys = "".join(f" {key}={value}" for key, value in event.more.items() if key != "stack")
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{now} [{event.level:<9}] {text} [{event.logger}]{keys}{stack}"
 
 
 class Supervisor:
@@ -237,7 +256,7 @@ class Supervisor:
         os.kill(self._child, DUMP)
         stacks = self._translation.held()
         event = f"{reason}: the process ends, to be started again"
-        self._translation.log("critical", event, "app.supervisor", stack=stacks)
+        self._translation.add(_Event("critical", event, "app.supervisor", {"stack": stacks}))
         os.kill(self._child, signal.SIGKILL)
 
     def _reaped(self) -> int | None:

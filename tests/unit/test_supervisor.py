@@ -260,7 +260,7 @@ def test_the_supervisor_is_small_and_leaves_with_the_child() -> None:
     with running(server() + "time.sleep(600)") as process:
         parent = psutil.Process(process.pid)
         child = eventually(parent.children)[0]
-        eventually(lambda: "app.supervisor" in " ".join(parent.cmdline()))
+        eventually(lambda: "supervisor" in " ".join(parent.cmdline()))
         eventually(lambda: _is_in(child, "nanosleep"))
         assert parent.memory_full_info().uss < 20e6
         child.kill()
@@ -296,6 +296,7 @@ for number in (1, 2, 15, 35, 36):
     signal.signal(number, lambda number, frame: log.info(f"got {number}"))
 log.info("ready")
 while True:
+    turns.tell()
     time.sleep(0.01)
 """
 
@@ -324,7 +325,11 @@ STILL = {
 
 
 def stands_still(way: str) -> str:
-    return f"def stands_still():\n    {STILL[way]}\nturns.tell()\nlog.info('on')\nstands_still()\n"
+    """On the hub of a server, which has handlers of its own for signals."""
+    return (
+        f"def stands_still():\n    {STILL[way]}\n"
+        "signal.signal(35, lambda *_: None)\nturns.tell()\nlog.info('on')\nstands_still()\n"
+    )
 
 
 @pytest.mark.parametrize("way", STILL)
@@ -363,6 +368,13 @@ def test_a_second_signal_stops_it_at_once() -> None:
             process.terminate()
             time.sleep(0.2)
         assert process.wait(60) == 70
+
+
+def test_a_log_that_takes_nothing_does_not_keep_it() -> None:
+    """The hub stands still in a write, with the lock of the log."""
+    program = server(limit_s=2) + "turns.tell()\nwhile True: log.error('x' * 1000)\n"
+    with running(program) as process:
+        assert process.wait(100) == 70
 
 
 def test_a_hub_that_turns_goes_on() -> None:
