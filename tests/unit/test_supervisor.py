@@ -288,6 +288,33 @@ def test_a_child_of_the_child_does_not_keep_the_supervisor() -> None:
     assert time.monotonic() - began < 50
 
 
+ALONE = ["unshare", "--pid", "--fork", "--mount-proc"]
+MAY = subprocess.run([*ALONE, "true"], capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not MAY, reason="a namespace of processes takes rights that are missing here")
+@pytest.mark.parametrize("death", DEATHS)
+def test_as_process_1_of_a_container(death: str) -> None:
+    """With which the kernel ends all others."""
+    dies, code = DEATHS[death]
+    program = server() + (
+        "if os.getppid() != 1: os._exit(99)\n"
+        "import subprocess\n"
+        "subprocess.run(['sh', '-c', 'sleep 0.1 &'])\n"  # an orphan
+        f"time.sleep(0.3)\nsay('x' * 100_000)\nsay('last words\\n')\n{dies}"
+    )
+    done = subprocess.run(
+        [*ALONE, sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == code
+    said = "".join(line["event"] for line in lines(done))
+    assert said.startswith("x" * 100_000 + "last words")
+
+
 SIGNALS = """
 import collections
 got = collections.Counter()
