@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -116,9 +116,19 @@ class ServerProcess:
     def stop(self) -> None:
         """End it whatever it does, and free what it holds here."""
         if self.process.poll() is None:
+            server = psutil.Process(self.process.pid).children()
             self.process.kill()
+            while any(map(is_alive, server)):
+                time.sleep(0.01)
         self.process.wait(30)
         self._log.close()
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Not if it has ended and its parent, which may be that of all orphans, does not care."""
+    with suppress(psutil.NoSuchProcess):
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 @contextmanager

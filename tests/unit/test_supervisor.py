@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from tests.native import DEATHS, SAYS
-from tests.support import ROOT
+from tests.support import ROOT, is_alive
 
 SERVER = """
 from app import logs
@@ -272,7 +272,7 @@ def test_the_child_leaves_with_a_supervisor_that_is_killed() -> None:
         child = eventually(psutil.Process(process.pid).children)[0]
         eventually(lambda: _is_in(child, "nanosleep"))
         process.kill()
-        eventually(lambda: not psutil.pid_exists(child.pid))
+        eventually(lambda: not is_alive(child))
 
 
 def test_a_child_of_the_child_does_not_keep_the_supervisor() -> None:
