@@ -44,6 +44,17 @@ class _Command(click.Group):
             raise click.ClickException(error.message + problems) from None
 
 
+class _ModelCommand(click.Command):
+    """A command that loads TensorFlow, which may write to stderr by itself or crash."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """In a child process from here on."""
+        from app.launch import supervised_command
+
+        supervised_command()
+        return super().invoke(ctx)
+
+
 @click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="keraport")
 def main() -> None:
@@ -53,17 +64,24 @@ def main() -> None:
 @main.command()
 def serve() -> None:
     """Serve the models. Settings come from the environment: see .env.example."""
+    from app import logs
+    from app.launch import supervised_server
+    from app.supervisor import PASSED_ON
+
     # Until the server's own handlers are in place, a stop is just that.
-    signal.signal(signal.SIGTERM, _stop_now)
+    for number in (signal.SIGTERM, PASSED_ON[signal.SIGTERM], PASSED_ON[signal.SIGINT]):
+        signal.signal(number, _stop_now)
     # What it asks for is about to be done.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    from app import logs
-
     settings = read_settings()
     as_text = settings.log_format == "text"
     if settings.log_format == "auto":
         as_text = sys.stderr.isatty()
-    logs.configure(logs.Style(settings.log_level, as_text, settings.replica_name))
+    style = logs.Style(settings.log_level, as_text, settings.replica_name)
+    destination = logs.Destination.make()
+    logs.configure(style, destination=destination)
+    drain_s = settings.drain_delay_s + settings.drain_timeout_s
+    turns = supervised_server(style, destination, settings.watchdog_s, drain_s)
     from app.server import Server
 
     _check_uploads(settings.uploads_dir)
@@ -77,7 +95,7 @@ def serve() -> None:
     if as_text:
         folder = settings.models_dir
         click.echo(f"Keraport {__version__} on {server.address}, models from {folder}/")
-    server.run()
+    server.run(turns)
 
 
 def _check_uploads(folder: Path) -> None:
@@ -97,7 +115,7 @@ def _stop_now(number: int, frame: FrameType | None) -> None:
     os._exit(0)
 
 
-@main.command()
+@main.command(cls=_ModelCommand)
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
 def check(folder: Path | None) -> None:
     """Load every model of DIR (default: the models folder) and say what is wrong with it.
@@ -126,7 +144,7 @@ def check(folder: Path | None) -> None:
         sys.exit(1)
 
 
-@main.command()
+@main.command(cls=_ModelCommand)
 @click.argument("name")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a file.")
@@ -248,7 +266,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     Console().print(table)
 
 
-@main.command()
+@main.command(cls=_ModelCommand)
 @click.argument("file", type=click.Path(exists=True, path_type=Path))
 @click.option("--stdout", is_flag=True, help="Print the card instead of writing model.yaml.")
 @click.option("--force", is_flag=True, help="Replace a model.yaml that is there.")
@@ -276,7 +294,7 @@ def card(file: Path, stdout: bool, force: bool) -> None:
         click.echo(f"wrote {target}")
 
 
-@main.command()
+@main.command(cls=_ModelCommand)
 @click.argument("architecture")
 @click.option("--name", help="The model's name; default: the architecture in lower case.")
 def add(architecture: str, name: str | None) -> None:

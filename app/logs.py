@@ -15,9 +15,9 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from multiprocessing import reduction
 from types import TracebackType
 from typing import Any
 
@@ -25,6 +25,8 @@ import orjson
 import structlog
 from structlog.stdlib import ExtraAdder, ProcessorFormatter
 from structlog.types import EventDict, FilteringBoundLogger, Processor
+
+from app.lines import Lines
 
 log = logging.getLogger(__name__)
 
@@ -43,24 +45,26 @@ class Style:
     replica: str
 
 
-class Lines:
-    """Whole lines to a descriptor, one after the other whichever threads they come from. Where
-    they cannot be written, as on a full disk, nobody is left to tell: serving goes on."""
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where the log goes. descriptor: a copy of descriptor 2, which native code may then write to
+    without coming between. lock: what the processes that write there lock for each line."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        # Python may collect garbage, and warn of it, while a line is written.
-        self._lock = threading.RLock()
+    descriptor: int
+    lock: int
 
-    def write(self, line: bytes) -> None:
-        """One line; its end is added."""
-        left = line + b"\n"
-        with self._lock, suppress(OSError):
-            while left:
-                left = left[os.write(self._descriptor, left) :]
+    @classmethod
+    def make(cls) -> Destination:
+        """The stderr of this process, for itself and for its children."""
+        return cls(os.dup(2), os.memfd_create("keraport-log"))
 
-    # What structlog calls.
-    info = warning = write
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An argument of a process that multiprocessing starts: its descriptors go with it.
+        return _received, (reduction.DupFd(self.descriptor), reduction.DupFd(self.lock))
+
+
+def _received(descriptor: Any, lock: Any) -> Destination:
+    return Destination(descriptor.detach(), lock.detach())
 
 
 class _Handler(logging.Handler):
@@ -77,6 +81,7 @@ class _Handler(logging.Handler):
 
 
 _style: Style | None = None
+_destination: Destination | None = None
 _lines = Lines(2)
 
 
@@ -85,13 +90,20 @@ def style() -> Style | None:
     return _style
 
 
-def configure(style: Style, logger: str | None = None) -> None:
-    """Write what is logged to stderr from now on. logger: only what this one and those below it
-    have to say, for a process whose libraries are talkative; None for all of them."""
-    global _style, _lines
-    _style = style
-    # A descriptor of its own: see app.serving.quiet.
-    _lines = Lines(os.dup(2))
+def destination() -> Destination | None:
+    """Where `configure` writes, for a child process; None before."""
+    return _destination
+
+
+def configure(
+    style: Style, logger: str | None = None, destination: Destination | None = None
+) -> None:
+    """Write what is logged to stderr, or to `destination`, from now on. logger: only what this one
+    and those below it have to say, for a process whose libraries are talkative; None for all of
+    them."""
+    global _style, _destination, _lines
+    _style, _destination = style, destination or Destination.make()
+    _lines = Lines(_destination.descriptor, _destination.lock)
     handler = _Handler(_lines)
     handler.setFormatter(
         ProcessorFormatter(
@@ -184,7 +196,7 @@ def _unraisable(told: sys.UnraisableHookArgs) -> None:
 def _rendering(style: Style) -> list[Processor]:
     if not style.as_text:
         return [_Json(style.replica)]
-    colors = os.isatty(2) and not os.environ.get("NO_COLOR")
+    colors = os.isatty(_lines.descriptor) and not os.environ.get("NO_COLOR")
     console = structlog.dev.ConsoleRenderer(
         colors=colors,
         sort_keys=False,

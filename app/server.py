@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from typing import Any
 
 import gevent
@@ -20,6 +21,8 @@ from app.access_log import AccessLog
 from app.api.metrics import Metrics
 from app.factory import create_app
 from app.handler import HttpServer, listen
+from app.hub_watch import every_s
+from app.launch import Turns
 from app.lifecycle import Lifecycle
 from app.logs import access_logger, tell_of_hub
 from app.serving.entry import Entry
@@ -29,14 +32,12 @@ from app.serving.tasks.base import Limits
 from app.serving.watchdog import Watchdog
 from app.settings import Settings
 from app.status.journal import Journal
+from app.supervisor import HUNG_EXIT, PASSED_ON
 
 log = logging.getLogger(__name__)
 
 # How long no request must be in flight before the server believes that it was the last one.
 QUIET_S = 0.05
-# How a process ends that gives up a model that hangs (EX_SOFTWARE of sysexits.h): not with 0, so
-# that whatever runs it starts it again.
-HUNG_EXIT = 70
 # How much longer than a request may take a model that was replaced is kept for it.
 LEASE_MARGIN_S = 30
 
@@ -67,7 +68,7 @@ class Server:
             listen(settings), self._app, self._lifecycle, access, self._metrics
         )
         self._told = Event()
-        self._signalled = False
+        self._signals: Counter[str] = Counter()
 
     @property
     def address(self) -> str:
@@ -75,14 +76,17 @@ class Server:
         host, port = self._server.socket.getsockname()[:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    def run(self) -> None:
+    def run(self, turns: Turns) -> None:
         """Serve until SIGTERM or SIGINT, or until a model hangs; finish what is in flight, and end
         the process, with 0 or HUNG_EXIT."""
         hub: Any = gevent.get_hub()
         hub.print_exception = tell_of_hub
         for number in (signal.SIGTERM, signal.SIGINT):
-            gevent.signal_handler(number, self._on_signal, number)
+            gevent.signal_handler(number, self._on_signal, number, "sent")
+            gevent.signal_handler(PASSED_ON[number], self._on_signal, number, "passed on")
         gevent.signal_handler(signal.SIGHUP, self._reload)
+        turning = hub.loop.timer(0, every_s(self._settings.watchdog_s))
+        turning.start(turns.tell)
         self._journal.start()
         self._registry.start()
         self._server.start()
@@ -122,13 +126,16 @@ class Server:
                     self._lifecycle.draining = True
                     self._told.set()
 
-    def _on_signal(self, number: int) -> None:
-        if self._signalled:
+    def _on_signal(self, number: signal.Signals, way: str) -> None:
+        """way: how it came here. What is sent to a whole group of processes comes both ways."""
+        self._signals[way] += 1
+        if self._signals[way] > 1:
             log.warning("second signal: ending at once")
             self._journal.note("stopped", reason="at once, on a second signal")
             _exit(128 + number)
-        self._signalled = True
-        log.info("%s: draining", signal.Signals(number).name)
+        if self._signals.total() > 1:
+            return
+        log.info("%s: draining", number.name)
         self._lifecycle.draining = True
         self._told.set()
 

@@ -83,8 +83,8 @@ class Settings(BaseSettings):
     watchdog_s: float = Field(
         120,
         gt=0,
-        description="Seconds that one run of a model may last before the process counts as hung: "
-        "/livez then fails, so that it is restarted.",
+        description="Seconds that one run of a model may last, or the server stand still, before "
+        "the process counts as hung and ends, so that it is restarted.",
     )
     api_keys_file: Path | None = Field(
         None,

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -68,6 +68,8 @@ class ServerProcess:
             stderr=subprocess.STDOUT,
         )
         self.url = self._await_url()
+        # Of the server itself. That of `process`, its supervisor, is what an operator signals.
+        (self.pid,) = (child.pid for child in psutil.Process(self.process.pid).children())
         self.port = int(self.url.rpartition(":")[2])
 
     def _await_url(self) -> str:
@@ -83,7 +85,7 @@ class ServerProcess:
 
     def log(self) -> str:
         """What the server has printed so far."""
-        return os.pread(self._log.fileno(), 10_000_000, 0).decode(errors="replace")
+        return os.pread(self._log.fileno(), 100_000_000, 0).decode(errors="replace")
 
     def lines(self, start: int = 0) -> list[dict[str, Any]]:
         """The log as JSON, from so many characters on, without a last line that is incomplete."""
@@ -111,7 +113,7 @@ class ServerProcess:
     @property
     def rss(self) -> int:
         """Resident memory in bytes."""
-        return int(psutil.Process(self.process.pid).memory_info().rss)
+        return int(psutil.Process(self.pid).memory_info().rss)
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -119,9 +121,19 @@ class ServerProcess:
     def stop(self) -> None:
         """End it whatever it does, and free what it holds here."""
         if self.process.poll() is None:
+            server = psutil.Process(self.process.pid).children()
             self.process.kill()
+            while any(map(is_alive, server)):
+                time.sleep(0.01)
         self.process.wait(30)
         self._log.close()
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Not if it has ended and its parent, which may be that of all orphans, does not care."""
+    with suppress(psutil.NoSuchProcess):
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 @contextmanager

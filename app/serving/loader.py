@@ -23,6 +23,7 @@ from pathlib import Path
 
 from app import logs
 from app.errors import LoadError
+from app.native_output import LONGEST, is_chatter
 from app.serving.quiet import quiet, quiet_import
 from app.serving.signature import Converted, GenerationRequest
 
@@ -30,9 +31,11 @@ log = logging.getLogger(__name__)
 
 # Far beyond what the largest model takes; a file or a custom.py that never ends must end here.
 TIMEOUT_S = 1800
-# Written by the child, beside what it converts.
-OUTPUT_FILE = "output.txt"
+# What native code says when it gives up, among its last words.
 _GIVING_UP = re.compile(r"Check failed|terminate called|what\(\):|Fatal")
+_LAST_WORDS = 10_000
+# How long those may take to arrive: a process that the child has started may hold the pipe.
+_LAST_WORDS_S = 2.0
 
 
 class _Workplace:
@@ -52,15 +55,24 @@ class _Workplace:
         os._exit(1)
 
 
-def _serve(pipe: Connection, folder: Path, style: logs.Style | None) -> None:
+def _serve(
+    pipe: Connection,
+    output: Connection,
+    folder: Path,
+    style: logs.Style | None,
+    destination: logs.Destination | None,
+) -> None:
     """Runs in the child: convert whatever is asked for until the parent hangs up.
 
-    folder: that of the first request, which comes once the imports are done. style: of the
-    parent's log, if it has one.
+    output: takes what is written to descriptors 1 and 2. folder: that of the first request, which
+    comes once the imports are done. style, destination: of the parent's log, if it has one.
     """
+    for descriptor in (1, 2):
+        os.dup2(output.fileno(), descriptor)
+    output.close()
     if style is not None:
         # What Keras and TensorFlow have to say belongs to the file that they read.
-        logs.configure(style, "app")
+        logs.configure(style, "app", destination)
     try:
         _convert_all(pipe, folder)
     except Exception:
@@ -88,7 +100,7 @@ def _convert_all(pipe: Connection, folder: Path) -> None:
         # What Keras unpacks on the way lies where the parent clears up, whatever happens here.
         tempfile.tempdir = str(out)
         answer: Converted | str
-        with quiet(out / OUTPUT_FILE):
+        with quiet():
             try:
                 answer = convert(source, out, trusted=trusted, generation=generation)
                 _rehearse(answer)
@@ -115,6 +127,49 @@ def _rehearse(model: Converted) -> None:
         ModelSession(model, Runtime(max_batch_size=1)).close()
 
 
+class _Output:
+    """What the child writes to descriptors 1 and 2: passed on to descriptor 2 of this process
+    without the chatter, and the end of it kept."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._tail = b""
+        self._thread = threading.Thread(target=self._read, name="reader-output", daemon=True)
+        self._thread.start()
+
+    def begin(self) -> None:
+        """Forget what came before this conversion."""
+        self._tail = b""
+
+    def end(self) -> None:
+        """Once the child has ended: wait until all of it is passed on."""
+        self._thread.join(_LAST_WORDS_S)
+
+    def last_words(self) -> str:
+        """What C++ said when it gave up, if it did."""
+        lines = [line.strip() for line in self._tail.decode(errors="replace").splitlines()]
+        told = [line for line in lines if _GIVING_UP.search(line)]
+        return told[-1][:300] if told else ""
+
+    def _read(self) -> None:
+        rest = b""
+        while data := os.read(self._pipe.fileno(), 65536):
+            *whole, rest = (rest + data).split(b"\n")
+            self._pass_on(b"".join(line + b"\n" for line in whole if not is_chatter(line)))
+            if len(rest) > LONGEST:
+                self._pass_on(rest)
+                rest = b""
+        if not is_chatter(rest):
+            self._pass_on(rest)
+        self._pipe.close()
+
+    def _pass_on(self, text: bytes) -> None:
+        self._tail = (self._tail + text)[-_LAST_WORDS:]
+        with suppress(OSError):
+            while text:
+                text = text[os.write(2, text) :]
+
+
 class Loader:
     """Converts model files in a child process, which starts with the first and is kept for the
     next until it is idle for long, or `close`."""
@@ -122,7 +177,7 @@ class Loader:
     def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
         self._process: multiprocessing.process.BaseProcess | None = None
-        self._pipe: Connection | None = None
+        self._pipes: tuple[Connection, _Output] | None = None
         self._closed = False
         self._used_at = 0.0
         self._lock = threading.Lock()  # for the attributes above
@@ -146,7 +201,8 @@ class Loader:
         self, source: Path, out: Path, trusted: bool, generation: GenerationRequest | None
     ) -> Converted | str:
         with self._busy:
-            pipe = self._connect(out)
+            pipe, output = self._connect(out)
+            output.begin()
             try:
                 pipe.send((source.absolute(), out, trusted, generation))
                 if not pipe.poll(self._timeout_s):
@@ -157,7 +213,7 @@ class Loader:
                 code = self._end(patience_s=5)
                 if self._closed:
                     raise LoadError("the server is shutting down") from None
-                raise LoadError(_crashed(code, _last_words(out / OUTPUT_FILE), trusted)) from None
+                raise LoadError(_crashed(code, output.last_words(), trusted)) from None
             if trusted:
                 # Code of this model's author has run in there, and may have changed anything.
                 self._end()
@@ -176,37 +232,41 @@ class Loader:
             with self._busy:
                 self._end()
 
-    def _connect(self, folder: Path) -> Connection:
+    def _connect(self, folder: Path) -> tuple[Connection, _Output]:
         with self._lock:
             if self._closed:
                 raise LoadError("the server is shutting down")
-            if self._pipe is None:
+            if self._pipes is None:
                 context = multiprocessing.get_context("spawn")
-                self._pipe, child = context.Pipe()
+                pipe, child = context.Pipe()
+                output, into = context.Pipe(duplex=False)
                 self._process = context.Process(
                     target=_serve,
-                    args=(child, folder, logs.style()),
+                    args=(child, into, folder, logs.style(), logs.destination()),
                     name="keraport-loader",
                     daemon=True,
                 )
                 self._process.start()
                 child.close()
-            return self._pipe
+                into.close()
+                self._pipes = pipe, _Output(output)
+            return self._pipes
 
     def _end(self, patience_s: float = 0) -> int | None:
         """Take leave of the child, which is killed unless it ends by itself in that time; its
         exit code. Only for whoever is busy with it: two cannot wait for one process."""
         with self._lock:
             process, self._process = self._process, None
-            pipe, self._pipe = self._pipe, None
-        if pipe is not None:
-            pipe.close()
-        if process is None:
+            pipes, self._pipes = self._pipes, None
+        if process is None or pipes is None:
             return None
+        pipe, output = pipes
+        pipe.close()
         if patience_s:
             process.join(patience_s)
         process.kill()
         process.join()
+        output.end()
         return process.exitcode
 
     def close(self) -> None:
@@ -240,13 +300,3 @@ def _crashed(code: int | None, last_words: str, trusted: bool) -> str:
     else:
         message += ": it is corrupt, or does what TensorFlow cannot stand"
     return f"{message}. Last words: {last_words}" if last_words else message
-
-
-def _last_words(path: Path) -> str:
-    """What C++ said when it gave up, if it did."""
-    try:
-        text = path.read_bytes()[-10_000:].decode(errors="replace")
-    except OSError:
-        return ""
-    told = [line.strip() for line in text.splitlines() if _GIVING_UP.search(line)]
-    return told[-1][:300] if told else ""

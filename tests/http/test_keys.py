@@ -484,7 +484,7 @@ def test_keys_are_found_nowhere(keyed: Keyed) -> None:
         answer = keyed.ask("/login", None, data=form, headers={"Origin": keyed.server.url, **PAGE})
         told.append(answer.text + str(answer.headers))
     told.append(keyed.server.log())
-    process = psutil.Process(keyed.server.process.pid)
+    process = psutil.Process(keyed.server.pid)
     for each in (process, *process.children(recursive=True)):
         told += [" ".join(each.cmdline()), json.dumps(each.environ())]
     everything = "\n".join(told)

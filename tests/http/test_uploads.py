@@ -92,7 +92,7 @@ def test_multipart_bodies_at_the_limit(server: ServerProcess, over: int, status:
 def _open_uploads(server: ServerProcess) -> list[int]:
     """Sizes of the open files of the server that lie in its uploads folder, unlinked or not."""
     sizes = []
-    for fd in Path(f"/proc/{server.process.pid}/fd").iterdir():
+    for fd in Path(f"/proc/{server.pid}/fd").iterdir():
         try:
             if str(fd.readlink()).startswith(str(server.uploads.resolve())):
                 sizes.append(fd.stat().st_size)
@@ -214,7 +214,7 @@ def test_expect_100_continue_is_refused_before_the_body_is_sent(server: ServerPr
 
 def test_many_refused_uploads_cost_no_memory(server: ServerProcess) -> None:
     server.post("/api/cats-dogs", content=padded_picture(LIMIT))
-    before = psutil.Process(server.process.pid).memory_info().rss
+    before = psutil.Process(server.pid).memory_info().rss
     for _ in range(20):
         assert server.post("/api/cats-dogs", content=bytes(3 * LIMIT)).status_code == 413
     assert server.rss - before < 20_000_000

@@ -1,9 +1,11 @@
 """A model that hangs: its requests are told at once, the others finish, and the process ends so
-that it is started again."""
+that it is started again. And a hub that stands still, which nothing in its process can help."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,7 @@ import httpx
 import pytest
 
 from tests.models import save_hanging_model, save_slow_model
+from tests.native import Orders
 from tests.support import ServerProcess, serving
 
 HUNG_EXIT = 70
@@ -132,3 +135,109 @@ def test_a_signal_meanwhile_cuts_nothing_off(models: Path, tmp_path: Path) -> No
     assert kinds[-2:] == ["hung", "stopped"]
     assert found[-2]["model"] == "hangs"
     assert "the model 'hangs' hangs" in found[-1]["reason"]
+
+
+# --- the hub --------------------------------------------------------------------------------------
+
+# Finds the hub as long as it waits for events in its main loop, and has it run `stands_still`.
+ON_THE_HUB = """
+import threading
+from gevent.hub import Hub
+def hub():
+    while True:
+        frame = sys._current_frames()[threading.main_thread().ident]
+        while frame is not None:
+            if isinstance(frame.f_locals.get("self"), Hub):
+                return frame.f_locals["self"]
+            frame = frame.f_back
+hub().loop.run_callback_threadsafe(stands_still)
+"""
+STILL = {
+    "in Python": "while True: pass",
+    "in C, with Python's lock": "while True: ctypes.PyDLL(None).sleep(100)",
+    "in C, without it": "time.sleep(600)",
+}
+
+
+def _alive(server: ServerProcess) -> bool:
+    try:
+        return httpx.get(f"{server.url}/livez", timeout=3).is_success
+    except httpx.TimeoutException:
+        return False
+
+
+def _stand_still(orders: Orders, code: str) -> None:
+    orders.give(f"def stands_still():\n    {code}\n{ON_THE_HUB}")
+
+
+@pytest.fixture
+def orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Orders:
+    (tmp_path / "orders").mkdir()
+    return Orders(tmp_path / "orders", monkeypatch)
+
+
+@pytest.fixture
+def none(tmp_path: Path) -> Path:
+    (tmp_path / "models").mkdir()
+    return tmp_path / "models"
+
+
+@pytest.mark.parametrize("way", STILL)
+def test_a_hub_that_stands_still_ends_the_process(
+    way: str, orders: Orders, none: Path, tmp_path: Path
+) -> None:
+    with serving(none, tmp_path, watchdog_s=4) as server:
+        _stand_still(orders, STILL[way])
+        assert server.process.wait(100) == HUNG_EXIT
+        last = server.lines()[-1]
+        assert (last["level"], last["logger"]) == ("critical", "app.supervisor")
+        assert "the hub has stood still for 4 s (KERAPORT_WATCHDOG_S)" in last["event"]
+        assert " in stands_still\n" in last["stack"]
+        assert 'server.py", line' in last["stack"]
+
+
+@pytest.mark.parametrize("way", STILL)
+def test_sigterm_ends_a_hub_that_stands_still(
+    way: str, orders: Orders, none: Path, tmp_path: Path
+) -> None:
+    with serving(none, tmp_path, drain_delay_s=1, drain_timeout_s=1) as server:
+        _stand_still(orders, STILL[way])
+        _await(lambda: not _alive(server))
+        server.terminate()
+        assert server.process.wait(60) == HUNG_EXIT
+        assert "although the server was told to stop" in server.lines()[-1]["event"]
+        assert " in stands_still\n" in server.lines()[-1]["stack"]
+
+
+def test_a_pause_is_no_end(orders: Orders, none: Path, tmp_path: Path) -> None:
+    """Of the hub for less than the setting, and of the process for longer."""
+    with serving(none, tmp_path, watchdog_s=6) as server:
+        _stand_still(orders, "time.sleep(2)")
+        time.sleep(4)
+        for pid in (server.pid, server.process.pid):
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(9)
+        for pid in (server.pid, server.process.pid):
+            os.kill(pid, signal.SIGCONT)
+        time.sleep(3)
+        assert server.get("/livez").json() == {"alive": True}
+        os.kill(server.pid, signal.SIGSTOP)  # which the supervisor sees
+        time.sleep(9)
+        os.kill(server.pid, signal.SIGCONT)
+        time.sleep(3)
+        assert server.get("/livez").json() == {"alive": True}
+        server.terminate()
+        assert server.process.wait(60) == 0
+        assert not [line for line in server.lines() if line["level"] == "critical"]
+
+
+def test_a_group_of_processes_that_is_told_to_stop(slow_models: Path, tmp_path: Path) -> None:
+    """As by systemd or the shell: the server gets the signal twice, and finishes all the same."""
+    with serving(slow_models, tmp_path, drain_delay_s=0) as server, ThreadPoolExecutor(1) as pool:
+        inflight = pool.submit(server.post, "/api/slow", json=[[100.0]])
+        _await(lambda: _waiting(server, "slow") == 1)
+        for pid in (server.pid, server.process.pid):
+            os.kill(pid, signal.SIGTERM)
+        assert inflight.result().status_code == 200
+        assert server.process.wait(60) == 0
+        assert server.lines()[-1]["event"] == "drained"

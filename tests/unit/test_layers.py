@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,18 @@ def test_few_files_import_tensorflow() -> None:
         if reaches(imports(path.read_text(encoding="utf-8"), package_of(path)), "tensorflow")
     }
     assert found == RUNNING | READING | WRITING
+
+
+SMALL = ("supervisor", "hub_watch", "lines", "native_output")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_supervisor_needs_nothing_but_python(name: str) -> None:
+    """It takes 13 MB, and runs beside each server."""
+    source = (ROOT / "app" / f"{name}.py").read_text(encoding="utf-8")
+    for module in imports(source, "app"):
+        package, _, rest = module.partition(".")
+        assert package in sys.stdlib_module_names or rest.split(".")[0] in SMALL, module
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from app.access_log import AccessLog, shown_path
 from app.api import errors
 from app.api.record import Record
 from app.errors import InferenceError
+from app.lines import Lines
 from app.serving.call import Call
 from app.serving.loader import _serve
 from app.settings import Settings
@@ -45,7 +46,7 @@ def test_what_json_does_not_know_is_written_all_the_same() -> None:
 def test_lines_of_many_threads_stay_whole(tmp_path: Path) -> None:
     """Also those that are longer than what a pipe takes at once."""
     reader, writer = os.pipe()
-    lines = logs.Lines(writer)
+    lines = Lines(writer)
     found: list[bytes] = []
 
     def read() -> None:
@@ -72,7 +73,7 @@ def test_lines_of_many_threads_stay_whole(tmp_path: Path) -> None:
 def test_a_log_that_cannot_be_written_stops_nothing() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    logs.Lines(writer).write(b"nobody listens")
+    Lines(writer).write(b"nobody listens")
     os.close(writer)
 
 
@@ -81,7 +82,7 @@ class _Written:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, every: int, level: str = "info") -> None:
         self._reader, writer = os.pipe()
-        monkeypatch.setattr(logs, "_lines", logs.Lines(writer))
+        monkeypatch.setattr(logs, "_lines", Lines(writer))
         monkeypatch.setattr(logs, "_style", logs.Style(level, as_text=False, replica="app-1"))
         self.log = AccessLog(logs.access_logger(), every)
         self._writer = writer
@@ -204,11 +205,18 @@ def test_the_process_that_reads_models_ends_with_one_line(
 ) -> None:
     context = multiprocessing.get_context("spawn")
     pipe, theirs = context.Pipe()
+    output, into = context.Pipe(duplex=False)
     style = logs.Style("info", as_text=False, replica="app-1")
-    process = context.Process(target=_serve, args=(theirs, tmp_path / "none", style))
+    destination = logs.Destination.make()
+    args = (theirs, into, tmp_path / "none", style, destination)
+    process = context.Process(target=_serve, args=args)
     process.start()
     pipe.send("no request")
     process.join(120)
+    for descriptor in (destination.descriptor, destination.lock):
+        os.close(descriptor)
+    into.close()
+    output.close()
     assert process.exitcode == 1
     (line,) = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert (line["level"], line["replica"]) == ("error", "app-1")
