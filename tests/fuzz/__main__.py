@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from tests.fuzz import parsers
 from tests.fuzz.campaign import Campaign, Options, Report
 from tests.fuzz.folder import fill
 from tests.fuzz.probe import Prober
-from tests.fuzz.request import load
+from tests.fuzz.request import Request, load
 
-FINDS = Path(__file__).parent / "finds"
+# Of the time, for what reads requests in process.
+PARSERS_SHARE = 0.2
 
 
 def main() -> int:
     """Run it. Returns 1 where something was found."""
     options = _arguments()
+    # Ends the server as well.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
         folder = Path(name)
         models = options.models or folder / "models"
@@ -28,7 +33,7 @@ def main() -> int:
         if options.replay:
             return _replay(options, models, folder)
         given = Options(
-            seconds=options.minutes * 60,
+            seconds=options.minutes * 60 * (1 - PARSERS_SHARE),
             seed=options.seed,
             clients=options.clients,
             share=options.share,
@@ -37,8 +42,12 @@ def main() -> int:
             corpus=options.corpus,
             finds=options.finds,
         )
+        found = _parsers(folder / "parsers", options.minutes * 60 * PARSERS_SHARE, options.seed)
         _say(f"{options.minutes:g} minutes with seed {options.seed}")
-        report = Campaign(models, folder, given, _say).run()
+        campaign = Campaign(models, folder, given, _say)
+        for detail, request in found:
+            campaign.suspect(detail, request)
+        report = campaign.run()
     _tell(report)
     return 1 if report.finds else 0
 
@@ -98,6 +107,14 @@ def _replay(options: argparse.Namespace, models: Path, folder: Path) -> int:
     finally:
         prober.close()
     return int(broken)
+
+
+def _parsers(folder: Path, seconds: float, seed: int) -> list[tuple[str, Request]]:
+    if not parsers.INSTALLED:
+        _say("Atheris is not installed: the parsers are not fuzzed by themselves")
+        return []
+    _say(f"the parsers by themselves: {', '.join(parsers.PARSERS)}")
+    return list(parsers.fuzz(folder, seconds, seed))
 
 
 def _tell(report: Report) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from tests.fuzz import agreement, framing, oracle
 from tests.fuzz.connection import Connection, Exchange
 from tests.fuzz.corpus import Corpus
-from tests.fuzz.largest import LARGEST, largest
+from tests.fuzz.floods import FLOODS, flood
 from tests.fuzz.minimise import minimised
 from tests.fuzz.mutate import mutated, picture_request
 from tests.fuzz.probe import Broken, Prober, ask
@@ -28,6 +28,7 @@ REMEMBERED = 300
 # For trying again alone what a round has found, and for making it small.
 CONFIRM_S = 60.0
 MINIMISE_S = 30.0
+SMALL_PATIENCE_S = 10.0
 # A server that is frozen so often is not worth more time.
 MAX_RESTARTS = 12
 
@@ -96,6 +97,10 @@ class Campaign:
         self._by_id: OrderedDict[str, Request] = OrderedDict()
         self.report = Report()
 
+    def suspect(self, detail: str, request: Request) -> None:
+        """Try alone, as soon as the run begins, what the fuzzers of the parsers have found."""
+        self._add("parser", detail, [request])
+
     def run(self) -> Report:
         """All of it. The server is ended in any case."""
         until = time.monotonic() + self._options.seconds
@@ -119,17 +124,17 @@ class Campaign:
             for rule, detail in oracle.right(seed, exchange, baseline):
                 self._add(rule, detail, [seed.request])
             self._count(seed.request, exchange)
-        names = list(LARGEST)
+        names = list(FLOODS)
         self._rng.shuffle(names)
         half = time.monotonic() + (until - time.monotonic()) / 2
         for name in names:
             if time.monotonic() > half or self.report.restarts > MAX_RESTARTS:
                 self._say(f"no time for {len(names) - names.index(name)} of the largest requests")
                 break
-            request = largest(name, self._options.share)
+            request = flood(name, self._options.share)
             broken = self._prober.probe(request)
             self.report.requests += 1
-            self.report.origins["largest"] += 1
+            self.report.origins["flood"] += 1
             for rule, detail in broken:
                 self._add(rule, detail, [request])
             self._confirm()
@@ -221,7 +226,7 @@ class Campaign:
             request = picture_request(rng, self._inputs)
         elif chance < 0.47:
             share = self._options.share * 10 ** rng.uniform(-3, 0)
-            request = largest(rng.choice(list(LARGEST)), share)
+            request = flood(rng.choice(list(FLOODS)), share)
         else:
             request = mutated(rng, self._corpus.pick(rng))
         return request, lambda exchange: oracle.judge(request, exchange)
@@ -296,7 +301,8 @@ class Campaign:
         suspects, self._suspects = self._suspects, []
         for suspect in suspects:
             origin = suspect.requests[0].origin if suspect.requests else ""
-            key = (suspect.rule, origin if origin.partition(" ")[0] in _NAMED else origin[:40])
+            rule = "frozen" if suspect.rule in _FROZEN else suspect.rule
+            key = (rule, origin if origin.partition(" ")[0] in _NAMED else origin[:40])
             if key in self._known:
                 self.report.repeated[f"{suspect.rule} {origin}"] += 1
                 continue
@@ -314,7 +320,10 @@ class Campaign:
         rules = {suspect.rule} if suspect.rule not in _FROZEN else _FROZEN
 
         def breaks(request: Request) -> bool:
-            return any(rule in rules for rule, _ in self._prober.probe(request))
+            # A pause tells as much as a silence that lasts.
+            patience = SMALL_PATIENCE_S if rules is _FROZEN else None
+            broken = self._prober.probe(request, patience)
+            return any(rule in rules or suspect.rule == "parser" for rule, _ in broken)
 
         until = time.monotonic() + CONFIRM_S
         for request in suspect.requests:

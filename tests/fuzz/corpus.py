@@ -12,7 +12,7 @@ from tests.fuzz.connection import Answer
 from tests.fuzz.request import Find, Request, load, save
 
 MOST = 1000
-# Larger ones are `largest` ones.
+# Larger ones are `floods`.
 MOST_BYTES = 20_000
 # What differs from one answer to the next without being another kind of answer.
 _CHANGING = re.compile(rb"[0-9a-f]{32}|[-+]?[0-9]+(?:\.[0-9]+)?|'[^']*'|\"id\":\"[^\"]*\"")

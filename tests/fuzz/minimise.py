@@ -45,7 +45,7 @@ def _grown(request: Request, breaks: Breaks) -> Request | None:
         less = replace(request, body=tuple(pieces))
         if less != request and breaks(less):
             return less
-        share *= 2 if most < 1000 or share > 1 / 64 else 8
+        share *= 2
     return request if breaks(request) else None
 
 

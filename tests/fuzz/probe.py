@@ -49,12 +49,12 @@ class Prober:
         self.restart()
         return True
 
-    def probe(self, request: Request) -> list[Broken]:
+    def probe(self, request: Request, patience_s: float | None = None) -> list[Broken]:
         """The rules that this request breaks while nothing else is asked."""
         list(self.server.new_lines())
         began = time.monotonic()
         try:
-            exchange, broken = ask(self.server.port, request, self.patience_s)
+            exchange, broken = ask(self.server.port, request, patience_s or self.patience_s)
         except OSError as error:
             exchange, broken = None, [("refused", repr(error))]
         time.sleep(0.1)

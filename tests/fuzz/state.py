@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import psutil
 
-from tests.fuzz.pauses import Pauses
+from tests.fuzz.livez import Pauses
 from tests.metrics import Scrape, scrape
 from tests.support import ServerProcess
 

@@ -1,6 +1,6 @@
 """Requests of a few ideas and many bytes, up to the limits: what froze or filled a server before.
 
-Each of `LARGEST` makes a request of about `size` bytes, deterministically.
+Each of `FLOODS` makes a request of about `size` bytes, deterministically.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ Make = Callable[[int], Request]
 _V1 = "/v1/models/sums:predict"
 _FORM = "application/x-www-form-urlencoded"
 _SUM = b'{"alpha": 1, "beta": 2, "gamma": 3},'
-LARGEST: dict[str, Make] = {
+FLOODS: dict[str, Make] = {
     "csv-columns": _csv(b"alpha", b",c#", b"\n1\n"),
     "csv-same-columns": _csv(b"alpha", b",beta", b"\n1\n"),
     "csv-blank-lines": _csv(b"alpha,beta,gamma\n", b"\n", b"1,2,3\n"),
@@ -259,9 +259,9 @@ LARGEST: dict[str, Make] = {
 }
 
 
-def largest(name: str, share: float) -> Request:
-    """One of `LARGEST`. share: of the limit on bodies, above 0 and up to 1."""
-    made = LARGEST[name](max(100, int(MOST * share)))
+def flood(name: str, share: float) -> Request:
+    """One of `FLOODS`. share: of the limit on bodies, above 0 and up to 1."""
+    made = FLOODS[name](max(100, int(MOST * share)))
     return Request(
         made.target, made.method, made.headers, made.body, made.framing, made.chunk, f"{name}"
     )

@@ -1,6 +1,6 @@
 """How long the server does not answer `/livez`, measured from a process of its own.
 
-`python pauses.py PORT` prints a JSON list for each time that it had to wait: when the wait began
+`python livez.py PORT` prints a JSON list for each time that it had to wait: when the wait began
 and ended (CLOCK_MONOTONIC, in seconds, which all processes share) and how late the measuring
 process itself woke just before and after, as a control: on a loaded machine both are late. It
 prints at least one line a second while the server answers. It imports nothing of this project, so
