@@ -8,6 +8,7 @@ import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,8 @@ class Campaign:
         self._lock = threading.Lock()
         # By their ids, which the log has as well.
         self._by_id: OrderedDict[str, Request] = OrderedDict()
+        # Those that were not answered in time.
+        self._late: deque[Request] = deque(maxlen=20)
         self.report = Report()
 
     def suspect(self, detail: str, request: Request) -> None:
@@ -277,6 +280,8 @@ class Campaign:
         with self._lock:
             self.report.requests += 1
             self.report.origins[request.origin.partition(" ")[0] or "valid"] += 1
+            if exchange.problem == "silent" or any(a.status == 504 for a in exchange.answers):
+                self._late.append(request)
             for answer in exchange.answers:
                 self.report.answers[str(answer.status)] += 1
                 if id_ := answer.headers.get("x-request-id"):
@@ -317,21 +322,26 @@ class Campaign:
             self._longest()
 
     def _find(self, suspect: Suspect) -> Find:
-        rules = {suspect.rule} if suspect.rule not in _FROZEN else _FROZEN
-
-        def breaks(request: Request) -> bool:
-            # A pause tells as much as a silence that lasts.
-            patience = SMALL_PATIENCE_S if rules is _FROZEN else None
-            broken = self._prober.probe(request, patience)
-            return any(rule in rules or suspect.rule == "parser" for rule, _ in broken)
-
         until = time.monotonic() + CONFIRM_S
-        for request in suspect.requests:
+        # A frozen server is known by its pause long before its answer does not come.
+        tries: list[tuple[set[str], float | None]] = [({suspect.rule}, None)]
+        if suspect.rule in _FROZEN:
+            tries.insert(0, (_FROZEN - {"answer-silent"}, SMALL_PATIENCE_S))
+        for request, (rules, patience) in product(suspect.requests, tries):
+
+            def breaks(
+                tried: Request, rules: set[str] = rules, patience: float | None = patience
+            ) -> bool:
+                broken = self._prober.probe(tried, patience)
+                return any(rule in rules or suspect.rule == "parser" for rule, _ in broken)
+
             if time.monotonic() > until or self._prober.restarts > MAX_RESTARTS:
                 break
             if small := minimised(request, breaks, seconds=MINIMISE_S):
                 return Find(suspect.rule, suspect.detail, small)
-        request = suspect.requests[0] if suspect.requests else Request("/")
+        # The watchdog ends a process minutes after the request that hangs.
+        likely = [*suspect.requests, *(self._late if suspect.rule == "died" else ())]
+        request = likely[-1] if likely else Request("/")
         return Find(suspect.rule, f"(not alone) {suspect.detail}", request)
 
     def _end(self) -> None:
