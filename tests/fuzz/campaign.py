@@ -136,8 +136,9 @@ class Campaign:
                 break
             request = flood(name, self._options.share)
             broken = self._prober.probe(request)
-            self.report.requests += 1
             self.report.origins["flood"] += 1
+            if self._prober.exchange is not None:
+                self._count(request, self._prober.exchange)
             for rule, detail in broken:
                 self._add(rule, detail, [request])
             self._confirm()

@@ -30,6 +30,8 @@ class Prober:
         self.pause_s = pause_s
         self.patience_s = patience_s
         self.restarts = 0
+        # What came back for the request before.
+        self.exchange: Exchange | None = None
         self.server = Server(models, folder, **settings)
 
     def close(self) -> None:
@@ -62,6 +64,7 @@ class Prober:
         if not self.server.alive:
             broken.append(("died", self.server.log()[-1000:]))
         broken += [("log", text) for _, text in wrong_lines(self.server.new_lines())]
+        self.exchange = exchange
         if exchange is None or exchange.problem or any(rule == "pause" for rule, _ in broken):
             self.revive()
         return broken
