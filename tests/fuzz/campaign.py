@@ -96,6 +96,8 @@ class Campaign:
         self._lock = threading.Lock()
         # By their ids, which the log has as well.
         self._by_id: OrderedDict[str, Request] = OrderedDict()
+        self._warm_restarts = 0
+        self._failure: Exception | None = None
         # Those that were not answered in time.
         self._late: deque[Request] = deque(maxlen=20)
         self.report = Report()
@@ -144,6 +146,7 @@ class Campaign:
             self._confirm()
         self._round(min(until, time.monotonic() + ROUND_S))
         self.report.warm = self._prober.server.settled()
+        self._warm_restarts = self._prober.restarts
         self._say(f"warm: {self.report.warm}")
 
     def _round(self, until: float) -> None:
@@ -166,11 +169,11 @@ class Campaign:
                 break
         pauses = server.pauses.since(began)
         self._longest()
-        if not (server.alive and server.breathes(self._options.patience_s)):
-            # What clients saw meanwhile came of it.
-            self._suspects.clear()
-            last = [remembered[-1] for remembered in recent if remembered]
-            self._add("frozen" if server.alive else "died", server.log()[-500:], last)
+        gone = not (server.alive and server.breathes(self._options.patience_s))
+        if gone:
+            last = tuple(remembered[-1] for remembered in recent if remembered)
+            rule = "frozen" if server.alive else "died"
+            found = Suspect(rule, server.log()[-500:], last)
             self._prober.restart()
         else:
             slow = max((p.seconds for p in pauses), default=0)
@@ -181,6 +184,11 @@ class Campaign:
             self._read_log([request for remembered in recent for request in remembered])
         for thread in threads:
             thread.join(self._options.patience_s + 30)
+        if self._failure is not None:
+            raise self._failure
+        if gone:
+            # What clients saw meanwhile came of it.
+            self._suspects = [found]
         self._confirm()
 
     def _read_log(self, asked: list[Request]) -> None:
@@ -209,6 +217,8 @@ class Campaign:
                     self._add(rule, detail, [request])
         except OSError as error:
             self._add("refused", repr(error), list(recent)[-1:])
+        except Exception as error:  # of the fuzzer itself
+            self._failure = error
         finally:
             if connection is not None:
                 connection.close()
@@ -351,7 +361,7 @@ class Campaign:
         self.report.rest = server.settled(warm, self._options.percent)
         self._say(f"at rest: {self.report.rest}")
         left = [f"{name}: {value:g}" for name, value in server.unfinished().items()]
-        if warm is not None and not self._prober.restarts:
+        if warm is not None and self._prober.restarts == self._warm_restarts:
             left += above(self.report.rest, warm, self._options.percent)
         self._read_log([])
         code, seconds = server.end()

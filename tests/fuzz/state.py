@@ -23,6 +23,8 @@ GAUGES = ("keraport_queue_depth", "keraport_streams", "keraport_requests_in_flig
 SPARE = 4
 # Memory that malloc keeps, whatever the share that is allowed.
 SPARE_BYTES = 32_000_000
+# Seconds in which memory is given back, and the longest that is waited for that.
+_REST_S = 4.0
 _SETTLE_S = 15.0
 
 
@@ -83,7 +85,7 @@ class Server:
 
     def settled(self, most: Held | None = None, percent: float = 0) -> Held:
         """What it holds when it has had time to rest; no longer than needed for `most`."""
-        until = time.monotonic() + _SETTLE_S
+        until = time.monotonic() + (_SETTLE_S if most is not None else _REST_S)
         held = self.held()
         while time.monotonic() < until:
             if most is not None and not above(held, most, percent) and not self.unfinished():
