@@ -78,10 +78,11 @@ class Server:
 
     def held(self) -> Held:
         """What the process holds now, connections of others included."""
-        process = psutil.Process(self._process.process.pid)
-        with process.oneshot():
-            memory = process.memory_info().rss
-            return Held(int(memory), process.num_fds(), process.num_threads())
+        parent = psutil.Process(self._process.process.pid)
+        family = [parent, *parent.children(recursive=True)]
+        # The server itself, whatever looks after it.
+        server = max(family, key=lambda process: int(process.memory_info().rss))
+        return Held(int(server.memory_info().rss), server.num_fds(), server.num_threads())
 
     def settled(self, most: Held | None = None, percent: float = 0) -> Held:
         """What it holds when it has had time to rest; no longer than needed for `most`."""
