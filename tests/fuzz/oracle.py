@@ -125,19 +125,19 @@ def _shape(request: Request, answer: Answer) -> str:
     if not body:
         empty = answer.status in (204, 304) or request.method in ("OPTIONS", "HEAD")
         return "" if empty or answer.status == 200 else "no body"
+    protocol = _protocol(request.path)
+    if protocol != "page" and answer.status >= 400 and "json" not in kind and request.strict:
+        return f"an error as {kind!r}"
     if kind.startswith("text/html"):
         # Redirects of the framework have no end tag.
         ends = b"</html>" in body[-100:] or 300 <= answer.status < 400
         return "" if ends else "a page that is cut off"
-    protocol = _protocol(request.path)
     if "json" in kind:
         try:
             value = _parsed(body)
         except ValueError as error:
             return f"not JSON: {error}"
         return _document(request, protocol, answer.status, value)
-    if protocol != "page" and answer.status >= 400:
-        return f"an error as {kind!r}"
     return ""
 
 
