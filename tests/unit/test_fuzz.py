@@ -64,7 +64,7 @@ def test_what_is_not_broken_alone_is_not_made_small() -> None:
 @pytest.mark.parametrize("name", FLOODS)
 def test_floods_are_as_large_as_they_may_be(name: str) -> None:
     assert len(flood(name, 0.01).wire()) < 700_000
-    if name != "picture-webp":  # seconds of encoding
+    if "picture" not in name and "bomb" not in name:  # seconds of encoding
         assert len(flood(name, 1).wire()) < 16_000_000
 
 
