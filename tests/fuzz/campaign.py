@@ -380,7 +380,7 @@ class Campaign:
 # What a request may do that freezes a server, tried alone.
 _FROZEN = {"pause", "frozen", "died", "answer-silent", "answer-closed", "refused"}
 # Origins whose second word tells what is wrong.
-_NAMED = ("framing", "agreement")
+_NAMED = ("framing", "agreement", "parser")
 
 
 def _file_name(origin: str) -> str:
