@@ -18,7 +18,7 @@ def minimised(request: Request, breaks: Breaks, *, seconds: float = 30) -> Reque
     headers and bytes are left out by halves (delta debugging).
     """
     until = time.monotonic() + seconds
-    found = _grown(request, breaks)
+    found = _grown(request, breaks, until)
     if found is None or request.origin.startswith("framing "):
         return found
     for i in reversed(range(len(found.headers))):
@@ -36,11 +36,11 @@ def minimised(request: Request, breaks: Breaks, *, seconds: float = 30) -> Reque
     return found
 
 
-def _grown(request: Request, breaks: Breaks) -> Request | None:
-    """With as few repetitions as break the rule, to a factor of 2."""
+def _grown(request: Request, breaks: Breaks, until: float) -> Request | None:
+    """With as few repetitions as break the rule, to a factor of 2, or all where time is over."""
     most = max((piece.times for piece in request.body), default=1)
     share = 1 / most
-    while share < 1:
+    while share < 1 and time.monotonic() < until:
         pieces = (replace(piece, times=max(1, int(piece.times * share))) for piece in request.body)
         less = replace(request, body=tuple(pieces))
         if less != request and breaks(less):

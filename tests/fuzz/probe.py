@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import psutil
+
 from tests.fuzz import framing, oracle
 from tests.fuzz.connection import Connection, Exchange
 from tests.fuzz.request import Request
@@ -13,6 +15,9 @@ from tests.fuzz.state import Server, wrong_lines
 Broken = tuple[str, str]
 # How long a server gets to answer /livez again, after the request that has frozen it.
 BREATH_S = 10.0
+# How long it may work on after an answer, and the memory that one request may take meanwhile.
+MOST_BUSY_S = 10.0
+MOST_MEMORY = 1_000_000_000
 
 
 class Prober:
@@ -54,19 +59,31 @@ class Prober:
     def probe(self, request: Request, patience_s: float | None = None) -> list[Broken]:
         """The rules that this request breaks while nothing else is asked."""
         list(self.server.new_lines())
+        memory = self.server.forget_peak()
         began = time.monotonic()
         try:
             exchange, broken = ask(self.server.port, request, patience_s or self.patience_s)
         except OSError as error:
             exchange, broken = None, [("refused", repr(error))]
         time.sleep(0.1)
-        broken += self.pauses(began)
-        if not self.server.alive:
+        try:
+            broken += self._after(memory)
+        except (psutil.Error, OSError):
             broken.append(("died", self.server.log()[-1000:]))
+        broken += self.pauses(began)
         broken += [("log", text) for _, text in wrong_lines(self.server.new_lines())]
         self.exchange = exchange
         if exchange is None or exchange.problem or any(rule == "pause" for rule, _ in broken):
             self.revive()
+        return broken
+
+    def _after(self, memory: int) -> list[Broken]:
+        """What a request leaves behind: work that goes on, and a peak of memory."""
+        broken = []
+        if (seconds := self.server.busy_for(MOST_BUSY_S)) >= MOST_BUSY_S:
+            broken.append(("busy", f"{seconds:.0f} s after the answer"))
+        if (grown := self.server.peak() - memory) > MOST_MEMORY:
+            broken.append(("memory", f"+{grown / 1e6:.0f} MB for one request"))
         return broken
 
     def pauses(self, began: float) -> list[Broken]:

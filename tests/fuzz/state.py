@@ -26,6 +26,7 @@ SPARE_BYTES = 32_000_000
 # Seconds in which memory is given back, and the longest that is waited for that.
 _REST_S = 4.0
 _SETTLE_S = 15.0
+_IDLE_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +79,38 @@ class Server:
 
     def held(self) -> Held:
         """What the process holds now, connections of others included."""
+        server = self._itself()
+        return Held(int(server.memory_info().rss), server.num_fds(), server.num_threads())
+
+    def _itself(self) -> psutil.Process:
+        """The server, whatever looks after it."""
         parent = psutil.Process(self._process.process.pid)
         family = [parent, *parent.children(recursive=True)]
-        # The server itself, whatever looks after it.
-        server = max(family, key=lambda process: int(process.memory_info().rss))
-        return Held(int(server.memory_info().rss), server.num_fds(), server.num_threads())
+        return max(family, key=lambda process: int(process.memory_info().rss))
+
+    def forget_peak(self) -> int:
+        """Begin to measure the peak of memory from now on. Returns the resident bytes."""
+        server = self._itself()
+        Path(f"/proc/{server.pid}/clear_refs").write_text("5")  # proc(5): resets VmHWM
+        return int(server.memory_info().rss)
+
+    def peak(self) -> int:
+        """The most resident bytes since `forget_peak`."""
+        status = Path(f"/proc/{self._itself().pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+    def busy_for(self, most: float) -> float:
+        """Seconds, up to `most`, until the process uses less than half a core."""
+        server = self._itself()
+        began = time.monotonic()
+        while True:
+            before = server.cpu_times()
+            time.sleep(_IDLE_S)
+            after = server.cpu_times()
+            spent = after.user + after.system - before.user - before.system
+            seconds = time.monotonic() - began
+            if spent < _IDLE_S / 2 or seconds > most:
+                return seconds - _IDLE_S
 
     def settled(self, most: Held | None = None, percent: float = 0) -> Held:
         """What it holds when it has had time to rest; no longer than needed for `most`."""
