@@ -7,7 +7,7 @@ LOCK := $(if $(GPU),requirements-gpu.lock,requirements.lock)
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down restart logs ps test lint format bench screenshots lock clean
+.PHONY: help run up down restart logs ps test fuzz lint format bench screenshots lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,11 @@ ps: ## Show the state of the stack
 test: $(VENV)/.dev lint ## Check the code and run all tests
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/stack
 	@$(BIN)/python -m pytest tests/stack
+
+# FUZZ_ARGS: what else `python -m tests.fuzz --help` lists, such as `--seed 7`.
+MINUTES ?= 2
+fuzz: $(VENV)/.dev ## Send a server mutated and very large requests for MINUTES (2)
+	@$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(FUZZ_ARGS)
 
 lint: $(VENV)/.dev ## Style and types
 	@$(BIN)/ruff check

@@ -138,3 +138,13 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
         cors_origins=",".join(ALLOWED),
     ) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def fuzzed_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The models that `make fuzz` serves."""
+    from tests.fuzz.folder import fill
+
+    folder = tmp_path_factory.mktemp("fuzzed") / "models"
+    fill(folder)
+    return folder

@@ -87,6 +87,10 @@ class ServerProcess:
         """What the server has printed so far."""
         return os.pread(self._log.fileno(), 100_000_000, 0).decode(errors="replace")
 
+    def read_log(self, start: int, most: int = 50_000_000) -> bytes:
+        """At most so many bytes of what the server has printed, from byte `start` on."""
+        return os.pread(self._log.fileno(), most, start)
+
     def lines(self, start: int = 0) -> list[dict[str, Any]]:
         """The log as JSON, from so many characters on, without a last line that is incomplete."""
         return [json.loads(line) for line in self.log()[start:].split("\n")[:-1]]

@@ -18,6 +18,7 @@ NOWHERE = {
 # What is run in the place of a command, and why.
 INSTEAD = {
     "make test": ("make -n test", "it would run this test again"),
+    "make fuzz": ("make -n fuzz", "it takes minutes; tests/http/test_fuzz.py does it for seconds"),
     "docker compose --profile monitoring up -d": (
         "docker compose --profile monitoring config --quiet",
         "its images come from elsewhere; tests/stack/test_monitoring.py runs it with others",

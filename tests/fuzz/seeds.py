@@ -1,0 +1,182 @@
+"""Valid requests of every protocol: mutation begins with them, their answers must stay right."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from tests.fuzz.folder import COLUMNS
+from tests.fuzz.request import Piece, Request, post, post_json
+from tests.support import CAR, picture
+
+BOUNDARY = "fuzzed-boundary"
+ROWS = [dict(zip(COLUMNS, row, strict=True)) for row in ((1.5, 2, 3), (0, -1, 0.25), (7, 8, 9))]
+SUMS = [sum(row.values()) for row in ROWS]
+CARS = [CAR, CAR | {"cylinders": 4, "weight": 2000, "origin": 3}]
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """A valid request. stable: whether every answer must be the same, but for numbers that are
+    almost equal. expected: texts that the answer holds."""
+
+    request: Request
+    stable: bool = True
+    expected: tuple[bytes, ...] = ()
+
+
+def b64(data: bytes) -> dict[str, str]:
+    """Bytes as TensorFlow Serving has them in JSON."""
+    return {"b64": base64.b64encode(data).decode()}
+
+
+def part(name: str, data: bytes, filename: str | None = None, kind: str = "") -> bytes:
+    """One part of a form, with the delimiter before it."""
+    file = "" if filename is None else f'; filename="{filename}"'
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n'
+    if kind:
+        head += f"Content-Type: {kind}\r\n"
+    return head.encode() + b"\r\n" + data + b"\r\n"
+
+
+def form(target: str, *parts: Piece | bytes, origin: str = "") -> Request:
+    """A POST of a form of these parts."""
+    kind = f"multipart/form-data; boundary={BOUNDARY}"
+    return post(target, kind, *parts, f"--{BOUNDARY}--\r\n".encode(), origin=origin)
+
+
+def table(rows: Sequence[Mapping[str, Any]], delimiter: str = ",", end: str = "\r\n") -> bytes:
+    """The rows as CSV."""
+    lines = [delimiter.join(rows[0]), *(delimiter.join(map(str, row.values())) for row in rows)]
+    return (end.join(lines) + end).encode()
+
+
+def v2_binary(model: str, name: str, datatype: str, shape: list[int], data: bytes) -> Request:
+    """Inference of one binary tensor, answered as JSON."""
+    sent = {"name": name, "datatype": datatype, "shape": shape}
+    head = json.dumps({"inputs": [sent | {"parameters": {"binary_data_size": len(data)}}]}).encode()
+    request = post(f"/v2/models/{model}/infer", "application/octet-stream", head, data)
+    return request.with_headers(Inference_Header_Content_Length=str(len(head)))
+
+
+def v2_bytes(values: Sequence[bytes]) -> bytes:
+    """Elements of BYTES, each after its length."""
+    return b"".join(struct.pack("<I", len(value)) + value for value in values)
+
+
+def seeds(inputs: Mapping[str, str]) -> list[Seed]:
+    """All of them. inputs: the name of each model's (first) input."""
+    return [*_native(), *_v1(), *_v2(inputs), *_pages(), *_reading()]
+
+
+def _native() -> list[Seed]:
+    photo = picture(3, (40, 30))
+    sums = tuple(json.dumps({"sum": float(value)}).replace(" ", "").encode() for value in SUMS)
+    tagged = {"tag": ["a"], "signal": [[1, 2, 3, 4, 5]], "sensor": [[[1, 2], [3, 4]]]}
+    text = {"seed": "w1 w2 w3", "words": 10, "random_seed": 3, "diversity": 0.5}
+    two = {"size": [[1, 2, 3, 4]], "place": [[0.5, 1]]}
+    event_stream = post_json("/api/writer", text).with_headers(Accept="text/event-stream")
+    return [
+        Seed(post_json("/api/sums", ROWS), expected=sums),
+        Seed(post_json("/api/sums", ROWS[0]), expected=sums[:1]),
+        Seed(post("/api/sums", "text/csv", table(ROWS)), expected=sums),
+        Seed(form("/api/sums", part("file", table(ROWS, ";"), "rows.csv", "text/csv"))),
+        Seed(post_json("/api/mpg", CARS), expected=(b'{"mpg":16.',)),
+        Seed(post("/api/mpg", "text/csv", table(CARS, "\t", "\n"))),
+        Seed(post_json("/api/apart", [{"left": 1, "right": 2.5}]), expected=(b'{"sum":3.5}',)),
+        Seed(post_json("/api/words", [{"text": "a good thing"}, {"text": ""}])),
+        Seed(post_json("/api/numbers", [[1.5, -2], [0, 1e9]]), expected=(b"[1.5,-2.0]",)),
+        Seed(post_json("/api/texts", [["a", "é"]])),
+        Seed(post_json("/api/half", [[1], [-3]]), expected=(b"[[2.5],[0.5]]",)),
+        Seed(post_json("/api/tagged", tagged)),
+        Seed(post_json("/api/two", two)),
+        Seed(post_json("/api/writer", text)),
+        Seed(event_stream, stable=False, expected=(b"event: done",)),
+        Seed(post("/api/three", "image/jpeg", photo)),
+        Seed(form("/api/three", part("image", photo, "a.jpg"), part("image", photo, "b.jpg"))),
+        Seed(post("/api/cats-dogs", "image/jpeg", photo)),
+        Seed(form("/predict", part("image", photo, "a.jpg", "image/jpeg"))),
+    ]
+
+
+def _v1() -> list[Seed]:
+    rows = [list(row.values()) for row in ROWS]
+    examples = {"signature_name": "classify_x_to_y", "examples": [{"x": 1.0}, {"x": -3.0}]}
+    x = {"signature_name": "regress_x_to_y", "context": {"x2": 2.0}, "examples": [{"x": 1.0}]}
+    image = {"image": b64(b"aa"), "caption": "abc"}
+    captions = {"signature_name": "classify_objects", "examples": [image]}
+    tagged = {"tag": "a", "signal": [1, 2, 3, 4, 5], "sensor": [[1, 2], [3, 4]]}
+    scale = {"signature_name": "scale", "inputs": {"factor": 2, "pair": [3, 4]}}
+    photo = b64(picture(3, (40, 30)))
+    sums = (json.dumps(SUMS[0]).encode(),)
+    return [
+        Seed(post_json("/v1/models/sums:predict", {"instances": rows}), expected=sums),
+        Seed(post_json("/v1/models/sums:predict", {"inputs": rows}), expected=sums),
+        Seed(post_json("/v1/models/half/versions/3:predict", {"instances": [1.0, -3.0]})),
+        Seed(post_json("/v1/models/half:classify", examples), expected=(b'["",2.5]',)),
+        Seed(post_json("/v1/models/half:regress", x), expected=(b"[2.5]",)),
+        Seed(post_json("/v1/models/caption:classify", captions), expected=(b'["abc",1.5]',)),
+        Seed(post_json("/v1/models/tagged:predict", {"instances": [tagged]})),
+        Seed(post_json("/v1/models/tagged:predict", scale), expected=(b"6.0",)),
+        Seed(post_json("/v1/models/writer:predict", {"instances": [[2, 3, 4]]})),
+        Seed(post_json("/v1/models/three:predict", {"instances": [photo, photo]})),
+        Seed(post_json("/v1/models/numbers:predict", {"instances": [[1.5, -2]]})),
+    ]
+
+
+def _v2(inputs: Mapping[str, str]) -> list[Seed]:
+    photo = picture(3, (40, 30))
+    data = [value for row in ROWS for value in row.values()]
+    sums: dict[str, Any] = {"name": inputs["sums"], "datatype": "FP32", "shape": [3, 3]}
+    outputs = [{"name": "same_fp32", "parameters": {"binary_data": True}}]
+    one = {"name": "fp32", "datatype": "FP32", "shape": [1, 2], "data": [[1.5, -2]]}
+    both = {"id": "a", "inputs": [one], "outputs": outputs}
+    texts = {"name": "bytes", "datatype": "BYTES", "shape": [1, 2], "data": ["a", "é"]}
+    sent = struct.pack(f"<{len(data)}f", *data)
+    pictures = v2_bytes([photo, photo])
+    return [
+        Seed(post_json("/v2/models/sums/infer", {"inputs": [sums | {"data": data}]})),
+        Seed(v2_binary("sums", inputs["sums"], "FP32", [3, 3], sent)),
+        Seed(post_json("/v2/models/numbers/infer", both)),
+        Seed(post_json("/v2/models/texts/infer", {"inputs": [texts]})),
+        Seed(v2_binary("texts", "bytes", "BYTES", [1, 2], v2_bytes([b"a", b"\xc3\xa9"]))),
+        Seed(v2_binary("three", inputs["three"], "BYTES", [2], pictures)),
+        Seed(post_json("/v2/repository/index", {"ready": True})),
+    ]
+
+
+def _pages() -> list[Seed]:
+    photo = picture(3, (40, 30))
+    row = urlencode({f"field{i}": value for i, value in enumerate(ROWS[0].values())})
+    text = urlencode({"seed": "w1 w2", "words": 10, "diversity": 0.5})
+    file = part("file", table(ROWS), "rows.csv", "text/csv")
+    encoded = "application/x-www-form-urlencoded"
+    return [
+        Seed(post("/models/sums", encoded, row.encode()), stable=False, expected=(b">6.5<",)),
+        Seed(form("/models/sums?download", file), expected=(b"1.5,2,3,6.5",)),
+        Seed(form("/models/sums", file), stable=False, expected=(b"6.5",)),
+        Seed(form("/models/three", part("image", photo, "a.jpg")), False, (b"verdict",)),
+        Seed(post("/models/writer", encoded, text.encode()), stable=False),
+        Seed(form("/compare", part("image", photo, "a.jpg", "image/jpeg")), stable=False),
+    ]
+
+
+def _reading() -> list[Seed]:
+    changing = (
+        "/ /models/mpg /models/three /models/writer /models/numbers /compare /status /docs"
+        " /metrics /api/status /v2/models/mpg/stats /v2/models/stats /v1/models/half/metadata"
+    )
+    constant = (
+        "/openapi.json /api/models/mpg /v1/models /v1/models/mpg /v2 /v2/models/mpg"
+        " /v2/models/mpg/config /livez /readyz /static/keraport.css"
+    )
+    return [
+        *(Seed(Request(target, "GET"), stable=False) for target in changing.split()),
+        *(Seed(Request(target, "GET")) for target in constant.split()),
+        Seed(Request("/api/models", "GET"), stable=False),
+    ]
