@@ -99,13 +99,13 @@ class Body:
             raise self._failure
         if self.ended:
             return b""
-        if self._proceed is not None:
-            self._proceed()
-            self._proceed = None
         if time.monotonic() - self._turn > TURN_S:
             next_round()
             self._turn = time.monotonic()
         try:
+            if self._proceed is not None:
+                self._proceed()
+                self._proceed = None
             return self._chunked_piece(size) if self._chunked else self._plain_piece(size)
         except FramingError as error:
             quoted = f": {error.quoted!r}" if error.quoted else ""

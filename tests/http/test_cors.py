@@ -120,10 +120,10 @@ def test_pages_are_not_for_other_origins(limited: ServerProcess, path: str) -> N
 
 
 def test_other_options_are_answered_as_ever(limited: ServerProcess) -> None:
-    plain = httpx.options(f"{limited.url}/api/mpg", timeout=60)
-    assert plain.status_code == 200
-    assert "POST" in plain.headers["allow"]
-    assert httpx.options(f"{limited.url}/v1/models/mpg:predict", timeout=60).status_code == 400
+    for path in ("/api/mpg", "/v1/models/mpg:predict"):
+        plain = httpx.options(f"{limited.url}{path}", timeout=60)
+        assert plain.status_code == 200
+        assert "POST" in plain.headers["allow"]
 
 
 def test_closed_unless_somebody_is_named(shipped: ServerProcess) -> None:

@@ -167,7 +167,7 @@ def test_an_absolute_address_is_served_as_its_path(shipped: ServerProcess) -> No
 
 
 def test_a_stream_ends_an_old_connection(shipped: ServerProcess) -> None:
-    body = b'{"seed": null, "words": 3}'
+    body = b'{"seed": null, "words": 20}'
     received = talk(
         shipped,
         b"POST /api/patents HTTP/1.0\r\nConnection: keep-alive\r\nAccept: text/event-stream\r\n"
