@@ -20,9 +20,7 @@ from app.keys.ring import REPLICA_HEADER, KeyRing
 COOKIE = "keraport_session"
 KNOWN_HEADER = "X-Keraport-Key"
 # By the names of their views.
-OPEN = frozenset(
-    {"key", "health.livez", "health.readyz", "static", "bootstrap.static", "login.login"}
-)
+OPEN = frozenset({"health.livez", "health.readyz", "static", "bootstrap.static", "login.login"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _HOW = "send one as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
 
