@@ -7,7 +7,7 @@ import io
 import socket
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -120,13 +120,13 @@ def slow() -> bytes:
 
 
 @contextmanager
-def busy(server: ServerProcess, slow: bytes) -> Iterator[None]:
-    """Four clients with many pictures to `three`, none of them answered when the block ends: what
-    happens in it did not wait for them."""
+def busy(server: ServerProcess, slow: bytes) -> Iterator[list[Future[httpx.Response]]]:
+    """Four clients with many pictures to `three`, not all of them answered when the block ends:
+    what happens in it did not wait for them."""
     with ThreadPoolExecutor(4) as pool:
         many = [pool.submit(ask, server, "native", [slow] * 8) for _ in range(4)]
         await_admitted(server, 4, "three")
-        yield
+        yield many
         assert not all(request.done() for request in many)
         assert [request.result().status_code for request in many] == [200] * 4
 
@@ -134,8 +134,9 @@ def busy(server: ServerProcess, slow: bytes) -> Iterator[None]:
 def test_pictures_of_others_do_not_wait_for_a_whole_request(
     server: ServerProcess, slow: bytes
 ) -> None:
-    with busy(server, slow):
+    with busy(server, slow) as many:
         assert server.post("/api/three", content=picture()).status_code == 200
+        assert not any(request.done() for request in many)
 
 
 def test_the_deadline_ends_the_wait_for_decoding(server: ServerProcess, slow: bytes) -> None:
