@@ -423,9 +423,13 @@ def test_a_process_that_was_stopped_goes_on() -> None:
     with running(server(limit_s=2) + turns) as process:
         child = eventually(psutil.Process(process.pid).children)[0]
         eventually(lambda: _is_in(child, "nanosleep"))
-        child.suspend()
-        time.sleep(5)
-        child.resume()
+        for stopped in ([child], [child, psutil.Process(process.pid)]):
+            for each in stopped:
+                each.suspend()
+            time.sleep(4)
+            for each in stopped:
+                each.resume()
+            time.sleep(0.5)
         assert process.wait(60) == 0
 
 
