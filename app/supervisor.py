@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import sys
 import threading
@@ -36,7 +37,7 @@ DUMP = signal.SIGRTMIN + 3
 # How a process ends that is given up because it hangs (EX_SOFTWARE of sysexits.h): not with 0, so
 # that whatever runs it starts it again.
 HUNG_EXIT = 70
-# Blocked from before the child exists: they wait for `sigtimedwait`.
+# Blocked from before the child exists: they wait for `sigwaitinfo`.
 BLOCKED = {*PASSED_ON, signal.SIGCHLD}
 # `si_code` of what the kernel sends to all processes of a terminal (asm-generic/siginfo.h).
 _SI_KERNEL = 0x80
@@ -218,16 +219,20 @@ class Supervisor:
         self._translation = Translation(order)
         self._watch: HubWatch | None = None
         self._hung = False
+        self._signals: queue.SimpleQueue[signal.struct_siginfo] = queue.SimpleQueue()
         if order.turns is not None:
             self._watch = HubWatch(order.turns, order.child, order.limit_s, order.drain_s)
 
     def run(self) -> int:
         """The exit code, which is the child's, or 128 and the number of the signal that ended it,
         or HUNG_EXIT."""
+        every_s = None if self._watch is None else self._watch.every_s
+        threading.Thread(target=self._listen, daemon=True).start()
         while (status := self._reaped()) is None:
-            info = signal.sigtimedwait(
-                BLOCKED, 3600 if self._watch is None else self._watch.every_s
-            )
+            try:
+                info = self._signals.get(timeout=every_s)
+            except queue.Empty:
+                info = None
             if self._watch is not None and (reason := self._watch.check()) and not self._hung:
                 self._give_up(reason)
             # One from the terminal has reached the child already.
@@ -238,6 +243,12 @@ class Supervisor:
             return HUNG_EXIT
         code = os.waitstatus_to_exitcode(status)
         return code if code >= 0 else 128 - code
+
+    def _listen(self) -> None:
+        # Not `sigtimedwait`, whose answer is garbage where its time is up after it was stopped
+        # (CPython 3.11).
+        while True:
+            self._signals.put(signal.sigwaitinfo(BLOCKED))
 
     def _signalled(self, number: signal.Signals, *, here: bool) -> None:
         """here: only here, not in the child as well."""

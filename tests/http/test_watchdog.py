@@ -193,7 +193,7 @@ def test_a_hub_that_stands_still_ends_the_process(
         assert (last["level"], last["logger"]) == ("critical", "app.supervisor")
         assert "the hub has stood still for 4 s (KERAPORT_WATCHDOG_S)" in last["event"]
         assert " in stands_still\n" in last["stack"]
-        assert 'server.py", line' in last["stack"]
+        assert 'gevent/hub.py", line' in last["stack"]
 
 
 @pytest.mark.parametrize("way", STILL)
