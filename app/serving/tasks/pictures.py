@@ -104,6 +104,7 @@ def decode(file: BinaryIO, spec: PictureSpec) -> NDArray[np.uint8]:
         IndexError,
         EOFError,
         OverflowError,
+        AssertionError,  # a PNG of palette colours without a palette
         struct.error,
         Image.DecompressionBombError,
     ) as error:
