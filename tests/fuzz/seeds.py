@@ -169,10 +169,11 @@ def _pages() -> list[Seed]:
 def _reading() -> list[Seed]:
     changing = (
         "/ /models/mpg /models/three /models/writer /models/numbers /compare /status /docs"
-        " /metrics /api/status /v2/models/mpg/stats /v2/models/stats /v1/models/half/metadata"
+        " /metrics /api/status /api/models/mpg /v2/models/mpg/stats /v2/models/stats"
+        " /v1/models/half/metadata"
     )
     constant = (
-        "/openapi.json /api/models/mpg /v1/models /v1/models/mpg /v2 /v2/models/mpg"
+        "/openapi.json /v1/models /v1/models/mpg /v2 /v2/models/mpg"
         " /v2/models/mpg/config /livez /readyz /static/keraport.css"
     )
     return [

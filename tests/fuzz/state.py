@@ -22,7 +22,7 @@ GAUGES = ("keraport_queue_depth", "keraport_streams", "keraport_requests_in_flig
 # Threads and descriptors that come with the first use of something, such as a pool.
 SPARE = 4
 # Memory that malloc keeps, whatever the share that is allowed.
-SPARE_BYTES = 32_000_000
+SPARE_BYTES = 100_000_000
 # Seconds in which memory is given back, and the longest that is waited for that.
 _REST_S = 4.0
 _SETTLE_S = 15.0

@@ -152,6 +152,7 @@ def opened(
         IndexError,
         EOFError,
         OverflowError,
+        AssertionError,  # a PNG of palette colours without a palette
         struct.error,
         Image.DecompressionBombError,
     ) as error:
