@@ -10,19 +10,28 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, cast
+from urllib.parse import parse_qsl
 
 import flask
 import gevent
 from flask import Request
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.api.hangup import watching
 from app.api.record import record_of
 from app.api.unpack import CODINGS, unpacked
 from app.body import PIECE
-from app.errors import BadRequest, DeadlineExceeded, UnsupportedCoding, UnsupportedMediaType
+from app.errors import (
+    BadRequest,
+    DeadlineExceeded,
+    TooLarge,
+    UnsupportedCoding,
+    UnsupportedMediaType,
+)
 from app.serving.call import Call
+from app.serving.large import run_large
 from app.serving.rounds import next_round
 from app.serving.tasks.base import Payload
 from app.serving.workers import in_a_thread
@@ -35,6 +44,8 @@ SPOOL_ABOVE = 500_000
 # The fields of a form that hold uploads, and how many parts a form may have.
 UPLOAD_FIELDS = frozenset({"image", "file"})
 MAX_PARTS = 1000
+# Bytes of a form that a page without scripts sends.
+MAX_FORM_BYTES = 500_000
 # Bytes of a form that are parsed at once: of nothing but headers, some milliseconds.
 FORM_PIECE = 16 * 1024
 # What an upload may be called where an error shows how to send one.
@@ -93,6 +104,33 @@ def read_body(request: Request, call: Call) -> bytes:
     """
     with _in_time(request, call):
         return _whole(request, call)
+
+
+def read_form(request: Request, call: Call, max_fields: int = MAX_PARTS) -> MultiDict[str, str]:
+    """The fields of an urlencoded form; none where the body is something else.
+
+    Raises what `read_body` raises, TooLarge above MAX_FORM_BYTES, and BadRequest for more than
+    `max_fields`. Not by Werkzeug's parser, which knows no limit on fields.
+    """
+    if request.mimetype != "application/x-www-form-urlencoded":
+        return MultiDict()
+    too_large = TooLarge(f"the form is larger than {MAX_FORM_BYTES:,} bytes: use the API instead")
+    if (request.content_length or 0) > MAX_FORM_BYTES:
+        raise too_large
+    body = read_body(request, call)
+    if len(body) > MAX_FORM_BYTES:
+        raise too_large
+    parse = partial(
+        parse_qsl,
+        body.decode(errors="replace"),
+        keep_blank_values=True,
+        max_num_fields=max_fields,
+        errors="replace",
+    )
+    try:
+        return MultiDict(run_large(len(body), parse, call))
+    except ValueError:
+        raise BadRequest(f"the form has more than {max_fields:,} fields") from None
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from functools import partial
 from typing import Any
 
 from flask import Blueprint, Response, make_response, request
@@ -18,7 +17,6 @@ from app.errors import BadRequest, Draining, InvalidInput
 from app.lifecycle import Lifecycle
 from app.serving.card import TEXT_TASK
 from app.serving.entry import LOADING_RETRY_S, Entry
-from app.serving.workers import in_a_thread
 from app.settings import Settings
 from app.status.board import StatusBoard
 from app.web.about import facts, moment
@@ -42,9 +40,6 @@ PAGES: dict[str, type[ModelPage]] = {
     "tensor": TensorPage,
 }
 
-URLENCODED = "application/x-www-form-urlencoded"
-# Bytes of a form that are parsed within a millisecond or two.
-SMALL_FORM = 16 * 1024
 # More models than fit on a screen.
 SEARCHABLE_ABOVE = 8
 
@@ -98,7 +93,6 @@ def blueprint(
         form, predictions = page.form(), None
         error: BadRequest | InvalidInput | None = None
         try:
-            _load_form()
             form, payload = page.read(request, call)
             if payload is not None:
                 with closing(payload), watching(request.environ, [call]):
@@ -148,15 +142,6 @@ def blueprint(
         )
 
     return routes
-
-
-def _load_form() -> None:
-    """Parse a large form in a native thread: it may have 100,000 fields."""
-    limit = request.max_form_memory_size or 0
-    if request.mimetype == URLENCODED and SMALL_FORM < (request.content_length or 0) <= limit:
-        # The socket is read here, for it belongs to the hub.
-        request.get_data()
-        in_a_thread(partial(getattr, request._get_current_object(), "form"))  # type: ignore[attr-defined]
 
 
 def _page(entry: Entry) -> ModelPage:

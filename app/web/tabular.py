@@ -13,7 +13,7 @@ from wtforms import Field, Form, SelectField, StringField
 from wtforms.widgets import NumberInput
 
 from app.api.answers import piecewise
-from app.api.requests import read_payload
+from app.api.requests import read_form, read_payload
 from app.errors import Detail, short
 from app.serving.call import Call
 from app.serving.card import FieldSpec
@@ -64,7 +64,8 @@ class TabularPage(ModelPage):
         """One row of the form, or a CSV."""
         if request.mimetype == "multipart/form-data":
             return self.form(), read_payload(request, frozenset({"csv"}), call)
-        form = self.form(request.form)
+        most = self._limits.columns(len(self.fields))
+        form = self.form(read_form(request, call, most))
         row = {}
         for i, field in enumerate(self.fields):
             # A field that is left empty is missing, as a cell of a CSV is.

@@ -10,6 +10,7 @@ from wtforms import Field, Form, TextAreaField
 from wtforms.validators import InputRequired, StopValidation
 
 from app.api.examples import example_input, is_long
+from app.api.requests import read_form
 from app.errors import Detail
 from app.serving.call import Call
 from app.serving.signature import Signature, TensorSpec
@@ -54,7 +55,7 @@ class TensorPage(ModelPage):
 
     def read(self, request: Request, call: Call) -> tuple[Form, Payload | None]:
         """The text as it stands."""
-        form = self.form(request.form)
+        form = self.form(read_form(request, call))
         if not form.validate():
             return form, None
         return form, Payload("json", form.data["body"].encode())

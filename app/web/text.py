@@ -12,6 +12,7 @@ from wtforms import FloatField, Form, IntegerField, RadioField, TextAreaField
 from wtforms.validators import InputRequired, NumberRange
 from wtforms.widgets import NumberInput
 
+from app.api.requests import read_form
 from app.errors import Detail
 from app.serving.call import Call
 from app.serving.card import Range
@@ -70,7 +71,7 @@ class TextPage(ModelPage):
 
     def read(self, request: Request, call: Call) -> tuple[Form, Payload | None]:
         """One order."""
-        form = self.form(request.form)
+        form = self.form(read_form(request, call))
         if not form.validate():
             return form, None
         order = dict(form.data)
