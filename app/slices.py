@@ -16,6 +16,8 @@ from typing import Any
 
 # Bytes, or the like, that C code works on at once: below 2 ms.
 SLICE = 64 * 1024
+# Seconds of work between two turns of other threads.
+TURN_S = 0.001
 # Parts of a tree that are freed at once.
 _FREED_AT_ONCE = 50
 # Full collections are due after so many of the others.
@@ -34,9 +36,11 @@ def checkpoint() -> None:
     Does nothing in a thread that is not `working`, such as the hub's, whose work is small.
     """
     check = getattr(_thread, "check", None)
-    if check is not None:
+    # Where slices are short, a turn for each would take longer than the work.
+    if check is not None and time.monotonic() - _thread.turn >= TURN_S:
         time.sleep(0)
         check()
+        _thread.turn = time.monotonic()
 
 
 def free_afterwards(container: list[Any] | dict[str, Any], count: int) -> None:
@@ -50,7 +54,7 @@ def free_afterwards(container: list[Any] | dict[str, Any], count: int) -> None:
 @contextmanager
 def working(check: Callable[[], None]) -> Iterator[None]:
     """This thread works for one request, in slices. check: raises what ended the request."""
-    _thread.check, _thread.added = check, []
+    _thread.check, _thread.added, _thread.turn = check, [], 0.0
     try:
         with _considerate():
             try:
@@ -58,7 +62,7 @@ def working(check: Callable[[], None]) -> Iterator[None]:
             finally:
                 _free(_thread.added)
     finally:
-        del _thread.check, _thread.added
+        del _thread.check, _thread.added, _thread.turn
 
 
 def _free(added: list[tuple[Any, int]]) -> None:
