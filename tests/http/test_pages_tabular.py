@@ -218,3 +218,17 @@ def test_no_file(shipped: ServerProcess) -> None:
     page = shipped.post(PAGE, files={"other": ("", b"")})
     assert page.status_code == 422
     assert "expected one CSV" in text_of(page)
+
+
+def test_a_form_has_a_limit_on_fields_and_on_bytes(shipped: ServerProcess) -> None:
+    fields = row(CAR)
+    most = fields | {f"other{i}": "" for i in range(1000 - len(fields))}
+    assert shipped.post(PAGE, data=most).status_code == 200
+    refused = shipped.post(PAGE, data=most | {"more": ""})
+    assert refused.status_code == 422
+    assert "the form has more than 1,000 fields" in text_of(refused)
+    name = next(iter(fields))
+    bytes_of_others = sum(len(f"&{key}={value}") for key, value in fields.items() if key != name)
+    room = 500_000 - bytes_of_others - len(f"{name}=")
+    assert shipped.post(PAGE, data=fields | {name: "9" * room}).status_code == 422
+    assert shipped.post(PAGE, data=fields | {name: "9" * (room + 1)}).status_code == 413
