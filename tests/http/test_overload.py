@@ -244,9 +244,11 @@ def test_keys_are_asked_for_before_anybody_learns_that_a_model_is_full(
             return server.post("/api/slow", json=rounds, headers=headers)
 
         with ThreadPoolExecutor(4) as pool:
-            waiting = [pool.submit(ask, keys["operator"], LONG) for _ in range(4)]
+            waiting = [pool.submit(ask, keys["operator"], LONGER) for _ in range(4)]
             until = time.monotonic() + 20
-            while ask(keys["operator"], QUICK).status_code != 503:
+            known = {"X-API-Key": keys["operator"]}
+            model = f"{server.url}/api/models/slow"
+            while httpx.get(model, headers=known, timeout=60).json()["waiting"] != 4:
                 assert time.monotonic() < until
             refused = ask(keys["operator"], QUICK)
             assert refused.status_code == 503
