@@ -30,7 +30,9 @@ DEATHS = {
 _OBEYS = f"""
 import os, pathlib, threading, time
 ORDER = pathlib.Path(__file__).with_name("order.py")
-def obey():
+def obey(stderr):
+    while os.fstat(2).st_ino == stderr:  # until it leads to the supervisor
+        time.sleep(0.01)
     while True:
         try:
             code = ORDER.read_text()
@@ -39,7 +41,9 @@ def obey():
             continue
         ORDER.unlink()
         exec({SAYS!r} + code, {{}})
-os.register_at_fork(after_in_child=lambda: threading.Thread(target=obey, daemon=True).start())
+def begin():
+    threading.Thread(target=obey, args=(os.fstat(2).st_ino,), daemon=True).start()
+os.register_at_fork(after_in_child=begin)
 """
 
 
