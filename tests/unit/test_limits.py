@@ -28,7 +28,7 @@ def test_the_limits_of_a_server_are_its_settings() -> None:
 
 def test_what_follows_from_settings() -> None:
     limits = Limits(max_pixels=10, max_body_bytes=4_000)
-    assert limits.max_request_pixels == 40
+    assert limits.max_request_pixels == 80
     assert limits.max_elements == 1_000
     assert (limits.columns(3), limits.columns(500)) == (1_000, 5_000)
 
