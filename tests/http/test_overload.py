@@ -281,7 +281,8 @@ def test_ten_times_as_many_clients_cost_few_of_the_answers(tmp_path: Path) -> No
             found: dict[str, Any] = json.loads(done.stdout)
             assert found["broken"] == {}
             assert found["statuses"].keys() <= {"200", "503"}
-            return found["statuses"]
+            statuses: dict[str, Any] = found["statuses"]
+            return statuses
 
         load(OVERLOAD)
         memory = server.rss
