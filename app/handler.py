@@ -26,6 +26,7 @@ from app.api.metrics import Metrics
 from app.api.protocols import speaks_protocol
 from app.api.record import record_of
 from app.body import Body
+from app.body_room import LEASE_KEY, BodyRoom, Lease
 from app.framing import FramingError, Request, read_fields, read_request_line
 from app.lifecycle import Lifecycle
 from app.logs import kind, trace
@@ -122,6 +123,7 @@ class _Handler(WSGIHandler):
         proceed = self._send_continue if request.expects_continue else None
         self.wsgi_input = environ["wsgi.input"] = Body(self.rfile, request.length, proceed)
         environ["wsgi.input_terminated"] = True
+        self._lease = environ[LEASE_KEY] = Lease(self.server.body_room)
         environ[CONNECTION_KEY] = Connection(self.socket, self._may_send_interim)
         return environ
 
@@ -160,6 +162,7 @@ class _Handler(WSGIHandler):
         try:
             super().handle_one_response()
         finally:
+            self._lease.end()
             self.server.in_flight -= 1
             self._tell(time.monotonic() - started)
 
@@ -278,11 +281,13 @@ class HttpServer(WSGIServer):
         lifecycle: Lifecycle,
         access: AccessLog,
         metrics: Metrics,
+        body_room: BodyRoom,
     ) -> None:
         super().__init__(listener, app, log=None, error_log=log, handler_class=_Handler)
         self.lifecycle = lifecycle
         self.access = access
         self.metrics = metrics
+        self.body_room = body_room
         metrics.watch_in_flight(lambda: self.in_flight)
 
 

@@ -19,6 +19,7 @@ from gevent.event import Event
 from app import __version__
 from app.access_log import AccessLog
 from app.api.metrics import Metrics
+from app.body_room import BodyRoom
 from app.factory import create_app
 from app.handler import HttpServer, listen
 from app.hub_watch import every_s
@@ -50,9 +51,10 @@ class Server:
         self._settings = settings
         self._lifecycle = Lifecycle()
         self._journal = Journal(settings.events_file, settings.replica_name)
+        limits = Limits.of(settings)
         self._registry = Registry(
             settings.models_dir,
-            Limits.of(settings),
+            limits,
             reload=settings.reload,
             # Reading the body and answering take no longer; the rest is for writing the answer.
             lease_s=settings.request_timeout_s + LEASE_MARGIN_S,
@@ -65,7 +67,12 @@ class Server:
         )
         access = AccessLog(access_logger(), settings.log_health_every)
         self._server = HttpServer(
-            listen(settings), self._app, self._lifecycle, access, self._metrics
+            listen(settings),
+            self._app,
+            self._lifecycle,
+            access,
+            self._metrics,
+            BodyRoom(limits.max_bodies_bytes),
         )
         self._told = Event()
         self._signals: Counter[str] = Counter()

@@ -23,6 +23,7 @@ from app.api.hangup import watching
 from app.api.record import record_of
 from app.api.unpack import CODINGS, unpacked
 from app.body import PIECE
+from app.body_room import LEASE_KEY, Lease
 from app.errors import (
     BadRequest,
     DeadlineExceeded,
@@ -136,9 +137,21 @@ def read_form(request: Request, call: Call, max_fields: int = MAX_PARTS) -> Mult
 @contextmanager
 def _in_time(request: Request, call: Call) -> Iterator[None]:
     _check_size(request, request.content_length or 0)
+    _take_room(request, call)
     too_slow = DeadlineExceeded("the body did not arrive within the time allowed")
     with gevent.Timeout(call.remaining, too_slow):
         yield
+
+
+def _take_room(request: Request, call: Call) -> None:
+    """Wait until the bodies of other requests leave room for this one. Raises Overloaded."""
+    lease: Lease | None = request.environ.get(LEASE_KEY)
+    if lease is None:  # not our server, such as Flask's test client
+        return
+    size = request.content_length or 0
+    if "HTTP_TRANSFER_ENCODING" in request.environ or _coding(request) is not None:
+        size = request.max_content_length or 0  # what it may become
+    lease.take(size, call.remaining)
 
 
 def _whole(request: Request, call: Call) -> bytes:

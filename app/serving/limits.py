@@ -16,6 +16,9 @@ MAX_DETAILS = 100
 # Pixels of all pictures of a request, in largest pictures: 32 photos of 12 megapixels, even where
 # they have to be decoded at their full size.
 _PICTURES = 8
+# Bodies of all requests at once: less than the stack has for uploads (tmpfs), and, with what is
+# made of them, than an application has memory.
+_BODIES_BYTES = 256_000_000
 # A table may have columns that the model does not use, a few times as many as it does.
 _COLUMNS = 1_000
 _COLUMNS_PER_FIELD = 10
@@ -75,6 +78,11 @@ class Limits:
         """Of a tensor that is written as JSON: as many as the largest body holds in binary form,
         so that a digit and a comma cost no more memory than a float32."""
         return self.max_body_bytes // _BYTES_OF_ELEMENT
+
+    @property
+    def max_bodies_bytes(self) -> int:
+        """Of the bodies of all requests at work in the process."""
+        return max(_BODIES_BYTES, 2 * self.max_body_bytes)
 
     def columns(self, fields: int) -> int:
         """The most columns of a table, or keys of a row, for a model of so many fields."""

@@ -3,17 +3,19 @@ refused in the protocol's own words, and the next good request is answered."""
 
 from __future__ import annotations
 
+import socket
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.support import CAR, V1_CAR, ServerProcess, picture
+from tests.support import CAR, ROOT, V1_CAR, ServerProcess, picture, serving
 
 ROW = list(CAR.values())
 HEADER = ",".join(CAR)
@@ -206,3 +208,25 @@ def test_the_contract_has_the_limits(limited: ServerProcess) -> None:
     assert rows["properties"]["instances"]["maxItems"] == 3
     examples = document["components"]["schemas"]["v1.ExamplesRequest"]["properties"]["examples"]
     assert examples["maxItems"] == 3
+
+
+def test_bodies_of_all_requests_have_a_limit_together(tmp_path: Path) -> None:
+    """With sixteen of the largest under way, another large one waits; small ones do not."""
+    head = (
+        "POST /api/mpg HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
+        "Content-Length: 15999999\r\n\r\nx"
+    )
+    large: dict[str, Any] = {"content": b"x" * 2_000_000, "headers": {"Content-Type": "text/csv"}}
+    with serving(ROOT / "models", tmp_path, request_timeout_s=6) as server:
+        with ExitStack() as stack:
+            for _ in range(16):
+                address = ("127.0.0.1", server.port)
+                client = stack.enter_context(socket.create_connection(address, timeout=60))
+                client.sendall(head.encode())
+            time.sleep(0.5)
+            assert server.post("/api/mpg", json=CAR).status_code == 200
+            began = time.monotonic()
+            # Until the others are given up.
+            assert server.post("/api/mpg", **large).status_code in (400, 503, 504)
+            assert time.monotonic() - began > 4
+        assert server.post("/api/mpg", **large).status_code == 400
