@@ -11,11 +11,11 @@ from tests.largest import Largest, largest_requests, save_largest_models
 from tests.pauses import Pauses, Watched, watched
 
 # CPU time that the hub may work without a turn: what other processes do does not lengthen it by
-# much. Aimed at are 20 ms.
-BUSY_S = 0.06
+# much. The aim is 20 ms; one text of 16 MB, which cannot be cut, takes 70 ms on a fast machine.
+BUSY_S = 0.15
 # How late a timer may be, and an answer to /livez, unless this machine is as late with that of a
 # trivial server: also where a native thread holds the interpreter's lock.
-LATE_S = 0.2
+LATE_S = 0.3
 OF_CONTROL = 4
 # A pause that is the server's comes again.
 TRIES = 3
@@ -80,7 +80,7 @@ def is_short(pauses: Pauses) -> bool:
 
 def test_a_pause_is_noticed(server: Watched) -> None:
     """Of the clocks themselves: a hub that works without a turn is busy, and late."""
-    assert not is_short(Pauses(late=0.0, busy=0.1, livez=0.0, control=0.0))
+    assert not is_short(Pauses(late=0.0, busy=0.2, livez=0.0, control=0.0))
     assert not is_short(Pauses(late=0.5, busy=0.0, livez=0.5, control=0.1))
     assert is_short(Pauses(late=0.5, busy=0.0, livez=0.5, control=0.2))
     with server.watching() as found:
