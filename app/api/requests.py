@@ -113,6 +113,7 @@ def read_form(request: Request, call: Call, max_fields: int = MAX_PARTS) -> Mult
     Raises what `read_body` raises, TooLarge above MAX_FORM_BYTES, and BadRequest for more than
     `max_fields`. Not by Werkzeug's parser, which knows no limit on fields.
     """
+    _check_size(request, request.content_length or 0)
     if request.mimetype != "application/x-www-form-urlencoded":
         return MultiDict()
     too_large = TooLarge(f"the form is larger than {MAX_FORM_BYTES:,} bytes: use the API instead")
