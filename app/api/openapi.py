@@ -7,7 +7,6 @@ Of the OpenAPI Specification 3.1 (spec.openapis.org/oas/v3.1.1), whose schemas a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -19,7 +18,6 @@ from app import __version__
 from app.api import openapi_native, openapi_protocols
 from app.api.access import ModelAccess
 from app.api.openapi_keys import add_keys
-from app.serving.workers import in_a_thread
 from app.settings import Settings
 
 if TYPE_CHECKING:  # it needs TensorFlow, which takes seconds to import
@@ -56,7 +54,7 @@ def blueprint(settings: Settings, access: ModelAccess) -> Blueprint:
             with making:
                 made = documents.get(names)
                 if made is None or made.key != key:
-                    made = in_a_thread(partial(_made, key, ready, settings))
+                    made = _made(key, ready, settings)
                     if len(documents) >= MAX_KEPT:
                         documents.clear()
                     documents[names] = made
@@ -70,7 +68,8 @@ def blueprint(settings: Settings, access: ModelAccess) -> Blueprint:
 
 
 def _made(key: _Key, ready: list[Model], settings: Settings) -> _Made:
-    """In a native thread: of hundreds of models it takes a while."""
+    """Blocks the greenlet: of hundreds of models it takes a while. Not for a native thread, since
+    the tasks of models belong to the hub."""
     options = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
     body = orjson.dumps(document(ready, settings), option=options)
     return _Made(key, body, generate_etag(body))

@@ -11,6 +11,7 @@ from app.api.examples import example_input, is_long
 from app.api.openapi_errors import refusals
 from app.api.openapi_parts import FILE, VERSION, array, json_content, obj, pictures, ref, responses
 from app.serving.card import TEXT_TASK
+from app.serving.rounds import spread
 
 if TYPE_CHECKING:
     from app.serving.model import Model
@@ -23,13 +24,13 @@ _TENSOR = "tensor"
 
 def predictions(models: list[Model]) -> dict[str, Any]:
     """`/api/NAME` for each model."""
-    return {f"/api/{model.name}": {"post": _operation(model)} for model in models}
+    return {f"/api/{model.name}": {"post": _operation(model)} for model in spread(models)}
 
 
 def schemas(models: list[Model]) -> dict[str, Any]:
     """`NAME.input` and `NAME.prediction` for each model, as its task says."""
     found = {}
-    for model in models:
+    for model in spread(models):
         if model.card.task != _PICTURES:
             found[f"{model.name}.input"] = model.task.input_schema()
         found[f"{model.name}.prediction"] = model.task.answer_schema()

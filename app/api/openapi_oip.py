@@ -21,6 +21,7 @@ from app.api.openapi_parts import (
     protocol_operation,
     ref,
 )
+from app.serving.rounds import spread
 from app.serving.tensors import kind
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def paths(models: list[Model]) -> dict[str, Any]:
             "get": _get("v2_all_stats", "Statistics of all models", ref("v2.Stats"))
         },
     }
-    tensors = {model.name: example_tensors(model) for model in models}
+    tensors = {model.name: example_tensors(model) for model in spread(models)}
     examples = {name: v2_infer(t) for name, t in tensors.items() if t is not None}
     names = [model.name for model in models]
     for key, place in (("v2_model", ""), ("v2_version", "/versions/{version}")):

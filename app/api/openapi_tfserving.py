@@ -16,6 +16,7 @@ from app.api.openapi_parts import (
     ref,
 )
 from app.api.tfserving import STATES
+from app.serving.rounds import spread
 from app.serving.signature import CLASSIFY_METHOD, REGRESS_METHOD
 
 if TYPE_CHECKING:
@@ -89,15 +90,17 @@ def _parts(place: str, models: list[Model], examples: Iterable[str]) -> list[dic
 
 def _predictions(models: list[Model]) -> dict[str, Any]:
     """A body for each model that has a short one."""
-    tensors = {model.name: example_tensors(model) for model in models}
-    return {model.name: v1_predict(model, t) for model in models if (t := tensors[model.name])}
+    tensors = {model.name: example_tensors(model) for model in spread(models)}
+    return {
+        model.name: v1_predict(model, t) for model in spread(models) if (t := tensors[model.name])
+    }
 
 
 def _of(method: str, models: list[Model]) -> dict[str, Any]:
     """A body for each model that has a signature of the method."""
     return {
         model.name: v1_examples(name)
-        for model in models
+        for model in spread(models)
         for name in [n for n, s in model.signatures.items() if s.method == method][:1]
     }
 

@@ -99,6 +99,8 @@ class Workers:
             call.check()
         if not len(items):  # which may be an array
             return []
+        # The hub of another thread would never wake up for what is done here.
+        assert threading.current_thread() is threading.main_thread(), "belongs to the hub's thread"
         if self._wake is None:
             self._start()
         work = _Round(function, items, costs)
