@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import keras
+import psutil
 import pytest
 
 from tests.models import save_picture_model
@@ -335,8 +336,10 @@ def test_two_processes_share_one_port(tmp_path: Path) -> None:
             # Each connection goes to one of the two; with forty, both have answered.
             answers = [first.post("/api/mpg", json=CAR) for _ in range(40)]
             assert {a.status_code for a in answers} == {200}
+            server = psutil.Process(first.pid)
             first.process.kill()
             first.process.wait(30)
+            server.wait(30)  # it ends with its supervisor
             assert [second.post("/api/mpg", json=CAR).status_code for _ in range(10)] == [200] * 10
         finally:
             second.stop()

@@ -130,7 +130,9 @@ def test_a_loop_that_does_not_end_costs_its_request_alone(
     ):
         for _ in range(2):
             asked = [pool.submit(own.post, "/api/hangs", json=[[-1.0]]) for _ in range(4)]
-            assert [each.result().status_code for each in asked] == [504] * 4
+            statuses = {each.result().status_code for each in asked}
+            # 503: refused at once, for another could not be answered in time.
+            assert 504 in statuses <= {503, 504}
             assert own.post("/api/hangs", json=[[1.0]]).json()["predictions"] == [[1.0]]
         assert own.get("/livez").json() == {"alive": True}
         assert own.get("/api/models/hangs").json()["waiting"] == 0

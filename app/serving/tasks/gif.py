@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from typing import BinaryIO
 
 SIGNATURES = (b"GIF87a", b"GIF89a")
@@ -13,9 +14,15 @@ def gif_size(file: BinaryIO) -> tuple[int, int]:
     """(width, height) of a GIF's first picture: the screen, or the frame where that is larger.
 
     While it opens a GIF, Pillow already fills as many pixels as the frame says: 100 bytes can ask
-    for 4 GB. (0, 0) where no frame is found. Raises struct.error or IndexError on a file that ends
-    too early. GIF89a specification, sections 18 to 23.
+    for 4 GB. (0, 0) where no frame is found, as in a file that ends too early. GIF89a
+    specification, sections 18 to 23.
     """
+    with suppress(struct.error, IndexError):
+        return _size(file)
+    return 0, 0
+
+
+def _size(file: BinaryIO) -> tuple[int, int]:
     file.seek(len(SIGNATURES[0]))
     width, height, flags = struct.unpack("<HHB2x", file.read(7))
     if flags & 0x80:

@@ -157,7 +157,7 @@ def opened(
         Image.DecompressionBombError,
     ) as error:
         # What Pillow's readers raise on damaged files; its messages name no path of ours.
-        reason = str(error) or type(error).__name__
+        reason = str(error) or "it cannot be decoded"
         raise UnreadablePicture(f"the picture is damaged: {reason}", "an intact file") from None
 
 
