@@ -145,7 +145,7 @@ def test_without_javascript(browser: Browser, address: str) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_is_accessible_and_fits_a_phone(page: Page, address: str, scheme: Any) -> None:
     page.set_viewport_size({"width": 375, "height": 700})
-    page.emulate_media(color_scheme=scheme)
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
 
     def check() -> None:
         violations = Axe().run(page).response["violations"]

@@ -115,7 +115,7 @@ def test_on_a_phone_nothing_sticks_out_of_an_operation(docs: Page, width: int) -
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_of_ours(docs: Page, scheme: Literal["light", "dark"]) -> None:
-    docs.emulate_media(color_scheme=scheme)
+    docs.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     execute(docs, "mpg")
     # Swagger UI fades what opens.
     docs.evaluate("Promise.all(document.getAnimations().map((a) => a.finished)).then(() => null)")

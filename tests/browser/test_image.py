@@ -572,7 +572,7 @@ def test_every_state_is_accessible_and_fits_a_phone(
     page: Page, scheme: Any, throttle: Callable[[int], None]
 ) -> None:
     page.set_viewport_size({"width": 375, "height": 700})
-    page.emulate_media(color_scheme=scheme)
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
 
     def check() -> None:
         violations = Axe().run(page).response["violations"]

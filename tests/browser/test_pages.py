@@ -39,7 +39,7 @@ def settled(page: Page, path: str) -> None:
 @each_page
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(page: Page, path: str, scheme: Literal["light", "dark"]) -> None:
-    page.emulate_media(color_scheme=scheme)
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     settled(page, path)
     for details in page.locator("details").all():
         details.evaluate("element => { element.open = true }")
@@ -111,7 +111,7 @@ def test_the_navigation_of_a_phone_is_one_line(page: Page, width: int) -> None:
 @each_with_docs
 def test_dark_is_dark(page: Page, path: str) -> None:
     def brightness(scheme: Literal["light", "dark"]) -> float:
-        page.emulate_media(color_scheme=scheme)
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         color: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
         return sum(map(float, re.findall(r"[\d.]+", color)[:3])) / 3
 
