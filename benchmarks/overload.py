@@ -106,7 +106,9 @@ def _server(
     log = folder / "log"
     with running(["-m", "app", "serve"], log, environment) as process:
         wait_until_ready(process, f"{address}/readyz", log)
-        yield f"{address}/api/", psutil.Process(process.pid)
+        # The process that was started is the supervisor of the server.
+        (server,) = psutil.Process(process.pid).children()
+        yield f"{address}/api/", server
 
 
 def _sample(
