@@ -1,11 +1,11 @@
-# The application. Models are not in it: the stack mounts models/ read-only.
+# The application. The image contains no models: the stack mounts models/ read-only.
 ARG PYTHON_IMAGE=python:3.13-slim
 
 FROM ${PYTHON_IMAGE} AS packages
 RUN python -m venv /opt/keraport
 COPY requirements.lock .
-# Headers, libclang (TensorFlow lists it and never loads it) and pip itself are for building, not for
-# serving. The rest is compiled by pip, since the final root is read-only.
+# Serving needs neither headers nor libclang (TensorFlow lists it and never loads it) nor pip
+# itself. pip compiles the rest, because the final root is read-only.
 RUN /opt/keraport/bin/pip install --quiet --no-cache-dir --disable-pip-version-check \
         --no-deps --require-hashes --requirement requirements.lock \
     && /opt/keraport/bin/pip uninstall --quiet --yes libclang pip \
@@ -13,21 +13,19 @@ RUN /opt/keraport/bin/pip install --quiet --no-cache-dir --disable-pip-version-c
     && find /opt/keraport -name '*.h' -delete
 
 FROM ${PYTHON_IMAGE}
-ARG VERSION=0.1.0
 LABEL org.opencontainers.image.title="Keraport" \
       org.opencontainers.image.description="Turns a folder of Keras models into an HTTPS web app and API" \
-      org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="Apache-2.0"
-# A tmpfs mounted on uploads/ takes over its mode, a new volume on events/ its owner.
+# A tmpfs mounted on uploads/ inherits its mode, and a new volume on events/ or cache/ its owner.
 RUN rm -rf /usr/local/include/python3* /usr/include/python3* \
-    && mkdir -p /srv/keraport/models /srv/keraport/uploads /srv/keraport/events \
+    && mkdir -p /srv/keraport/models /srv/keraport/uploads /srv/keraport/events /srv/keraport/cache \
     && chmod 1777 /srv/keraport/uploads \
-    && chown 10001:10001 /srv/keraport/events
+    && chown 10001:10001 /srv/keraport/events /srv/keraport/cache
 COPY --from=packages /opt/keraport /opt/keraport
 WORKDIR /srv/keraport
 COPY app app
 COPY frontend frontend
-# What is written while running goes to /tmp and uploads/, both tmpfs in the stack, and to events/.
+# The server writes to /tmp and uploads/, both tmpfs in the stack, and to events/ and cache/.
 ENV PATH=/opt/keraport/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -36,6 +34,7 @@ ENV PATH=/opt/keraport/bin:$PATH \
     KERAPORT_PORT=5000
 USER 10001:10001
 EXPOSE 5000
-HEALTHCHECK --interval=3s --timeout=5s --start-period=300s --retries=3 \
+# Reading a model file may take half an hour (app/serving/reading/process.py).
+HEALTHCHECK --interval=3s --timeout=5s --start-period=1860s --retries=3 \
     CMD ["python", "-I", "-S", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['KERAPORT_PORT'] + '/readyz', timeout=4)"]
 CMD ["python", "-m", "app", "serve"]

@@ -1,29 +1,29 @@
-# `make` alone lists what there is.
+# `make` without a target lists the targets.
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
-# GPU=1 takes TensorFlow with CUDA; `make clean` before changing one for the other.
+# GPU=1 installs TensorFlow with CUDA; run `make clean` before switching.
 LOCK := $(if $(GPU),requirements-gpu.lock,requirements.lock)
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down restart logs ps test fuzz lint format bench screenshots lock clean
+.PHONY: help run up down restart logs ps check test test-all mutations fuzz lint format bench screenshots lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.runtime ## Serve the models on http://127.0.0.1:5000
 	@exec $(BIN)/python -m app serve
 
 COMPOSE ?= docker compose
-up: ## Start the stack, HTTPS on this server
+up: ## Start the stack, with HTTPS on this server
 	@$(COMPOSE) up -d --wait
 
-down: ## Stop the stack; certificates stay
+down: ## Stop the stack; certificates are kept
 	@$(COMPOSE) down
 
-# One replica at a time, each ready before the next; what was built or set meanwhile takes effect.
-# nginx is replaced only if its image or settings changed.
+# One replica at a time, each ready before the next; new images and settings take effect. nginx is
+# replaced only if its image or settings changed.
 restart: ## Restart the stack without losing a request
 	@$(COMPOSE) up -d --no-deps --wait --force-recreate app-1
 	@$(COMPOSE) up -d --no-deps --wait --force-recreate app-2
@@ -35,34 +35,53 @@ logs: ## Follow the logs of the stack
 ps: ## Show the state of the stack
 	@$(COMPOSE) ps
 
-# The stack has the machine to itself: its load takes all of it.
-test: $(VENV)/.dev lint ## Check the code and run all tests
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/stack
-	@$(BIN)/python -m pytest tests/stack
+# Nothing here imports TensorFlow or starts a server, which tests/unit/conftest.py watches over; of
+# generated cases it tries a few. The plugins left out take a second to import.
+QUICK := tests/unit tests/docs/test_harness.py tests/docs/test_links.py tests/docs/test_tables.py
+check: $(VENV)/.dev lint ## Check style and types and run the quick tests (two minutes)
+	@$(BIN)/python -m pytest -p no:schemathesis -p no:playwright --hypothesis-profile quick \
+		--numprocesses 2 --dist worksteal --quiet $(QUICK)
 
-# FUZZ_ARGS: what else `python -m tests.fuzz --help` lists, such as `--seed 7`.
+test: MARKS := -m "not slow"
+# Of each address of the document, of which tests/http/schemathesis.toml has 20.
+test: export SCHEMATHESIS_EXAMPLES := 5
+test: test-all ## Check the code and run every test but the slow ones
+
+# Most tests wait, for servers that start or for clocks: three at a time on two cores. The stack has
+# the machine to itself: its load takes all of it.
+test-all: $(VENV)/.dev lint ## Run the slow tests too: load for minutes, certificates, the engine
+	@$(BIN)/python -m pytest $(MARKS) --numprocesses 3 --dist loadfile --no-loadscope-reorder \
+		--ignore tests/stack
+	@$(BIN)/python -m pytest $(MARKS) tests/stack
+
+mutations: $(VENV)/.dev ## Take out ten behaviours, see a test fail for each
+	@$(BIN)/python -m tests.mutations
+
+# FUZZ_ARGS: further options of `python -m tests.fuzz --help`, such as `--seed 7`.
 MINUTES ?= 2
-fuzz: $(VENV)/.dev ## Send a server mutated and very large requests for MINUTES (2)
+fuzz: $(VENV)/.dev ## Send mutated and very large requests to a server for MINUTES (2)
 	@$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(FUZZ_ARGS)
 
-lint: $(VENV)/.dev ## Style and types
+lint: $(VENV)/.dev lint-js ## Style and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/shellcheck .ci/run nginx/*.sh nginx/acme/*.sh
 
-format: $(VENV)/.dev ## Lay out the code, mend what can be mended
+format: $(VENV)/.dev ## Lay out the code and fix what can be fixed
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
+	@[ ! -x $(BIOME) ] || $(BIOME) check --write
 
-bench: $(VENV)/.dev ## Measure against the ceiling and against gunicorn (needs wrk)
+bench: $(VENV)/.dev ## Compare with the ceiling, gunicorn and a script (needs wrk)
 	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks.starts
 
 screenshots: $(VENV)/.dev ## Take the pictures of the documentation (needs Chromium)
 	@$(BIN)/python -m tests.browser.screenshots
 
-# tf-keras asks for `tensorflow` by name, which tensorflow-cpu provides under another: the CPU locks
-# leave it out, and pip installs exactly what they list.
+# tf-keras requires `tensorflow` by name, which tensorflow-cpu provides under another name: the CPU
+# locks leave it out, and pip installs exactly what they list.
 COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-header \
 	--no-annotate --quiet
 lock: $(VENV)/.dev ## Update the locked dependencies
@@ -76,21 +95,33 @@ lock: $(VENV)/.dev ## Update the locked dependencies
 		--output-file nginx/acme/requirements.lock
 
 clean: ## Remove the environment and all caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or \
 		sys.exit("Keraport needs Python 3.11, 3.12 or 3.13, this is %d.%d: make PYTHON=python3.13 ..." % v)'
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
-		echo "No virtual environment could be made: on Debian, apt-get install python3-venv"; exit 1; }
+		echo "The virtual environment could not be created: on Debian, apt-get install python3-venv"; exit 1; }
 
 $(VENV)/.runtime: $(LOCK) | $(BIN)/python
-	@echo "Installing what $(LOCK) lists into $(VENV) (once, some minutes)..."
+	@echo "Installing the packages of $(LOCK) into $(VENV) (once, takes minutes)..."
 	@$(INSTALL) -r $(LOCK)
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock | $(BIN)/python
-	@echo "Installing what requirements-dev.lock lists into $(VENV) (once, some minutes)..."
+	@echo "Installing the packages of requirements-dev.lock into $(VENV) (once, takes minutes)..."
 	@$(INSTALL) -r requirements-dev.lock
 	@touch $@ $(VENV)/.runtime
+
+# Biome, which comes from npm. Nothing that runs or tests Keraport needs either.
+BIOME := node_modules/.bin/biome
+.PHONY: lint-js
+lint-js: $(if $(shell command -v npm 2>/dev/null),$(BIOME))
+	@if [ -x $(BIOME) ]; then $(BIOME) check --error-on-warnings; \
+		else echo "JavaScript is not checked: npm is missing, which installs Biome"; fi
+
+# Without the registry of npm, the rest can be checked all the same.
+$(BIOME): package-lock.json
+	@npm ci --no-audit --no-fund --loglevel error && touch $@ || \
+		echo "npm could not install what package-lock.json lists"

@@ -1,7 +1,7 @@
 """`python -m app` runs the command line."""
 
-from app.cli import main
+from app.cli.main import main
 
-# The guard matters: the loader process (`multiprocessing` spawn) imports this module again.
+# The guard matters: the reader process (`multiprocessing` spawn) imports this module again.
 if __name__ == "__main__":
     main()

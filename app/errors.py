@@ -1,7 +1,7 @@
-"""Everything that can go wrong, in the words that a person on call reads.
+"""The errors of Keraport, with messages for the person on call.
 
     KeraportError
-    ├── RequestError              the client can mend it
+    ├── RequestError              the client can fix it
     │   ├── BadRequest            not JSON, not UTF-8, no body…
     │   ├── InvalidInput          well-formed, but the model cannot take it: all problems at once
     │   ├── TooLarge              over a limit on size
@@ -16,17 +16,17 @@
     │   ├── ModelUnavailable      still loading, failed to load, or being unloaded
     │   └── Draining              this process is on its way out
     ├── DeadlineExceeded          no answer within the time allowed
-    ├── ClientDisconnected        nobody is left to read the answer
-    ├── SettingsError             KERAPORT_… in the environment: the operator can mend it
+    ├── ClientDisconnected        no client is left to read the answer
+    ├── SettingsError             KERAPORT_… in the environment: the operator can fix it
     │   └── KeysError             the file of API keys that one of them names
-    └── ModelError                the model author can mend it
+    └── ModelError                the model author can fix it
         ├── CardError             model.yaml, labels or the folder are wrong
         ├── LoadError             the model file cannot be served
         ├── InferenceError        TensorFlow failed while running the model
         └── NonFiniteOutput       the model answered NaN or Infinity
 
 `code` is the machine-readable name in an answer. Which HTTP status a code gets is the business
-of `app.api.errors`; nothing here knows of HTTP.
+of `app.api.http.errors`; nothing here knows of HTTP.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+# Seconds until a client may ask again: for a model that is still loading, and for one that failed.
+LOADING_RETRY_S = 5
+FAILED_RETRY_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Detail:
     expected: Any = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The problem as JSON carries it, without the keys that say nothing."""
+        """Return the problem as JSON carries it, without the keys that say nothing."""
         out: dict[str, Any] = {"field": self.field, "problem": self.problem}
         if self.value is not None:
             out["value"] = self.value
@@ -56,7 +60,7 @@ class Detail:
 
 
 def short(value: Any) -> Any:
-    """What the client sent, cut to what an error message can hold."""
+    """Return a value of the client, cut to the length that an error message can hold."""
     if isinstance(value, str):
         return value if len(value) <= 100 else value[:100] + "…"
     if value is None:
@@ -81,7 +85,7 @@ class KeraportError(Exception):
 
 
 class RequestError(KeraportError):
-    """The client sent something that it can mend."""
+    """The client sent something that it can fix."""
 
     code = "bad_request"
 

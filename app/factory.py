@@ -7,16 +7,23 @@ from pathlib import Path
 from flask import Flask
 from flask_bootstrap import Bootstrap5
 
-from app.api import cors, errors, gate, health, metrics, native, oip, openapi, status, tfserving
-from app.api.access import ModelAccess
-from app.api.answers import add_request_id
-from app.api.metrics import Metrics
-from app.api.overload import EarlyRefusals
-from app.api.proxy import TrustedProxy
-from app.api.requests import KeraportRequest, spool_for
+from app.api import cors
+from app.api.http import errors, gate
+from app.api.http.access import ModelAccess
+from app.api.http.answers import add_request_id
+from app.api.http.overload import EarlyRefusals
+from app.api.http.proxy import TrustedProxy
+from app.api.http.spools import KeraportRequest, spool_for
+from app.api.native import health, status
+from app.api.native import routes as native
+from app.api.openapi import document
+from app.api.telemetry import metrics
+from app.api.telemetry.metrics import Metrics
+from app.api.v1 import routes as v1
+from app.api.v2 import routes as v2
 from app.keys.ring import KeyRing
 from app.lifecycle import Lifecycle
-from app.serving.registry import Registry
+from app.serving.registry.registry import Registry
 from app.settings import Settings
 from app.status.board import StatusBoard
 from app.status.journal import Journal
@@ -33,8 +40,8 @@ def create_app(
     journal: Journal | None = None,
     measured: Metrics | None = None,
 ) -> Flask:
-    """The application over `registry`, whose models may still be loading. Raises KeysError where
-    the file of API keys cannot be used."""
+    """Create the application over `registry`, whose models may still be loading. Raises KeysError
+    if the file of API keys cannot be used."""
     keys = None if settings.api_keys_file is None else KeyRing(settings.api_keys_file)
     app = Flask(
         "keraport",
@@ -46,7 +53,7 @@ def create_app(
     app.url_map.strict_slashes = False
     Bootstrap5(app)
     app.url_map.converters["model"] = native.ModelName
-    app.url_map.converters["servable"] = tfserving.ServableConverter
+    app.url_map.converters["servable"] = v1.ServableConverter
     lifecycle = lifecycle or Lifecycle()
     journal = journal or Journal(None, settings.replica_name)
     access = ModelAccess(registry, keys=keys is not None)
@@ -56,17 +63,17 @@ def create_app(
     )
     app.after_request(add_request_id)
     cors.install(app, settings)
-    errors.install(app, settings, error_page)
+    errors.install(app, settings, error_page, lambda: lifecycle.draining or not registry.loaded)
     if keys is not None:
         gate.install(app, keys)
-        app.register_blueprint(login.blueprint(keys, lifecycle))
+        app.register_blueprint(login.blueprint(settings, keys, lifecycle))
     app.register_blueprint(health.blueprint(access, lifecycle))
     app.register_blueprint(metrics.blueprint(measured or Metrics(registry)))
     app.register_blueprint(native.blueprint(settings, access, lifecycle))
-    app.register_blueprint(tfserving.blueprint(settings, access, lifecycle))
-    app.register_blueprint(oip.blueprint(settings, access, lifecycle))
+    app.register_blueprint(v1.blueprint(settings, access, lifecycle))
+    app.register_blueprint(v2.blueprint(settings, access, lifecycle))
     app.register_blueprint(status.blueprint(board, access))
-    app.register_blueprint(openapi.blueprint(settings, access))
+    app.register_blueprint(document.blueprint(settings, access))
     app.register_blueprint(pages.blueprint(settings, access, lifecycle, board))
     app.wsgi_app = EarlyRefusals(  # type: ignore[method-assign]
         app.wsgi_app, access, lifecycle, timeout_s=settings.request_timeout_s, keys=keys

@@ -1,9 +1,9 @@
-"""Large JSON texts, read piece by piece.
+"""Parsing of large JSON texts, piece by piece.
 
-A JSON parser holds Python's interpreter lock: in one call, 16 MB stop all other threads for 150 to
-1,500 ms. `read_pieces` looks for the structure of a text block by block, with NumPy, has orjson
-parse what is complete at the end of each block, and puts the parts together. Values and errors are
-those of one call.
+A JSON parser holds Python's interpreter lock: one call on 16 MB stops all other threads for 150 to
+1,500 ms. `read_pieces` finds the structure of a text block by block with NumPy, lets orjson parse
+what is complete at the end of each block, and joins the parts. Values and errors are those of a
+single call.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import orjson
 from numpy.typing import NDArray
 
 from app.errors import BadRequest
-from app.slices import SLICE, checkpoint, free_afterwards
+from app.thread_slices import SLICE, checkpoint, free_afterwards
 
 _SPACE = b" \t\r\n"
 _COMMA, _QUOTE, _BACKSLASH = b',"\\'
@@ -28,23 +28,23 @@ _NOTED[[*b'[]{},"\\']] = True
 _STEPS = np.zeros(256, np.int32)
 _STEPS[[*_OPENING]] = 1
 _STEPS[[*_CLOSING]] = -1
-# The longest part of a text that ends between two characters. Halves of a surrogate pair stay
-# together.
+# The longest part of a string that ends on a character boundary. Surrogate pairs stay together.
 _CHARACTERS = re.compile(
     rb"(?:[^\\]++|\\u[dD][89abAB]..\\u....|\\u(?![dD][89abAB])....|\\[^u])*+", re.DOTALL
 )
-# Bytes of UTF-8 that do not begin a character.
+# Continuation bytes of UTF-8.
 _FOLLOWING = bytes(range(0x80, 0xC0))
-# Of an object: it doubles its table now and then, which stops all threads.
+# Names of one object: a dictionary that doubles its table stops all threads.
 MAX_NAMES = 100_000
-# Bytes behind an error that its message may depend on.
+# Bytes after an error that its message may depend on.
 _AHEAD = 16
 
 Parse = Callable[[bytes], Any]
 
 
 class Marks(NamedTuple):
-    """Brackets and commas outside of texts: where, which, and how deep the text is behind each."""
+    """Brackets and commas outside strings: their positions, their bytes, and the depth after
+    each."""
 
     at: NDArray[np.int64]
     kinds: NDArray[np.uint8]
@@ -52,19 +52,20 @@ class Marks(NamedTuple):
 
 
 class _Scanner:
-    """Finds the marks, block after block."""
+    """Finds the marks of a text, block by block."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._depth = 0
-        self._odd = False  # the block before ends with an odd number of backslashes
+        self._odd = False  # the previous block ends with an odd number of backslashes
         self._in_text = False
         self._quote = -1
-        # The text that began before the last block and ends in it, by its quotes.
+        # The string that began before the last block and ended in it, by the positions of its
+        # quotes.
         self.ended: tuple[int, int] | None = None
 
     def scan(self, start: int, end: int) -> Marks:
-        """The marks in a block, which begins where the one before ended."""
+        """Return the marks in a block, which begins where the previous one ended."""
         block = np.frombuffer(self._data, np.uint8, end - start, start)
         at = np.flatnonzero(_NOTED[block])
         kinds = block[at]
@@ -93,14 +94,14 @@ class _Scanner:
     def _unescaped(
         self, at: NDArray[np.int64], kinds: NDArray[np.uint8], size: int
     ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-        """Without backslashes, and the quotes that they escape."""
+        """Drop backslashes, and the quotes that they escape."""
         if self._odd:
             at = np.concatenate(([-1], at))
             kinds = np.concatenate((np.array([_BACKSLASH], np.uint8), kinds))
         slashes = kinds == _BACKSLASH
         behind = np.zeros(at.size, np.bool_)
         behind[1:] = slashes[:-1] & (np.diff(at) == 1)
-        # Where the run of backslashes begins that an entry is part of, or stands behind.
+        # Where the run of backslashes begins that contains an entry, or ends just before it.
         first = np.maximum.accumulate(np.where(slashes & ~behind, at, -2))
         escaped = np.zeros(at.size, np.bool_)
         escaped[1:] = behind[1:] & ((at[1:] - first[:-1]) % 2 == 1)
@@ -110,11 +111,12 @@ class _Scanner:
 
 
 def read_pieces(data: bytes, max_depth: int, parse: Parse, block: int = SLICE) -> Any:
-    """The value of a JSON text, as `parse` of all of it gives it.
+    """Parse a JSON text in pieces. Return what `parse` returns for the whole text.
 
-    parse: of a part; raises orjson.JSONDecodeError. block: bytes that it is given at once, or a few
-    more. Raises ValueError with the message that `parse` has, TooDeep where lists and objects are
-    in more than `max_depth` levels, or BadRequest where an object has more than MAX_NAMES names.
+    parse: parses a part; raises orjson.JSONDecodeError. block: bytes given to it at once, or
+    slightly more. Raises ValueError with the message of `parse`, TooDeep if lists and objects are
+    nested more than `max_depth` levels deep, or BadRequest if an object has more than MAX_NAMES
+    names.
     """
     _check_encoding(data)
     start = _skip_space(data, 0)
@@ -124,7 +126,7 @@ def read_pieces(data: bytes, max_depth: int, parse: Parse, block: int = SLICE) -
 
 
 class TooDeep(ValueError):
-    """Lists and objects are in more levels than allowed."""
+    """Lists and objects are nested more deeply than allowed."""
 
 
 class _Reader:
@@ -136,14 +138,14 @@ class _Reader:
         self._parse = parse
         self._block = block
         self._scanner = _Scanner(data)
-        # The lists and objects that are open, the outermost first.
+        # The open lists and objects, the outermost first.
         self._open: list[Any] = []
-        # What is in front of it has been read. fresh: nothing of the innermost one was.
+        # Everything before `_at` has been read. fresh: nothing of the innermost container has been.
         self._at = 0
         self._fresh = True
 
     def read(self, start: int) -> Any:
-        """The value that begins with the bracket at `start`."""
+        """Return the value that begins with the bracket at `start`."""
         data, scanner = self._data, self._scanner
         value: Any = [] if data[start] == _OPENING[0] else {}
         self._open.append(value)
@@ -167,7 +169,8 @@ class _Reader:
         return value
 
     def _take(self, marks: Marks) -> None:
-        """What is complete in a block, down to the innermost list or object that is open there."""
+        """Add what is complete in a block, down to the innermost container still open at its
+        end."""
         at, kinds, depths = marks
         lowest = np.minimum.accumulate(depths)
         i = 0
@@ -178,7 +181,7 @@ class _Reader:
             if not self._open:
                 return
         level = len(self._open)
-        # From where on the text is nowhere less deep.
+        # The least depth from each mark to the end of the block.
         floors = np.minimum.accumulate(depths[::-1])[::-1]
         while True:
             end = int(np.searchsorted(floors, level + 1))
@@ -192,7 +195,7 @@ class _Reader:
             i, level = end + 1, level + 1
 
     def _extend(self, end: int) -> None:
-        """The elements up to a comma, or a bracket that closes."""
+        """Add the elements before `end`, where there is a comma or a closing bracket."""
         part = self._part(end)
         if part:
             container = self._open[-1]
@@ -215,7 +218,7 @@ class _Reader:
         self._at, self._fresh = end, False
 
     def _close(self, end: int, kind: int) -> None:
-        """The rest of the innermost list or object."""
+        """Add the rest of the innermost list or object, and close it."""
         self._extend(end)
         if kind != _CLOSING[isinstance(self._open[-1], dict)]:
             self._fail(end)
@@ -223,7 +226,7 @@ class _Reader:
         self._at, self._fresh = end + 1, False
 
     def _descend(self, end: int) -> None:
-        """The beginning of the list or object that opens at `end`, with its key."""
+        """Open the list or object whose bracket is at `end`, under its key if it has one."""
         part = self._part(end + 1)
         closing = b"]" if self._data[end] == _OPENING[0] else b"}"
         container = self._open[-1]
@@ -238,13 +241,13 @@ class _Reader:
         self._at, self._fresh = end + 1, True
 
     def _part(self, end: int) -> bytes:
-        """The text up to `end`, without the comma that it begins with behind an element."""
+        """Return the text before `end`, without the comma after the previous element."""
         part = self._data[self._at : end].strip(_SPACE)
         if self._fresh or not part:
             return part
         if part[0] != _COMMA:
             self._fail(end)
-        # Something has to follow the comma.
+        # An element must follow the comma.
         return part[1:].strip(_SPACE) or self._fail(end)
 
     def _parsed(self, before: bytes, part: bytes, after: bytes, end: int) -> Any:
@@ -254,7 +257,7 @@ class _Reader:
             self._fail(end)
 
     def _take_text(self, start: int, end: int) -> None:
-        """A long text in slices, by its quotes, unless it is a key."""
+        """Add a long string in slices, unless it is a key. start, end: its quotes."""
         container = self._open[-1]
         before = self._data[self._at : start].strip(_SPACE)
         if not self._fresh:
@@ -296,7 +299,7 @@ class _Reader:
             self._raise_error(at, at + 1, b"[]")
 
     def _fail(self, end: int) -> NoReturn:
-        """Raise what is wrong before or at `end`."""
+        """Raise ValueError for what is wrong before or at `end`."""
         if isinstance(self._open[-1], list):
             before = b"[" if self._fresh else b"[[]"
         else:
@@ -304,8 +307,11 @@ class _Reader:
         self._raise_error(self._at, end, before)
 
     def _raise_error(self, start: int, end: int, before: bytes) -> NoReturn:
-        """Raise what is wrong with data[start:end] or at `end`, as seen in the whole. before: what
-        stands for all that is in front of it."""
+        """Raise ValueError for what is wrong with data[start:end] or at `end`, with its position in
+        the whole text.
+
+        before: stands in for everything before `start`.
+        """
         data = self._data
         part = data[start : _before_character(data, min(end + _AHEAD, len(data)))]
         try:
@@ -327,12 +333,12 @@ def _check_encoding(data: bytes) -> None:
             checkpoint()
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
-        # Says that it is no UTF-8.
+        # Its message says that the text is not UTF-8.
         orjson.loads(b"\xff")
 
 
 def _skip_space(data: bytes, start: int) -> int:
-    """Where something else than white space begins."""
+    """Return the position of the first byte that is not white space."""
     for begin in range(start, len(data), SLICE):
         part = data[begin : begin + SLICE]
         if rest := part.lstrip(_SPACE):
@@ -341,7 +347,7 @@ def _skip_space(data: bytes, start: int) -> int:
 
 
 def _before_character(data: bytes, at: int) -> int:
-    """`at`, or where the character begins that it is within."""
+    """Return `at`, or the start of the character that it lies within."""
     while at < len(data) and data[at] & 0xC0 == 0x80:
         at -= 1
     return at

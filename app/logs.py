@@ -26,7 +26,7 @@ import structlog
 from structlog.stdlib import ExtraAdder, ProcessorFormatter
 from structlog.types import EventDict, FilteringBoundLogger, Processor
 
-from app.lines import Lines
+from app.line_writer import LineWriter
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ _BREAKS = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How the log is written. level: debug, info, warning or error. as_text: for people instead of
+    """The format of the log. level: debug, info, warning or error. as_text: for people instead of
     JSON. replica: the name of this process, part of each JSON line."""
 
     level: str
@@ -47,15 +47,18 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where the log goes. descriptor: a copy of descriptor 2, which native code may then write to
-    without coming between. lock: what the processes that write there lock for each line."""
+    """The destination of the log.
+
+    descriptor: a copy of descriptor 2, which native code may then write to without interfering.
+    lock: a descriptor that the processes that write there lock for each line.
+    """
 
     descriptor: int
     lock: int
 
     @classmethod
     def make(cls) -> Destination:
-        """The stderr of this process, for itself and for its children."""
+        """Use the stderr of this process, for itself and for its children."""
         return cls(os.dup(2), os.memfd_create("keraport-log"))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -68,12 +71,12 @@ def _received(descriptor: Any, lock: Any) -> Destination:
 
 
 class _Handler(logging.Handler):
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: LineWriter) -> None:
         super().__init__()
         self._lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One line."""
+        """Write one line."""
         try:
             self._lines.write(self.format(record).encode(errors="backslashreplace"))
         except Exception:
@@ -82,16 +85,16 @@ class _Handler(logging.Handler):
 
 _style: Style | None = None
 _destination: Destination | None = None
-_lines = Lines(2)
+_lines = LineWriter(2)
 
 
 def style() -> Style | None:
-    """What `configure` was told, for a child process; None before."""
+    """Return the style that `configure` has set, for a child process; None before that."""
     return _style
 
 
 def destination() -> Destination | None:
-    """Where `configure` writes, for a child process; None before."""
+    """Return the destination that `configure` has set, for a child process; None before that."""
     return _destination
 
 
@@ -103,7 +106,7 @@ def configure(
     them."""
     global _style, _destination, _lines
     _style, _destination = style, destination or Destination.make()
-    _lines = Lines(_destination.descriptor, _destination.lock)
+    _lines = LineWriter(_destination.descriptor, _destination.lock)
     handler = _Handler(_lines)
     handler.setFormatter(
         ProcessorFormatter(
@@ -128,7 +131,8 @@ def configure(
 
 
 def access_logger() -> FilteringBoundLogger:
-    """For the line of each request: past `logging`, which takes as long as all the rest of it."""
+    """Return the logger for the line of each request. It bypasses `logging`, which takes as long as
+    all the rest of it."""
     style = _style or Style("info", as_text=False, replica="")
     lazy = structlog.wrap_logger(
         _lines,
@@ -141,8 +145,8 @@ def access_logger() -> FilteringBoundLogger:
 
 
 def trace(error: BaseException) -> str:
-    """Where `error` comes from, as Python prints it, but without what it says: the words of an
-    error that a request has met may be the client's."""
+    """Return where `error` comes from, as Python prints it, but without its message: the words of
+    an error that a request has met may be the client's."""
     parts: list[str] = []
     told: set[int] = set()
     each: BaseException | None = error
@@ -156,13 +160,13 @@ def trace(error: BaseException) -> str:
 
 
 def kind(error: BaseException) -> str:
-    """The name of an error's class."""
+    """Return the name of an error's class."""
     return type(error).__qualname__
 
 
-def tell_of_hub(context: Any, type: Any, value: BaseException, tb: TracebackType) -> None:
-    """In the place of `gevent.hub.Hub.print_exception`: what nobody has caught in a greenlet, which
-    may well have worked on a request."""
+def log_hub_error(context: Any, type: Any, value: BaseException, tb: TracebackType) -> None:
+    """Log an exception that ended a greenlet, perhaps while it worked on a request. Replaces
+    `gevent.hub.Hub.print_exception`."""
     log.error("a greenlet has ended: %s", kind(value), extra={"exception": trace(value)})
 
 
@@ -237,7 +241,7 @@ class _Json:
 
 
 def to_json(event: Mapping[str, Any]) -> bytes:
-    """One line, whatever is in it."""
+    """Return one line, whatever is in it."""
     try:
         line = orjson.dumps(event, default=str, option=orjson.OPT_UTC_Z)
     except TypeError:  # half a surrogate, as in the name of a file that is not UTF-8

@@ -23,7 +23,7 @@ _PREFIX = re.compile(
     rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: ([IWEF])) ([^\s:\]]+:\d+)\] "
 )
 _LEVELS = {b"I": "info", b"W": "warning", b"E": "error", b"F": "critical"}
-# Of libraries that write no letter before their words; what is not here is a warning.
+# Libraries that write no letter for the level; all others are warnings.
 _OTHER_LEVELS = (
     (re.compile(rb"Fatal Python error: |terminate called "), "critical"),
     (re.compile(rb"Error: "), "error"),  # click's, where the process cannot start
@@ -56,7 +56,7 @@ class NativeOutput:
         self._level: str | None = None  # of the line whose first part is out
 
     def feed(self, data: bytes) -> list[NativeLine]:
-        """The lines that are complete with `data`."""
+        """Return the lines that `data` completes."""
         *whole, self._rest = (self._rest + data).split(b"\n")
         lines: list[NativeLine] = []
         for line in whole:
@@ -66,7 +66,7 @@ class NativeOutput:
         return lines
 
     def end(self) -> list[NativeLine]:
-        """What is left of a line that has no end."""
+        """Return what is left of a line that has no end."""
         lines: list[NativeLine] = []
         self._cut(self._rest, lines)
         self._rest, self._level = b"", None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 import re
 import socket
 from pathlib import Path
@@ -19,6 +21,30 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.errors import Detail, SettingsError, short
+
+# Settings of docker-compose.yml and nginx, which may be in the environment of the server as well.
+STACK_SETTINGS = frozenset(
+    f"KERAPORT_{name}"
+    for name in (
+        "HTTP_PORT",
+        "HTTPS_PORT",
+        "DOMAIN",
+        "CERTS_DIR",
+        "RATE_LIMIT",
+        "CONNECTION_LIMIT",
+        "UNLIMITED_NETWORKS",
+        "APP_MEMORY",
+        "ACME_EMAIL",
+        "ACME_SERVER",
+        "PROMETHEUS_PORT",
+        "GRAFANA_PORT",
+        "METRICS_KEY_FILE",
+        "PROMETHEUS_IMAGE",
+        "BLACKBOX_IMAGE",
+        "GRAFANA_IMAGE",
+    )
+)
 # RFC 6454: scheme, host, port. No wildcard, and no `null`, which any page can be.
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 
@@ -34,7 +60,7 @@ Switch = Annotated[bool, WrapValidator(_switch)]
 
 
 class Settings(BaseSettings):
-    """What an operator may choose. `.env.example` lists the same names with their defaults."""
+    """The settings of an operator. `.env.example` lists the same names with their defaults."""
 
     model_config = SettingsConfigDict(env_prefix="KERAPORT_", frozen=True)
 
@@ -43,6 +69,17 @@ class Settings(BaseSettings):
     models_dir: Path = Field(Path("models"), description="The folder of models.")
     uploads_dir: Path = Field(
         Path("uploads"), description="Where uploads in flight are spooled; always empty at rest."
+    )
+    cache_dir: Path | None = Field(
+        Path("~/.cache/keraport"),
+        description="Where converted models are kept, so that a start reads none twice; replicas "
+        "may share it. Empty: nowhere.",
+    )
+    cache_mb: float = Field(
+        8000,
+        gt=0,
+        description="Largest size of that folder, in megabytes (10^6 bytes); what was used longest "
+        "ago goes first.",
     )
     reload: Switch = Field(
         True,
@@ -89,7 +126,7 @@ class Settings(BaseSettings):
     api_keys_file: Path | None = Field(
         None,
         description="File of API keys, as `python -m app key new NAME` prints them; without one "
-        "nobody needs a key.",
+        "no request needs a key.",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
@@ -103,6 +140,12 @@ class Settings(BaseSettings):
     )
     drain_timeout_s: float = Field(
         25, ge=0, description="Seconds that requests in flight get to finish after SIGTERM."
+    )
+    handover_s: float = Field(
+        60,
+        ge=0,
+        description="Seconds after SIGTERM that a server with peers serves at most, until one of "
+        "them is ready.",
     )
     replica: str = Field(
         "",
@@ -121,15 +164,15 @@ class Settings(BaseSettings):
         "info", description="How much is written to the log (stderr)."
     )
     log_format: Literal["auto", "json", "text"] = Field(
-        "auto", description="json: an object a line; text: for people; auto: text on a terminal."
+        "auto", description="json: one object per line; text: for people; auto: text on a terminal."
     )
     log_health_every: int = Field(
         100,
         ge=0,
-        description="Of so many health checks that went well one is logged; 0: none of them.",
+        description="One in this many successful health checks is logged; 0: none.",
     )
 
-    @field_validator("events_file", "api_keys_file", mode="before")
+    @field_validator("events_file", "api_keys_file", "cache_dir", mode="before")
     @classmethod
     def _none(cls, value: Any) -> Any:
         return None if value == "" else value
@@ -171,3 +214,34 @@ class Settings(BaseSettings):
     def max_answer_bytes(self) -> int:
         """`max_answer_mb` in bytes."""
         return int(self.max_answer_mb * 1_000_000)
+
+
+def read_settings() -> Settings:
+    """Read the settings from the environment of this process.
+
+    Raises SettingsError with all problems at once, names that nothing reads included.
+    """
+    problems = []
+    known = {f"KERAPORT_{name.upper()}" for name in Settings.model_fields}
+    for name in sorted(os.environ):
+        if name.startswith("KERAPORT_") and name not in known | STACK_SETTINGS:
+            close = difflib.get_close_matches(name, known | STACK_SETTINGS, 1, cutoff=0.85)
+            hint = f": did you mean {close[0]}?" if close else "; .env.example lists them all"
+            problems.append(Detail(name, f"there is no such setting{hint}"))
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for each in error.errors():
+            name = f"KERAPORT_{str(each['loc'][0]).upper()}"
+            description = Settings.model_fields[str(each["loc"][0])].description
+            problem = f"{each['msg'][:1].lower()}{each['msg'][1:]} ({description})"
+            problems.append(Detail(name, problem, short(os.environ.get(name))))
+        raise _wrong(problems) from None
+    if problems:
+        raise _wrong(problems)
+    return settings
+
+
+def _wrong(problems: list[Detail]) -> SettingsError:
+    count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return SettingsError(f"the settings have {count}:", problems)

@@ -11,9 +11,10 @@ import sys
 import time
 from pathlib import Path
 
-from app.serving.card import find_model, read_card
-from app.serving.loader import Loader
-from app.serving.runtime import ModelSession
+from app.serving.cards.read import read_card
+from app.serving.engine.session import ModelSession
+from app.serving.reading.model_files import find_model
+from app.serving.reading.process import ReaderProcess
 from benchmarks.tensors import pixels
 
 
@@ -23,12 +24,12 @@ class Batch:
     def __init__(self, folder: Path) -> None:
         card = read_card(folder)
         assert card is not None, "the caller has written it"
-        loader = Loader()
+        reader = ReaderProcess()
         try:
-            with loader.convert(find_model(folder, card), trusted=False) as converted:
+            with reader.convert(find_model(folder, card), trusted=False) as converted:
                 self._session = ModelSession(converted, card.runtime)
         finally:
-            loader.close()
+            reader.close()
         self._pixels = pixels()
 
     def rate(self, seconds: float) -> float:

@@ -11,7 +11,9 @@ import click
 import orjson
 
 from app.errors import CardError
-from app.serving.card import Card, FieldSpec, find_model, read_card
+from app.serving.cards.card import Card, FieldSpec
+from app.serving.cards.read import read_card
+from app.serving.reading.model_files import find_model
 from benchmarks.picture import jpeg
 
 TABULAR, CNN, TEXT = "mpg", "cats-dogs", "patents"

@@ -23,12 +23,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.serving.card import find_model, read_card
-from app.serving.cores import usable_cores
-from app.serving.loader import Loader
-from app.serving.runtime import ModelSession
+from app.container import usable_cores
+from app.serving.cards.read import read_card
+from app.serving.engine.session import ModelSession
+from app.serving.reading.model_files import find_model
+from app.serving.reading.process import ReaderProcess
+from app.serving.tasks import RowTask
 from app.serving.tasks.base import Limits
-from app.serving.tasks.image import ImageClassification
 from app.serving.tasks.pictures import PictureSpec, decode
 from benchmarks.picture import jpeg
 
@@ -42,14 +43,14 @@ class Ceiling:
         card = read_card(folder)
         assert card is not None, "the caller has looked"
         limits = Limits()
-        loader = Loader()
+        reader = ReaderProcess()
         try:
-            with loader.convert(find_model(folder, card), trusted=card.trusted) as converted:
-                feed = ImageClassification(card, converted.signature, limits).picture
-                assert feed is not None
-                self._session = ModelSession(converted, card.runtime, feed)
+            with reader.convert(find_model(folder, card), trusted=card.trusted) as converted:
+                pictures = RowTask(card, converted.signature, limits).pictures
+                (feed,) = pictures.values()
+                self._session = ModelSession(converted, card.runtime, pictures)
         finally:
-            loader.close()
+            reader.close()
         height, width, channels = feed.shape
         mode: Any = "RGB" if channels == 3 else "L"
         self._spec = PictureSpec((height, width), mode, card.input.resize, limits.max_pixels)

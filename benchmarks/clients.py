@@ -102,6 +102,8 @@ class Clients:
                 if self._tls is None:
                     break
         except (BlockingIOError, ssl.SSLWantReadError):
+            if not client.got:  # TLS alone has sent something: a session's ticket
+                return
             data = client.got
         if not data:
             self._again(client, "closed")

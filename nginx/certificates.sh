@@ -1,15 +1,15 @@
 #!/bin/sh
-# Chooses the certificate that nginx serves, and swaps it in when it changes.
+# Choose the certificate that nginx serves, and replace it when it changes.
 #
-#   certificates.sh install   before nginx starts: the first of these that is usable
-#   certificates.sh watch     while it runs: looks every few seconds, reloads nginx
+#   certificates.sh install   before nginx starts: install the first usable one
+#   certificates.sh watch     while nginx runs: check every few seconds and reload nginx
 #
-# 1. /certs/fullchain.pem and privkey.pem, mounted by whoever runs the server
+# 1. /certs/fullchain.pem and privkey.pem, mounted by the operator
 # 2. /var/lib/keraport/acme/live/keraport/, from the profile `acme`
-# 3. /var/lib/keraport/self-signed/, made here
+# 3. /var/lib/keraport/self-signed/, created here
 #
-# nginx gets a copy in a folder of its own for each certificate, so that what is being written is
-# never read, and a bad new one leaves the old one as it is.
+# nginx gets a copy of each certificate in a separate folder, so that it never reads a file that is
+# being written, and a bad new certificate does not affect the old one.
 set -eu
 
 MOUNTED=/certs
@@ -23,9 +23,9 @@ say() {
     echo "$(date -u +%Y-%m-%dT%H:%M:%SZ) certificates: $*" >&2
 }
 
-# --- the self-signed one -------------------------------------------------------------------------
+# --- the self-signed one --------------------------------------------------------------------------
 
-# The names and addresses it is for, as subjectAltName has them.
+# Print the names and addresses of the certificate, in the form of subjectAltName.
 names() {
     echo "$(echo "${KERAPORT_DOMAIN:-}" | tr ',' ' ') localhost 127.0.0.1 ::1 $(hostname -I 2>/dev/null || true)" |
         tr -s ' ' '\n' | awk 'NF && !seen[$0]++ {
@@ -34,7 +34,7 @@ names() {
         }'
 }
 
-# Makes it unless there is one for these names that lasts another 30 days.
+# Create it, unless one exists for these names that is valid for another 30 days.
 self_signed() {
     wanted=$(names)
     if [ "$(cat "$SELF_SIGNED/names" 2>/dev/null)" = "$wanted" ] &&
@@ -50,12 +50,12 @@ self_signed() {
     echo "$wanted" >"$SELF_SIGNED.new/names"
     rm -rf "$SELF_SIGNED"
     mv "$SELF_SIGNED.new" "$SELF_SIGNED"
-    say "made a self-signed certificate for $wanted"
+    say "created a self-signed certificate for $wanted"
 }
 
-# --- what is there -------------------------------------------------------------------------------
+# --- the candidates -------------------------------------------------------------------------------
 
-# The folder that counts, by what is in it and not by whether it is any good.
+# Print the first folder that has files, whether or not they are usable.
 source_folder() {
     for folder in "$MOUNTED" "$ACME"; do
         if [ -e "$folder/fullchain.pem" ] || [ -e "$folder/privkey.pem" ]; then
@@ -70,16 +70,16 @@ fingerprint() { # fingerprint FOLDER: changes with any byte of the two files
     { echo "$1"; cat "$1/fullchain.pem" "$1/privkey.pem" 2>&1 || true; } | sha256sum | cut -c1-16
 }
 
-# Says what is wrong with the pair in a folder, or nothing.
+# Print the problem with the pair in a folder, or nothing.
 problem() { # problem FOLDER
     for file in fullchain.pem privkey.pem; do
         [ -e "$1/$file" ] || { echo "$file is missing"; return; }
         [ -r "$1/$file" ] || { echo "$file cannot be read by user $(id -u): chown or chmod it"; return; }
     done
     openssl x509 -in "$1/fullchain.pem" -noout 2>/dev/null ||
-        { echo "fullchain.pem is no certificate in PEM form"; return; }
+        { echo "fullchain.pem is not a certificate in PEM form"; return; }
     openssl pkey -in "$1/privkey.pem" -noout -passin pass: 2>/dev/null ||
-        { echo "privkey.pem is no private key in PEM form, or has a passphrase"; return; }
+        { echo "privkey.pem is not a private key in PEM form, or it has a passphrase"; return; }
     [ "$(openssl x509 -in "$1/fullchain.pem" -noout -pubkey)" = \
         "$(openssl pkey -in "$1/privkey.pem" -pubout -passin pass:)" ] ||
         { echo "privkey.pem is not the key of fullchain.pem"; return; }
@@ -98,10 +98,10 @@ hsts() { # hsts FOLDER
     [ "$subject" = "$issuer" ] || echo "max-age=63072000"
 }
 
-# --- to nginx ------------------------------------------------------------------------------------
+# --- to nginx -------------------------------------------------------------------------------------
 
-# Copies a pair to where nginx reads it and points the configuration there. Returns 1, with the
-# configuration as it was, when nginx does not take it.
+# Copy a pair to the place where nginx reads it, and point the configuration there. Return 1, with
+# the configuration unchanged, if nginx rejects it.
 use() { # use FOLDER
     target=$RUN/tls-$(fingerprint "$1")
     mkdir -p "$target"
@@ -119,7 +119,7 @@ EOF
         find "$RUN" -maxdepth 1 -name 'tls-*' ! -path "$target" -exec rm -rf {} +
         return 0
     fi
-    say "nginx does not take its configuration with $1: $verdict"
+    say "nginx rejects the configuration with $1: $verdict"
     [ ! -e "$CONF.old" ] || mv "$CONF.old" "$CONF"
     rm -rf "$target"
     return 1
@@ -142,7 +142,8 @@ install() {
     fi
 }
 
-# Reloads once a new pair has been still for one interval: it may come in two copies.
+# Reload once a new pair has been unchanged for one interval: its two files may be copied one by
+# one.
 watch() {
     served=$(fingerprint "$(source_folder)")
     last=$served
@@ -156,7 +157,7 @@ watch() {
                 nginx -s reload
                 say "nginx reloaded"
             else
-                say "the certificate before stays in use"
+                say "the previous certificate stays in use"
             fi
         fi
         last=$now

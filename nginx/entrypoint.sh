@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes what depends on settings and certificates, then becomes nginx.
+# Write the configuration that depends on settings and certificates, then run nginx.
 set -eu
 
 fail() {
@@ -29,13 +29,13 @@ for setting in "KERAPORT_RATE_LIMIT $rate" "KERAPORT_CONNECTION_LIMIT $connectio
     esac
 done
 
-# Split at commas and blanks, as the application does; it says more of what is wrong.
+# Split at commas and blanks, as the application does; its error messages are more detailed.
 origins=$(echo "$cors_origins" | tr -s ', ' '\n' | sed '/^$/d')
 if echo "$origins" | grep -Evq '^(https?://[][a-z0-9.:-]+)?$'; then
     fail "KERAPORT_CORS_ORIGINS must be origins such as https://app.example.org, it is '$cors_origins'"
 fi
 
-# A line of a map for each.
+# One line of a map for each.
 # shellcheck disable=SC2016 # a variable of nginx
 origins=$(echo "$origins" | sed -n 's/..*/    "&" $http_origin;/p')
 
@@ -43,10 +43,10 @@ networks=$(echo "$unlimited" | tr -s ', ' '\n' | sed '/^$/d')
 if echo "$networks" | grep -Evq '^([0-9a-fA-F.:]+(/[0-9]{1,3})?)?$'; then
     fail "KERAPORT_UNLIMITED_NETWORKS must be networks such as 10.0.0.0/8, it is '$unlimited'"
 fi
-# A line of the geo block for each. Whether it is a network, nginx itself finds out.
+# One line of the geo block for each. nginx itself checks that it is a network.
 networks=$(echo "$networks" | sed -n 's/..*/    & 0;/p')
 
-seconds() { # seconds MORE: the request timeout and so much more, in whole seconds
+seconds() { # seconds MORE: the request timeout plus MORE, in whole seconds
     awk -v s="$timeout_s" -v more="$1" 'BEGIN { printf "%d", s + more + 0.999 }'
 }
 
@@ -56,12 +56,15 @@ cat >/tmp/keraport/settings.conf <<EOF
 client_max_body_size $(awk -v mb="$max_body_mb" 'BEGIN { printf "%d", (mb + 1) * 1000000 }');
 map "" \$max_body_mb { default "$max_body_mb"; }
 
-# A read timeout comes after the application's own and after the time for a second try is over.
+# The read timeout is longer than the application's own, and than the time allowed for a second try.
 proxy_next_upstream_timeout $(seconds 0)s;
 proxy_read_timeout $(seconds 15)s;
 
+# Tries of half a second each (see hold.conf).
+map \$http_x_tries \$hold_over { default 0; "~^x{$(seconds "$timeout_s")}" 1; }
+
 # The address that a request counts against: that of its client, unless its key is known or its
-# network is without limits.
+# network is exempt.
 geo \$limited_network {
     default 1;
 $networks
@@ -74,15 +77,15 @@ map "\$limited_network \$known_key" \$limited_address {
 limit_req_zone \$limited_address zone=requests:10m rate=${rate}r/s;
 limit_conn_zone \$limited_address zone=connections:10m;
 limit_req_zone \$http_x_address zone=unknown_keys:10m rate=${rate}r/s;
-# For the answer of 429.
+# For the message of a 429.
 map "\$limit_conn_status \$request_uri" \$limit_met {
     volatile;
-    default "this address may send $rate a second (KERAPORT_RATE_LIMIT)";
-    "~^REJECTED " "this address may have $connections at once (KERAPORT_CONNECTION_LIMIT)";
-    "~^\S* /login\b" "this address may sign in 30 times a minute";
+    default "an address may send $rate requests per second (KERAPORT_RATE_LIMIT)";
+    "~^REJECTED " "an address may have $connections requests at once (KERAPORT_CONNECTION_LIMIT)";
+    "~^\S* /login\b" "an address may sign in 30 times per minute";
 }
 
-# The origin of the page that asks, if it may read the answer.
+# The origin of the page, if it may read the answer.
 map \$request_uri \$cors_asked {
     default "";
     "~^/(api|predict|v1|v2)([/?]|\$)" \$http_origin;
@@ -95,6 +98,13 @@ map \$cors_origin \$cors_expose { default "X-Request-ID, Retry-After"; "" ""; }
 map \$cors_origin \$cors_vary { default Origin; "" ""; }
 
 map "" \$https_port { default "$([ "$https_port" = 443 ] || echo ":$https_port")"; }
+EOF
+
+# Longer than a request is held.
+cat >/tmp/keraport/hold_timeout.conf <<EOF
+proxy_read_timeout $(seconds 15)s;
+proxy_cache_lock_timeout $(seconds 15)s;
+proxy_cache_lock_age $(seconds 15)s;
 EOF
 
 cat >/tmp/keraport/limits.conf <<EOF

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.browser.chromium import no_chromium
@@ -16,11 +19,24 @@ from tests.monitoring.promtool import no_promtool
 from tests.stack.compose import no_engine
 from tests.support import ROOT, ServerProcess, serving
 
+# Machines that run tests are busy: how long an example takes says nothing. `make check` tries few;
+# CI tries the same ones each time, so that what it says of a change is not chance.
+hypothesis.settings.register_profile("tests", hypothesis.settings(deadline=None))
+hypothesis.settings.register_profile("quick", hypothesis.settings(deadline=None, max_examples=20))
+hypothesis.settings.register_profile(
+    "repeatable", hypothesis.settings(deadline=None, derandomize=True)
+)
+hypothesis.settings.load_profile("tests")
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 os.environ["KERAS_BACKEND"] = "tensorflow"
 # Settings of the person who runs the tests are none of the tests' business.
 for name in [name for name in os.environ if name.startswith("KERAPORT_")]:
     del os.environ[name]
+# What one test has converted, the others need not; nothing of it is left.
+if "TESTS_CACHE_DIR" not in os.environ:
+    os.environ["TESTS_CACHE_DIR"] = tempfile.mkdtemp(prefix="keraport-tests-")
+    atexit.register(shutil.rmtree, os.environ["TESTS_CACHE_DIR"], ignore_errors=True)
+os.environ["KERAPORT_CACHE_DIR"] = os.environ["TESTS_CACHE_DIR"]
 
 
 # What this machine lacks for some of the tests: those folders and files are left out, and why is
@@ -92,12 +108,23 @@ def slow_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def oip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server over models for the Open Inference Protocol."""
-    from tests.oip import save_oip_models
+def v1(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server over models for TensorFlow Serving's REST API."""
+    from tests.v1 import LIMIT_MB, save_v1_models
 
-    folder = tmp_path_factory.mktemp("oip")
-    save_oip_models(folder / "models")
+    folder = tmp_path_factory.mktemp("v1")
+    save_v1_models(folder / "models")
+    with serving(folder / "models", folder, max_body_mb=LIMIT_MB) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def v2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server over models for the Open Inference Protocol."""
+    from tests.v2 import save_v2_models
+
+    folder = tmp_path_factory.mktemp("v2")
+    save_v2_models(folder / "models")
     with serving(folder / "models", folder) as server:
         yield server
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gevent import get_hub
 
-from app.cli import main
+from app.cli.main import main
 
 TICK_S = 0.002
 # Places of the figures, each a double, in seconds.
@@ -46,7 +46,7 @@ def start_clock(shared: memoryview[float], stacks_above_s: float) -> None:
     timer.start(tick)
 
 
-# The guard matters: the loader process (`multiprocessing` spawn) imports this module again.
+# The guard matters: the reader process (`multiprocessing` spawn) imports this module again.
 if __name__ == "__main__":
     start_clock(
         figures(Path(os.environ["PAUSES_FILE"])), float(os.environ.get("PAUSES_STACKS_ABOVE", 0))

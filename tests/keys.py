@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from app.keys.file import entry, new_key
+from app.keys.file import key_lines, new_key
 from tests.support import ServerProcess
 
 # Keys of the servers of tests: their models, and their rate.
@@ -34,7 +34,7 @@ class Keys:
 
     def add(self, name: str, models: tuple[str, ...] = (), rate: str | None = None) -> str:
         self.keys[name], hash = new_key()
-        self._lines[name] = entry(name, hash, models, rate)
+        self._lines[name] = key_lines(name, hash, models, rate)
         self.write()
         return self.keys[name]
 

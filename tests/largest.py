@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import zlib
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +22,8 @@ from tests.support import CAR, ROOT
 # The most that a server takes: KERAPORT_MAX_BODY_MB, _MAX_ROWS and _MAX_PIXELS.
 BODY = 15_900_000
 ROWS = 100_000
+# As many rows of 100 labels as KERAPORT_MAX_ANSWER_MB allows.
+LABELLED_ROWS = 42_000
 SIDE = 8000
 JSON = {"Content-Type": "application/json"}
 CSV = {"Content-Type": "text/csv"}
@@ -49,7 +52,8 @@ class Largest:
 def save_largest_models(folder: Path) -> None:
     """A model of each kind: `mpg`, `kinds` (100 labels), `several` (three numbers a row), `wide`
     (1,000 columns), `three` and `cats-dogs` (pictures), `writer` (text), and the echoes `numbers`,
-    `texts` and `pair`; `half` takes examples."""
+    `texts` and `pair`; `half` takes examples, `couple` two pictures and fields."""
+    from tests.kinds import save_couple
     from tests.models import (
         save_echo,
         save_half_plus_two,
@@ -82,10 +86,13 @@ def save_largest_models(folder: Path) -> None:
     card = "task: image-classification\nlabels: [ant, bee, fly]\n"
     (folder / "three" / "model.yaml").write_text(card)
     save_text_model(folder / "writer")
+    save_couple(folder / "couple")
     save_half_plus_two(folder / "half" / "1")
-    save_echo(folder / "numbers", "FP32")
-    save_echo(folder / "texts", "BYTES")
-    save_echo(folder / "pair", "FP32", "INT32")
+    for name, *datatypes in (("numbers", "FP32"), ("texts", "BYTES"), ("pair", "FP32", "INT32")):
+        save_echo(folder / name, *datatypes)
+        # Beyond the default, so that one row is as long as a body can be.
+        card = "task: tensor\nruntime: {max_length: 10000000}\n"
+        (folder / name / "model.yaml").write_text(card)
 
 
 MANY = 200
@@ -144,7 +151,8 @@ def _native() -> list[Largest]:
         Largest("keys of one object", mpg, _keys, JSON),
         Largest("keys of one object to tensors", "/api/numbers", _keys, JSON),
         Largest("rows of 1,000 columns", "/api/wide", _wide_json, JSON),
-        Largest("rows of 100 labels", "/api/kinds", lambda: _list(b'{"a":1,"b":2}', ROWS), JSON),
+        Largest("rows of 100 labels", "/api/kinds", lambda: _labelled_json(LABELLED_ROWS), JSON),
+        Largest("too many rows of 100 labels", "/api/kinds", lambda: _labelled_json(ROWS), JSON),
         Largest("rows of 10 numbers", "/api/several", lambda: _list(b'{"a":1,"b":2}', ROWS), JSON),
         Largest("one text", mpg, lambda: b'{"weight":"%b"}' % (b"x" * (BODY - 20)), JSON),
         Largest("blanks", mpg, lambda: b" " * BODY, JSON),
@@ -161,7 +169,7 @@ def _native() -> list[Largest]:
         Largest("CSV of delimiters", mpg, lambda: _blank(b","), CSV),
         Largest("CSV of one cell", mpg, lambda: b'weight\n"%b"\n' % (b"x" * (BODY - 20)), CSV),
         Largest("CSV of quotes", mpg, lambda: b'weight\n"%b"\n' % (b'""' * (BODY // 2 - 20)), CSV),
-        Largest("CSV of 100 labels", "/api/kinds", lambda: b"a,b\n" + b"1,2\n" * ROWS, CSV),
+        Largest("CSV of 100 labels", "/api/kinds", _labelled_csv, CSV),
         Largest("form of a CSV", mpg, lambda: _form(("file", "a.csv", _csv())), MULTIPART),
         Largest("form of 1,000 fields", mpg, _fields, MULTIPART),
         Largest("form of one field", mpg, lambda: _form(("x", None, b"x" * BODY)), MULTIPART),
@@ -217,6 +225,7 @@ def _v1() -> list[Largest]:
             JSON,
         ),
         Largest("v1 pictures", v1("three"), _v1_pictures, JSON),
+        Largest("v1 data URL", v1("three"), lambda: _v1_rows(b'"%b"' % _long_url(), 1), JSON),
         Largest("v1 regress", v1("half", "regress"), lambda: _examples("regress_x_to_y"), JSON),
         Largest("v1 classify", v1("half", "classify"), lambda: _examples("classify_x_to_y"), JSON),
         Largest("v1 zeros in gzip", v1("numbers"), lambda: _gzip(b" " * BODY), zipped),
@@ -272,6 +281,15 @@ def _v2() -> list[Largest]:
             "BYTES",
             binary=True,
         ),
+        Largest(
+            "v2 base64",
+            v2("texts"),
+            lambda: _v2_base64(_list(b'"YWFh"', count // 2), count // 2),
+            JSON,
+        ),
+        Largest(
+            "v2 one base64", v2("texts"), lambda: _v2_base64(b'["%b"]' % _long_base64(), 1), JSON
+        ),
         _binary("v2 classes", v2("numbers"), numbers.tobytes(), 39, "FP32", rows=ROWS, classes=5),
         _binary(
             "v2 many classes",
@@ -299,13 +317,13 @@ def _pages() -> list[Largest]:
         Largest(
             "page of 100 labels",
             "/models/kinds",
-            lambda: _form(("file", "a.csv", b"a,b\n" + b"1,2\n" * ROWS)),
+            lambda: _form(("file", "a.csv", _labelled_csv())),
             page,
         ),
         Largest(
             "download of 100 labels",
             "/models/kinds?download",
-            lambda: _form(("file", "a.csv", b"a,b\n" + b"1,2\n" * ROWS)),
+            lambda: _form(("file", "a.csv", _labelled_csv())),
             page,
         ),
         Largest("page of 1,000 columns", wide, lambda: _form(("file", "a.csv", _wide_csv())), page),
@@ -377,6 +395,29 @@ def _pictures() -> list[Largest]:
             MULTIPART | PAGE,
             slow=True,
         ),
+        Largest("picture: avif", "/api/three", partial(_picture, "avif", speed=10), slow=True),
+        Largest("picture in JSON", "/api/three", _long_json, JSON),
+        Largest("picture in JSON, wrapped", "/api/three", partial(_long_json, b"\\r\\n"), JSON),
+        Largest("picture in JSON for all", "/predict", _long_json, JSON, slow=True),
+        Largest("pictures in JSON", "/api/three", lambda: _list(_small_json(), 900), JSON),
+        Largest("pictures in JSON, too many", "/api/three", lambda: _list(b"{}", BODY // 3), JSON),
+        Largest(
+            "pictures in JSON with a problem each",
+            "/api/three",
+            lambda: _list(b'{"image":"%b"}' % (b"YWFh" * 3_900), 1000),
+            JSON,
+        ),
+        Largest("two pictures in JSON", "/api/couple", _long_couple, JSON),
+        Largest("pairs of pictures in JSON", "/api/couple", lambda: _list(_couple(), 450), JSON),
+        Largest("pairs, too many", "/api/couple", lambda: _list(_couple(b"", b""), ROWS), JSON),
+        Largest(
+            "pairs with a problem each",
+            "/api/couple",
+            lambda: _list(_couple(b"YWFh" * 2_000, b"YWFh" * 1_900), 450),
+            JSON,
+        ),
+        Largest("pairs of pictures in a form", "/api/couple", _couple_form, MULTIPART),
+        Largest("keys of one object to kinds", "/api/couple", _keys, JSON),
         Largest("900 files that are no pictures", "/api/three", form, MULTIPART),
         Largest("16 MB that are no picture", "/api/three", lambda: b"x" * BODY),
         Largest(
@@ -404,6 +445,14 @@ def _list(item: bytes, count: int) -> bytes:
 
 def _floats(count: int) -> bytes:
     return _list(b"0.25", count)
+
+
+def _labelled_json(rows: int) -> bytes:
+    return _list(b'{"a":1,"b":2}', rows)
+
+
+def _labelled_csv() -> bytes:
+    return b"a,b\n" + b"1,2\n" * LABELLED_ROWS
 
 
 def _keys() -> bytes:
@@ -470,9 +519,54 @@ def _v1_rows(row: bytes, rows: int) -> bytes:
     return b'{"instances":%b}' % _list(row, rows)
 
 
-def _v1_pictures() -> bytes:
-    from base64 import b64encode
+def _long_base64() -> bytes:
+    """A small picture with zeros behind it."""
+    return b64encode(_small().ljust(BODY // 4 * 3 - 300, b"\0"))
 
+
+def _long_url() -> bytes:
+    return b"data:image/png;base64," + _long_base64()
+
+
+def _long_json(wrap: bytes = b"") -> bytes:
+    """One picture in JSON. wrap: a line end after every 76 characters."""
+    text = b64encode(_small().ljust(BODY // 4 * 3 * 76 // (76 + len(wrap)) - 300, b"\0"))
+    if wrap:
+        text = wrap.join(text[at : at + 76] for at in range(0, len(text), 76))
+    return b'{"image":"data:image/png;base64,%b"}' % text
+
+
+def _small_json() -> bytes:
+    return b'{"image":"%b"}' % b64encode(_small())
+
+
+def _couple(left: bytes | None = None, right: bytes | None = None) -> bytes:
+    """A row of `couple`; its pictures in base64."""
+    one = b64encode(_small())
+    facts = b'{"weight":40,"height":1.5}'
+    pictures = (one if left is None else left, one if right is None else right)
+    return b'{"left":"%b","right":"%b","facts":%b}' % (*pictures, facts)
+
+
+def _long_couple() -> bytes:
+    text = b64encode(_small().ljust(BODY // 8 * 3 - 300, b"\0"))
+    return _couple(text, text)
+
+
+def _couple_form() -> bytes:
+    """Parts up to the most that a form may have."""
+    row = [("left", "a.png", _small()), ("right", "b.png", _small())]
+    facts = ("facts", None, b'{"weight":40,"height":1.5}')
+    return _form(*[*row, facts] * 330)
+
+
+def _v2_base64(data: bytes, count: int) -> bytes:
+    parameters = {"content_type": "base64"}
+    head = {"name": "bytes", "datatype": "BYTES", "shape": [1, count], "parameters": parameters}
+    return b'{"inputs":[%b,"data":%b}]}' % (json.dumps(head)[:-1].encode(), data)
+
+
+def _v1_pictures() -> bytes:
     item = b'{"b64":"%b"}' % b64encode(_small())
     return _v1_rows(item, min(1000, BODY // (len(item) + 1)))
 

@@ -62,7 +62,7 @@ def main() -> None:
         for where, place in ((int(sys.argv[2]), LIVEZ), (port, CONTROL)):
             threading.Thread(target=probe, args=(where, shared, place), daemon=True).start()
         print("ready", flush=True)
-        # Until whoever started this closes it.
+        # Until the parent process closes it.
         sys.stdin.read()
         control.kill()
 

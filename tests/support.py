@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,6 +34,8 @@ CAR = {
     "year": 70,
     "origin": 1,
 }
+# What `mpg` answers to it, to the decimals of its card: to be changed where the model changes.
+MILEAGE = "16.0"
 # The same for TensorFlow Serving's REST API and for the Open Inference Protocol.
 V1_CAR = {"instances": [list(CAR.values())]}
 V2_CAR: dict[str, list[dict[str, Any]]] = {
@@ -51,7 +53,12 @@ class ServerProcess:
     def __init__(self, models: Path, uploads: Path, **settings: object) -> None:
         self.uploads = uploads
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop()
-        environ = {k: v for k, v in os.environ.items() if not k.startswith("KERAPORT_")}
+        environ = {
+            k: v
+            for k, v in os.environ.items()
+            # The cache is that of all tests together.
+            if not k.startswith("KERAPORT_") or k == "KERAPORT_CACHE_DIR"
+        }
         environ |= {
             "KERAPORT_PORT": "0",
             "KERAPORT_MODELS_DIR": str(models),
@@ -108,11 +115,19 @@ class ServerProcess:
             time.sleep(0.05)
         raise AssertionError(f"the server did not become ready:\n{self.log()}")
 
+    def waiting(self, model: str = "slow") -> int:
+        """Requests that wait for the model, or run in it."""
+        count: int = self.get(f"/api/models/{model}").json()["waiting"]
+        return count
+
+    def await_waiting(self, count: int, model: str = "slow") -> None:
+        eventually(lambda: self.waiting(model) == count, said=f"not {count} requests wait")
+
     def post(self, path: str, **kwargs: Any) -> httpx.Response:
         return httpx.post(self.url + path, timeout=150, **kwargs)
 
-    def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=150)
+    def get(self, path: str, **kwargs: Any) -> httpx.Response:
+        return httpx.get(self.url + path, timeout=150, **kwargs)
 
     @property
     def rss(self) -> int:
@@ -131,6 +146,17 @@ class ServerProcess:
                 time.sleep(0.01)
         self.process.wait(30)
         self._log.close()
+
+
+def eventually(
+    check: Callable[[], Any], timeout: float = 60, every: float = 0.02, said: object = ""
+) -> Any:
+    """The first true value of `check`."""
+    until = time.monotonic() + timeout
+    while not (value := check()):
+        assert time.monotonic() < until, f"not within {timeout} s: {said or check}"
+        time.sleep(every)
+    return value
 
 
 def is_alive(process: psutil.Process) -> bool:

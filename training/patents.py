@@ -208,7 +208,7 @@ def card(score: Score) -> dict[str, Any]:
     """`model.yaml`."""
     return {
         "title": "Patent writer",
-        "description": "Goes on writing an abstract of a patent about neural networks.",
+        "description": "Continues the abstract of a patent about neural networks.",
         "task": "text-generation",
         "text": {
             "vocabulary": "vocabulary.txt",
@@ -219,7 +219,7 @@ def card(score: Score) -> dict[str, Any]:
         "metrics": {
             "accuracy": round(score.accuracy, 3),
             "loss": round(score.loss, 2),
-            "measured_on": f"{score.words:,} words of abstracts held back",
+            "measured_on": f"{score.words:,} words of held-out abstracts",
         },
     }
 

@@ -1,5 +1,5 @@
-"""Pages of other origins that may use the APIs: cross-origin resource sharing (WHATWG Fetch,
-section 3.2). Nobody's, unless the settings name them."""
+"""Cross-origin resource sharing (WHATWG Fetch, section 3.2): pages of the origins that the settings
+name may use the APIs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import re
 from flask import Flask, Response, request
 from flask_cors import CORS
 
-from app.api.answers import REQUEST_ID_HEADER
-from app.api.oip_request import HEADER_LENGTH
+from app.api.http.answers import REQUEST_ID_HEADER
+from app.api.v2.request import HEADER_LENGTH
 from app.settings import Settings
 
 # nginx/entrypoint.sh has the same, for nginx's own errors.
@@ -18,9 +18,8 @@ _MAX_AGE_S = 600
 
 
 def install(app: Flask, settings: Settings) -> None:
-    """Let pages of `settings.cors_origins` read what the APIs answer, errors included. Before all
-    else that looks at a request: a preflight brings no key, and asks for nothing but whether it
-    may ask."""
+    """Let pages of `settings.cors_origins` read what the APIs answer, errors included. Install it
+    before all other hooks: a preflight request has no key."""
     if not settings.cors_origins:
         return
 

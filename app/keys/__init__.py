@@ -1,1 +1,1 @@
-"""API keys: their file, who has one, and how often one may ask. Knows no HTTP."""
+"""API keys: their file, the keys in force, sessions and rates. Knows no HTTP."""

@@ -5,7 +5,7 @@
       models: [mpg, cats-dogs]   # only these; without it, all
       rate: 10/second            # or /minute, /hour; without it, any
 
-No problem that is told of it quotes a value: somebody may have put a key where its hash belongs.
+Error messages never quote values from this file: one may be a key where its hash belongs.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from app.errors import Detail, KeysError
-from app.serving.card_yaml import load_yaml
+from app.strict_yaml import load_yaml
 
-# By which people and programs that look for lost secrets know a key.
+# By this, people and scanners for leaked secrets recognise a key.
 PREFIX = "kp_"
-# What the window of a rate holds in memory.
+# The window of a rate holds as many entries in memory.
 MAX_RATE = 10_000
 _KEY = re.compile(rf"{PREFIX}[\w-]+")
 _HASH = re.compile(r"sha256:([0-9a-f]{32}):([0-9a-f]{64})")
@@ -48,11 +48,11 @@ _EXPECTED = {
     "models": "a list of names of models",
     "rate": f"N/second, N/minute or N/hour, N from 1 to {MAX_RATE}",
 }
-_WHOLE = "expected a list of keys, each with the lines '- name: …' and '  hash: …'"
+_EXPECTED_LIST = "expected a list of keys, each with the lines '- name: …' and '  hash: …'"
 
 
 class _Entry(BaseModel):
-    """As the file has it."""
+    """A key as it stands in the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -63,8 +63,8 @@ class _Entry(BaseModel):
 
     @field_validator("models", "rate", mode="before")
     @classmethod
-    def _said(cls, value: Any) -> Any:
-        # What was begun and left empty must not open everything.
+    def _reject_empty(cls, value: Any) -> Any:
+        # A field that was left empty must not lift the restriction.
         if value is None:
             raise PydanticCustomError("empty", "empty")
         return value
@@ -72,8 +72,11 @@ class _Entry(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key that is known. salt, digest: bytes; the digest is SHA-256 of the salt and the key.
-    models: those that it is for, None for all. rate: None for any."""
+    """A key of the file.
+
+    salt, digest: bytes; the digest is SHA-256 of the salt and the key. models: names of the models
+    that the key may use, None for all. rate: of requests, None for no limit.
+    """
 
     name: str
     salt: bytes
@@ -81,29 +84,29 @@ class Key:
     models: frozenset[str] | None = None
     rate: RateLimitItem | None = None
 
-    def fits(self, presented: str) -> bool:
-        """Whether it is this key, found out in a time that does not depend on it."""
+    def matches(self, presented: str) -> bool:
+        """Whether `presented` is this key, compared in constant time."""
         return hmac.compare_digest(_digest(self.salt, presented), self.digest)
 
     @property
     def secret(self) -> bytes:
-        """What those alone know who can read the file."""
+        """A secret known only to those who can read the file."""
         return self.salt + self.digest
 
 
 def new_key() -> tuple[str, str]:
-    """A key, and the hash of it for the file."""
+    """Return a new key, and its hash for the file."""
     key, salt = PREFIX + secrets.token_urlsafe(32), secrets.token_bytes(16)
     return key, f"sha256:{salt.hex()}:{_digest(salt, key).hex()}"
 
 
 def _digest(salt: bytes, key: str) -> bytes:
-    # One round: a key of 256 random bits is not to be guessed, however fast guessing is.
+    # One round is enough: 256 random bits cannot be guessed, however fast a guess is.
     return sha256(salt + key.encode(errors="surrogatepass")).digest()
 
 
-def entry(name: str, hash: str, models: tuple[str, ...] = (), rate: str | None = None) -> str:
-    """The lines of a key in the file. Raises KeysError for what the file does not take."""
+def key_lines(name: str, hash: str, models: tuple[str, ...] = (), rate: str | None = None) -> str:
+    """Return the lines of a key in the file. Raises KeysError for values that are invalid there."""
     fields: dict[str, Any] = {"name": name, "hash": hash}
     fields |= {"models": list(models)} if models else {}
     fields |= {"rate": rate} if rate else {}
@@ -112,13 +115,8 @@ def entry(name: str, hash: str, models: tuple[str, ...] = (), rate: str | None =
     return text
 
 
-def read_keys(path: Path) -> tuple[Key, ...]:
-    """The keys of a file. Raises KeysError with all that is wrong with it."""
-    return parse_keys(read_bytes(path), str(path))
-
-
 def read_bytes(path: Path) -> bytes:
-    """What is in the file. Raises KeysError where it cannot be read."""
+    """Read the file. Raises KeysError if that fails."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -126,7 +124,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def unreadable(path: Path, error: OSError) -> KeysError:
-    """Why the file cannot be read, for the operator."""
+    """Return the error for a file that cannot be read, in words for the operator."""
     return KeysError(
         f"the file of API keys {path} cannot be read: {error.strerror} "
         f"(it must be readable by user {os.geteuid()})"
@@ -134,25 +132,25 @@ def unreadable(path: Path, error: OSError) -> KeysError:
 
 
 def parse_keys(raw: bytes, what: str) -> tuple[Key, ...]:
-    """The keys in `raw`. what: the file, for messages. Raises KeysError with all problems."""
+    """Parse the file. what: its name, for messages. Raises KeysError with all problems."""
     try:
         text = raw.decode()
         value, lines = load_yaml(text), _lines(text)
     except UnicodeDecodeError:
-        raise _wrong(what, [Detail("the file", "not UTF-8")]) from None
+        raise _keys_error(what, [Detail("the file", "not UTF-8")]) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = redacted(str(getattr(error, "problem", None) or "not YAML"))
         where = "the file" if mark is None else f"line {mark.line + 1}"
-        raise _wrong(what, [Detail(where, f"not YAML: {problem}")]) from None
+        raise _keys_error(what, [Detail(where, f"not YAML: {problem}")]) from None
     try:
         entries = _ENTRIES.validate_python([] if value is None else value)
     except ValidationError as error:
         # A list of wrong names is one problem.
         found = dict.fromkeys(_problem(e, lines) for e in error.errors(include_input=False))
-        raise _wrong(what, [Detail(*problem) for problem in found]) from None
+        raise _keys_error(what, [Detail(*problem) for problem in found]) from None
     if problems := _conflicts(entries, lines):
-        raise _wrong(what, problems)
+        raise _keys_error(what, problems)
     return tuple(_key(each) for each in entries)
 
 
@@ -160,7 +158,7 @@ _ENTRIES = TypeAdapter(list[_Entry])
 
 
 def redacted(text: str) -> str:
-    """`text` without what looks like a key."""
+    """Return `text` with everything that looks like a key masked."""
     return _KEY.sub(f"{PREFIX}…", text)
 
 
@@ -177,25 +175,25 @@ def _key(entry: _Entry) -> Key:
 
 
 def _conflicts(entries: list[_Entry], lines: dict[tuple[Any, ...], int]) -> list[Detail]:
-    """What each key by itself does not show."""
+    """Return the problems that keys have with each other, and rates that are too high."""
     problems, seen = [], set()
     for i, each in enumerate(entries):
         for field, value in (("name", each.name), ("hash", each.hash)):
             if (field, value) in seen:
-                said = f"{field}: another key has the same"
-                problems.append(Detail(f"line {lines[i, field]}", said))
+                problem = f"{field}: another key has the same"
+                problems.append(Detail(f"line {lines[i, field]}", problem))
             seen.add((field, value))
         if each.rate is not None and int(each.rate.partition("/")[0]) > MAX_RATE:
-            said = f"rate: expected {_EXPECTED['rate']}"
-            problems.append(Detail(f"line {lines[i, 'rate']}", said))
+            problem = f"rate: expected {_EXPECTED['rate']}"
+            problems.append(Detail(f"line {lines[i, 'rate']}", problem))
     return problems
 
 
 def _problem(error: ErrorDetails, lines: dict[tuple[Any, ...], int]) -> tuple[str, str]:
-    """Where, and what."""
+    """Return where the problem is, and what it is."""
     where = f"line {lines.get(error['loc'][:2]) or lines.get(error['loc'][:1]) or 1}"
     if len(error["loc"]) < 2:
-        return where, _WHOLE
+        return where, _EXPECTED_LIST
     field = redacted(str(error["loc"][1]))
     if error["type"] in ("extra_forbidden", "invalid_key"):
         return where, f"unknown key {field!r}: expected {', '.join(_EXPECTED)}"
@@ -205,7 +203,7 @@ def _problem(error: ErrorDetails, lines: dict[tuple[Any, ...], int]) -> tuple[st
 
 
 def _lines(text: str) -> dict[tuple[Any, ...], int]:
-    """The line of each entry, by its number, and of each of its fields, by that and its name."""
+    """Return numbers of lines: of each entry by its index, of its fields by index and name."""
     found: dict[tuple[Any, ...], int] = {}
     root = yaml.compose(text, yaml.SafeLoader)
     for i, item in enumerate(root.value if isinstance(root, yaml.SequenceNode) else []):
@@ -215,15 +213,18 @@ def _lines(text: str) -> dict[tuple[Any, ...], int]:
     return found
 
 
-def _wrong(what: str, problems: list[Detail]) -> KeysError:
+def _keys_error(what: str, problems: list[Detail]) -> KeysError:
     count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
     return KeysError(f"the API keys have {count} ({what}):", problems)
 
 
-def append(path: Path, lines: str) -> None:
-    """Put the lines of a key at the end of the file, which is made where there is none, readable
-    by its owner alone. Whoever reads it meanwhile finds it as it was or as it is then. Raises
-    KeysError where it has problems or takes no more lines, OSError where it cannot be written."""
+def append_key(path: Path, lines: str) -> None:
+    """Append the lines of a key to the file.
+
+    Creates the file if there is none, readable by its owner alone. The file is replaced as a whole:
+    concurrent readers find either the old keys or the new ones. Raises KeysError if the file has
+    problems or cannot be extended, OSError if it cannot be written.
+    """
     before = read_bytes(path) if path.exists() else b""
     if before and not before.endswith(b"\n"):
         before += b"\n"
@@ -233,7 +234,7 @@ def append(path: Path, lines: str) -> None:
         raise KeysError(
             f"{path} takes no lines at its end: write it as a list of lines '- name: …'"
         )
-    # What a link leads to is replaced, not the link.
+    # Replaces the target of a link, not the link.
     target = path.resolve()
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:

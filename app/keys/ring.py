@@ -1,4 +1,4 @@
-"""The API keys in force: those of the file as it is now."""
+"""The API keys in force: those in the file at this moment."""
 
 from __future__ import annotations
 
@@ -15,48 +15,50 @@ from app.keys.file import Key, parse_keys, read_bytes, unreadable
 
 log = logging.getLogger(__name__)
 
-# Files whose time of change is younger may change again within what their clock can tell apart.
+# Seconds within which a file may change twice without a new modification time.
 SETTLED_S = 2.0
-# For so long replicas believe each other by the file as it was: a change may reach one of them
-# later than the other.
+# Seconds for which replicas accept each other by the previous keys: a change of the file may reach
+# one of them later than the other.
 GRACE_S = 120.0
-# In which one replica shows another that it is one.
+# The header with the credentials by which a replica recognises another.
 REPLICA_HEADER = "X-Keraport-Replica"
 
 
 class KeyRing:
-    """Looks at the file whenever it is asked, so that a key that is taken out is refused from then
-    on. In one thread. Raises KeysError where the file cannot be used at first; later the keys that
-    were read last stay in force, and the log says so once."""
+    """The keys of a file that is checked at each use: a key that is removed is refused at once.
+
+    For one thread. Raises KeysError if the file cannot be used at the start; later, the keys that
+    were read last stay in force, and the log says so once.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._complaint = ""
-        # The keys before the last change, and until when they speak for replicas.
-        self._before: tuple[tuple[Key, ...], float] = ((), 0.0)
-        self._seen = self._look()
+        self._logged_problem = ""
+        # The keys before the last change, and until when replicas are recognised by them.
+        self._previous: tuple[tuple[Key, ...], float] = ((), 0.0)
+        self._last_stat = self._stat()
         self._raw = read_bytes(path)
         self._keys = parse_keys(self._raw, str(path))
-        log.info("%s", self._counted())
+        log.info("%s", self._summary())
 
     def find(self, presented: str) -> Key | None:
-        """The key that a client sent, if it is one. Takes the same time whichever it is."""
+        """Return the key that a client sent, or None. Takes the same time for every key."""
         found = None
-        for key in self._now():
-            if key.fits(presented):
+        for key in self._current():
+            if key.matches(presented):
                 found = key
         return found
 
     def find_session(self, token: str) -> Key | None:
-        """The key that a token of `app.keys.session` stands for, while both are good."""
-        return session.find(self._now(), token)
+        """Return the key that a token of `app.keys.session` stands for, while both are valid."""
+        return session.find(self._current(), token)
 
     # --- between replicas ----------------------------------------------------------------------
 
     @property
     def credentials(self) -> str:
-        """What shows another replica with the same file that this is one: known to those who can
-        read the file. Empty where there is no key."""
+        """Credentials that identify this process as a replica to others with the same file. Known
+        only to those who can read it; empty if there is no key."""
         return " ".join(_credential(keys) for keys in self._for_replicas())
 
     def is_replica(self, presented: str) -> bool:
@@ -70,27 +72,27 @@ class KeyRing:
         return good
 
     def _for_replicas(self) -> list[tuple[Key, ...]]:
-        now = self._now()
-        before, until = self._before
-        # Without a key there is nothing that others do not know.
-        return [keys for keys in (now, before if time.monotonic() < until else ()) if keys]
+        now = self._current()
+        previous, until = self._previous
+        # Without a key there is no secret to prove.
+        return [keys for keys in (now, previous if time.monotonic() < until else ()) if keys]
 
     # --- the file ------------------------------------------------------------------------------
 
-    def _now(self) -> tuple[Key, ...]:
-        """The keys of the file as it is now, or was when it could be read last."""
+    def _current(self) -> tuple[Key, ...]:
+        """Return the keys of the file as it is now, or as it was when it could last be read."""
         try:
-            seen = self._look()
-            if seen != self._seen or time.time_ns() - seen[0] < SETTLED_S * 1e9:
+            stat = self._stat()
+            if stat != self._last_stat or time.time_ns() - stat[0] < SETTLED_S * 1e9:
                 self._read()
-                self._seen = seen
-                self._complain("")
+                self._last_stat = stat
+                self._log_problem("")
         except KeysError as error:
-            told = "; ".join(f"{d.field}: {d.problem}" for d in error.details)
-            self._complain(f"{error.message} {told}".strip())
+            problems = "; ".join(f"{d.field}: {d.problem}" for d in error.details)
+            self._log_problem(f"{error.message} {problems}".strip())
         return self._keys
 
-    def _look(self) -> tuple[int, ...]:
+    def _stat(self) -> tuple[int, ...]:
         try:
             status = os.stat(self._path)  # noqa: PTH116 - half the time of Path.stat
         except OSError as error:
@@ -109,23 +111,23 @@ class KeyRing:
         keys = parse_keys(raw, str(self._path))
         self._raw = raw
         if keys != self._keys:
-            self._before = (self._keys, time.monotonic() + GRACE_S)
+            self._previous = (self._keys, time.monotonic() + GRACE_S)
             self._keys = keys
-        log.info("the file of API keys has changed: %s", self._counted())
+        log.info("the file of API keys has changed: %s", self._summary())
 
-    def _counted(self) -> str:
+    def _summary(self) -> str:
         if not self._keys:
-            return f"there is no API key in {self._path}: nobody gets in"
+            return f"no API key in {self._path}: every request is refused"
         count = "1 API key" if len(self._keys) == 1 else f"{len(self._keys)} API keys"
         return f"{count} in {self._path}"
 
-    def _complain(self, problem: str) -> None:
-        """Once for each problem."""
-        if problem and problem != self._complaint:
+    def _log_problem(self, problem: str) -> None:
+        """Log a problem, once until it changes."""
+        if problem and problem != self._logged_problem:
             log.error("%s; the API keys that were read last stay in force", problem)
-        if self._complaint and not problem:
-            log.info("the file of API keys can be used again: %s", self._counted())
-        self._complaint = problem
+        if self._logged_problem and not problem:
+            log.info("the file of API keys can be used again: %s", self._summary())
+        self._logged_problem = problem
 
 
 def _credential(keys: tuple[Key, ...]) -> str:

@@ -1,5 +1,7 @@
-"""What a browser keeps in place of a key: a token that names the key, signed with what is in the
-file of keys. All replicas know it; it ends with its time, or with the key."""
+"""Sessions of browsers: a token that names a key, signed with what the file has of that key.
+
+All replicas accept it, until it expires or the key is removed.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +13,23 @@ from itsdangerous import BadSignature, TimestampSigner
 
 from app.keys.file import Key
 
-# Seconds; a working day, for a browser that is never closed.
+# In seconds: a working day, for a browser that is never closed.
 MAX_AGE_S = 12 * 3600
-# Signs for names that are not known, which then take as long as the others.
-_NOBODY = token_bytes(48)
+# Signs for unknown names, which then take as long as known ones.
+_UNKNOWN_SECRET = token_bytes(48)
 
 
 def sign(key: Key) -> str:
-    """A token for who has shown this key."""
+    """Return a token for a browser that has sent this key."""
     return _signer(key.secret).sign(key.name).decode()
 
 
 def find(keys: Sequence[Key], token: str) -> Key | None:
-    """The key that `token` stands for, if it is good and not too old."""
+    """Return the key that `token` stands for, or None if the token is invalid or too old."""
     name = token.rpartition(".")[0].rpartition(".")[0]
     key = next((key for key in keys if key.name == name), None)
     try:
-        signer = _signer(key.secret if key else _NOBODY)
+        signer = _signer(key.secret if key else _UNKNOWN_SECRET)
         signer.unsign(token.encode(errors="replace"), max_age=MAX_AGE_S)
     except BadSignature:
         return None

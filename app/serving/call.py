@@ -1,5 +1,4 @@
-"""One request on its way through a model: how long it may take, how it is given up, what became of
-it."""
+"""One request on its way through a model: its deadline, cancellation, timings and outcome."""
 
 from __future__ import annotations
 
@@ -15,9 +14,9 @@ from app.errors import DeadlineExceeded, KeraportError
 
 @dataclass(slots=True)
 class Stages:
-    """What has become of a call: where its time went, in nanoseconds.
+    """The outcome of a call, and where its time went, in nanoseconds.
 
-    model, version: that answered; None where none got it. decode_ns: making tensors of the body.
+    model, version: that answered; None if none got it. decode_ns: making tensors of the body.
     queue_ns: waiting for the model. infer_ns: runs of the model that its rows were part of. batch:
     rows of the largest of these. rows: predictions. words: of texts.
     """
@@ -33,7 +32,7 @@ class Stages:
 
     @contextmanager
     def decoding(self) -> Iterator[None]:
-        """The block makes tensors of a body."""
+        """Count the time of the block, which makes tensors of a body."""
         started = time.monotonic_ns()
         try:
             yield
@@ -42,27 +41,27 @@ class Stages:
 
 
 class Call:
-    """One request on its way: its deadline, the way to give it up, and what became of it.
+    """One request on its way: its deadline, its cancellation and its outcome.
 
     deadline: on the clock of `time.monotonic`, in seconds. All methods but `check` belong to the
     hub's thread.
     """
 
-    __slots__ = ("_error", "_tell", "deadline", "stages")
+    __slots__ = ("_callback", "_error", "deadline", "stages")
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
         self.stages = Stages()
         self._error: KeraportError | None = None
-        self._tell: Callable[[KeraportError], None] | None = None
+        self._callback: Callable[[KeraportError], None] | None = None
 
     @property
     def remaining(self) -> float:
-        """Seconds left, never negative."""
+        """The seconds left, never negative."""
         return max(0.0, self.deadline - time.monotonic())
 
     def check(self) -> None:
-        """Raise what ended this call, DeadlineExceeded included, if anything has."""
+        """Raise the error that ended this call, DeadlineExceeded included, if it has ended."""
         if self._error is not None:
             raise self._error
         if time.monotonic() >= self.deadline:
@@ -70,23 +69,23 @@ class Call:
 
     def cancel(self, error: KeraportError) -> None:
         """End the call from a callback of the hub, such as a watcher: what it waits for leaves the
-        queue, and whoever waits gets `error`."""
+        queue, and its greenlet gets `error`."""
         self._error = error
-        if self._tell is not None:
-            self._tell(error)
+        if self._callback is not None:
+            self._callback(error)
 
-    def on_cancel(self, tell: Callable[[KeraportError], None] | None) -> None:
-        """Whom to tell of a cancellation from now on."""
-        self._tell = tell
+    def on_cancel(self, callback: Callable[[KeraportError], None] | None) -> None:
+        """Set the callback that gets the error of a cancellation from now on."""
+        self._callback = callback
 
     @contextmanager
-    def ended_by(self, tell: Callable[[KeraportError], None]) -> Iterator[None]:
-        """Within the block `tell` gets, in the hub's thread, what ends this call: what it is
-        cancelled with, or DeadlineExceeded once its time is over."""
+    def ended_by(self, callback: Callable[[KeraportError], None]) -> Iterator[None]:
+        """Call `callback` in the hub's thread if this call ends within the block, with the error:
+        that of its cancellation, or DeadlineExceeded once its time is over."""
         timer = get_hub().loop.timer(self.remaining)
         # From now, not from when the hub last looked at the clock.
-        timer.start(lambda: tell(_too_late()), update=True)
-        self.on_cancel(tell)
+        timer.start(lambda: callback(_too_late()), update=True)
+        self.on_cancel(callback)
         try:
             yield
         finally:

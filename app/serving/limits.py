@@ -24,14 +24,14 @@ _COLUMNS = 1_000
 _COLUMNS_PER_FIELD = 10
 # Bytes of a number as a client sends it in binary form (float32).
 _BYTES_OF_ELEMENT = 4
-# Of an open dimension of an input, for a card that does not say. Attention takes memory and time
+# The limit on an open dimension of an input if the card sets none. Attention takes memory and time
 # for each pair: 16 million of them.
 DEFAULT_LENGTH = 4_096
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a request may cost, from the server's settings.
+    """The limits of a request, from the server's settings.
 
     max_pixels: of a picture, width times height. max_rows: predictions of one request.
     max_json_depth: levels of lists and objects in a body. max_streams: texts that are written at
@@ -48,7 +48,7 @@ class Limits:
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:
-        """Those of a server."""
+        """Return the limits of a server."""
         return cls(
             settings.max_pixels,
             settings.max_rows,
@@ -60,7 +60,8 @@ class Limits:
 
     @classmethod
     def offline(cls, settings: Settings) -> Limits:
-        """Those of commands: a file of one's own may have as many rows as fit into memory."""
+        """Return the limits of commands: a file of one's own may have as many rows as fit into
+        memory."""
         return cls(
             settings.max_pixels,
             max_rows=sys.maxsize,
@@ -70,34 +71,34 @@ class Limits:
 
     @property
     def max_request_pixels(self) -> int:
-        """Of all pictures of a request together, as far as they have to be decoded."""
+        """The most pixels of all pictures of a request together, as far as they have to be
+        decoded."""
         return _PICTURES * self.max_pixels
 
     @property
     def max_elements(self) -> int:
-        """Of a tensor that is written as JSON: as many as the largest body holds in binary form,
-        so that a digit and a comma cost no more memory than a float32."""
+        """The most elements of a tensor that is written as JSON: as many as the largest body holds
+        in binary form, so that a digit and a comma cost no more memory than a float32."""
         return self.max_body_bytes // _BYTES_OF_ELEMENT
 
     @property
     def max_bodies_bytes(self) -> int:
-        """Of the bodies of all requests at work in the process."""
+        """The most bytes of the bodies of all requests at work in the process."""
         return max(_BODIES_BYTES, 2 * self.max_body_bytes)
 
     def columns(self, fields: int) -> int:
-        """The most columns of a table, or keys of a row, for a model of so many fields."""
+        """Return the most columns of a table, or keys of a row, for a model of `fields` fields."""
         return max(_COLUMNS, _COLUMNS_PER_FIELD * fields)
 
     def excess(self, field: str, rows: int) -> list[Detail]:
-        """What is wrong with so many rows: nothing, or one problem of `field`."""
+        """Return the problem of too many rows, named `field`; empty if there are few enough."""
         if rows <= self.max_rows:
             return []
         expected = f"at most {self.max_rows:,} in one request (KERAPORT_MAX_ROWS)"
         return [Detail(field, f"{rows:,} rows", rows, expected)]
 
     def check_answer(self, size: int, rows: int) -> None:
-        """Raise InvalidInput where an answer of about `size` bytes for so many rows is too
-        large."""
+        """Raise InvalidInput if an answer of about `size` bytes for `rows` rows is too large."""
         if size <= self.max_answer_bytes:
             return
         expected = (
@@ -111,7 +112,8 @@ class Limits:
 
 
 def too_many_elements(field: str, elements: int, most: int) -> list[Detail]:
-    """What is wrong with so many numbers or texts in JSON: nothing, or one problem of `field`."""
+    """Return the problem of too many numbers or texts in JSON, named `field`; empty if there
+    are few enough."""
     if elements <= most:
         return []
     expected = f"at most {most:,} in JSON (a quarter of the bytes of KERAPORT_MAX_BODY_MB)"
@@ -119,5 +121,5 @@ def too_many_elements(field: str, elements: int, most: int) -> list[Detail]:
 
 
 def megabytes(size: int) -> str:
-    """Bytes in words: `64 MB`, `1.5 MB`."""
+    """Return bytes in words: `64 MB`, `1.5 MB`."""
     return f"{size / 1e6:,.0f} MB" if size >= 10_000_000 else f"{size / 1e6:,.1f} MB"

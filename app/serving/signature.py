@@ -1,12 +1,15 @@
-"""What goes into a model and what comes out."""
+"""The tensors that go into a model and come out, as both processes describe them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
 Scale = Literal["none", "0..1", "-1..1", "caffe", "torch"]
+Numbers = Literal["softmax", "sigmoid", "logits", "log-probabilities", "values", "unknown"]
+Order = Literal["rgb", "bgr"]
 
 # As TensorFlow names them (tensorflow/python/saved_model/signature_constants.py).
 DEFAULT_SIGNATURE = "serving_default"
@@ -17,7 +20,7 @@ REGRESS_METHOD = "tensorflow/serving/regress"
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What an input may have where its shape is open.
+    """The bounds of an input where its shape is open.
 
     length: of each open dimension, but of the first one where it counts `rows`. elements: of an
     input of any rank, and of one that is written as JSON.
@@ -49,20 +52,41 @@ class TensorSpec:
 
     @property
     def open_dimensions(self) -> tuple[int, ...]:
-        """Which dimensions may have any size up to the bounds', that of the batch left out."""
+        """The dimensions that may have any size up to the bounds, that of the batch left out."""
         first = 1 if self.bounds is None or self.bounds.rows else 0
         shape = self.shape or ()
         return tuple(d for d in range(first, len(shape)) if shape[d] is None)
 
     @property
     def row_shape(self) -> tuple[int | None, ...]:
-        """The shape without the leading batch dimension; empty where it is unknown."""
+        """The shape without the leading batch dimension; empty if it is unknown."""
         return () if self.shape is None else self.shape[1:]
 
     @property
     def has_batch(self) -> bool:
         """Whether the first dimension may have any size."""
         return self.shape is None or (len(self.shape) > 0 and self.shape[0] is None)
+
+
+@dataclass(frozen=True, slots=True)
+class PictureEvidence:
+    """How a picture becomes an input, as far as the file shows it.
+
+    scale: the likeliest. proven: whether arithmetic or statistics in the file show it; else it is a
+    guess. reason: one sentence, such as "the layers are those of VGG16". others: further scales to
+    try, the likeliest first. order: of the colours, where the file shows it. size: the usual height
+    and width of the model's family, for an input that takes any. cropped: whether training seems
+    to have cut the square out of the middle. exported: whether that is certain.
+    """
+
+    scale: Scale
+    proven: bool
+    reason: str
+    others: tuple[Scale, ...] = ()
+    order: Order | None = None
+    size: tuple[int, int] | None = None
+    cropped: bool = False
+    exported: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +110,12 @@ class SignatureDef:
         )
 
     def bounded(self, length: int, elements: int) -> Self:
-        """With bounds on its inputs: see `Bounds`."""
+        """Return a copy with bounds on its inputs: see `Bounds`."""
         bounds = Bounds(length, elements, rows=self.batchable)
         return replace(self, inputs=tuple(replace(t, bounds=bounds) for t in self.inputs))
 
     def describe(self) -> dict[str, Any]:
-        """The signature as the API shows it."""
+        """Return the signature as the API shows it."""
         return {
             side: [
                 {"name": t.name, "dtype": t.dtype, "shape": None if t.shape is None else [*t.shape]}
@@ -102,31 +126,71 @@ class SignatureDef:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputMeaning:
+    """What the numbers of one output are.
+
+    numbers: "softmax": rows of probabilities that sum to 1. "sigmoid": each a probability of its
+    own. "logits": numbers that a softmax, or with `multi` a sigmoid, makes probabilities.
+    "log-probabilities": logarithms of what a softmax, or with `multi` a sigmoid, gives. "values":
+    plain numbers.
+    classes: whether the units stand for classes: True or False if the file says or proves it, None
+    if it does not tell. proven: False where `numbers` is a guess. reason: one sentence for people,
+    such as "the loss is mse". multi: whether any number of the classes may hold at once.
+    middle: the value from which on a single unit stands for the second of two classes.
+    """
+
+    numbers: Numbers
+    classes: bool | None
+    proven: bool
+    reason: str
+    multi: bool = False
+    middle: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
 class Signature(SignatureDef):
     """The signature that a model is served with.
 
-    activation: that of the last layer (`softmax`, `sigmoid`, `linear`…) where the file tells, as
-    Keras files do; it decides how scores are read. `parameters`: the number of weights.
-    `rescales`: whether the model itself begins with a Rescaling or Normalization layer.
+    meanings: what the numbers of each output are; empty where nothing is known of any.
+    `parameters`: the number of weights, of a Keras file. `pictures`: what the file says of its
+    inputs that have the shape of a picture, by their names; a SavedModel says nothing.
     """
 
-    activation: str | None = None
+    meanings: tuple[OutputMeaning, ...] = ()
     parameters: int | None = None
-    rescales: bool = False
+    pictures: dict[str, PictureEvidence] = field(default_factory=dict)
+
+    def meaning(self, output: TensorSpec) -> OutputMeaning | None:
+        """Return what the numbers of an output are; None where nothing is known."""
+        names = [spec.name for spec in self.outputs]
+        return self.meanings[names.index(output.name)] if self.meanings else None
 
 
 @dataclass(frozen=True, slots=True)
 class PictureFeed:
-    """The only input is fed with uint8 pictures of `shape` (height, width, channels); the cast and
-    the scaling happen in the graph, where they cost a quarter of what NumPy takes."""
+    """An input is fed with uint8 pictures of `shape` (height, width, channels), or (height, width)
+    of grey ones; the cast, the scaling and the order of the colours happen in the graph, where they
+    cost a quarter of what NumPy takes."""
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     scale: Scale
+    order: Order = "rgb"
+
+    def sized(self, spec: TensorSpec) -> TensorSpec:
+        """Return a copy with the size that a card has chosen for a model that takes any."""
+        shape = (None if spec.shape is None else spec.shape[0], *self.shape)
+        return replace(spec, shape=shape, pictures=True)
+
+
+def with_pictures(signature: SignatureDef, pictures: Mapping[str, PictureFeed]) -> SignatureDef:
+    """Return a copy whose inputs have the sizes of their pictures, by the names of the inputs."""
+    inputs = (pictures[t.name].sized(t) if t.name in pictures else t for t in signature.inputs)
+    return SignatureDef(tuple(inputs), signature.outputs, signature.method)
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """What to convert a model of texts for.
+    """The settings for the graph that writes texts.
 
     never: tokens that must not be drawn, such as padding and the unknown word; a 0 among them
     means that 0 is padding. window: how many tokens are fed to a model that can only read whole
@@ -138,10 +202,26 @@ class GenerationRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
-    """A frozen GraphDef that draws the next token of texts, row by row.
+class Weight:
+    """A large weight of a frozen graph, apart from it.
 
-    kind: `step` reads one token a row and carries states, `window` reads the last `window` tokens
+    node: the name of the placeholder's tensor that it stands for. file: beside the graph, the
+    elements row by row. dtype: as TensorFlow names it. mapped: a variable that maps the file, else
+    a constant of the session.
+    """
+
+    node: str
+    file: str
+    dtype: str
+    shape: tuple[int, ...]
+    mapped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A frozen GraphDef, with `weights` beside it, that draws the next token of texts, row by row.
+
+    kind: `step` reads one token per row and carries states, `window` reads the last `window` tokens
     with 0 before the first. token: the node of int32 (n,), or (n, window). states: float32
     (n, units) each, all zeros before the first token; next_states: the nodes of their new values.
     uniform, diversity: nodes of float32 (n,); uniform in [0, 1). top_k: the node of int32 (n,),
@@ -163,13 +243,15 @@ class Generation:
     vocabulary: int
     window: int | None
     reason: str | None
+    weights: tuple[Weight, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """A model as `app.serving.loading` leaves it: a frozen GraphDef in one file, or the directory
-    of a SavedModel with `tags`. name: that of `signature`. others: what else a SavedModel may be
-    asked, by name. generation: the graph that writes texts, where one was asked for.
+    """A model as `app.serving.reading.convert` leaves it: a frozen GraphDef in one file with
+    `weights` beside it, or the directory of a SavedModel with `tags`. name: that of `signature`.
+    others: what else a SavedModel may be asked, by name. generation: the graph that writes texts,
+    where one was asked for.
     """
 
     path: Path
@@ -179,8 +261,9 @@ class Converted:
     name: str = DEFAULT_SIGNATURE
     others: dict[str, SignatureDef] = field(default_factory=dict)
     generation: Generation | None = None
+    weights: tuple[Weight, ...] = ()
 
     def bounded(self, length: int, elements: int) -> Converted:
-        """With bounds on the inputs of all signatures: see `Bounds`."""
+        """Return a copy with bounds on the inputs of all signatures: see `Bounds`."""
         others = {name: s.bounded(length, elements) for name, s in self.others.items()}
         return replace(self, signature=self.signature.bounded(length, elements), others=others)

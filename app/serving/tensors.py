@@ -1,22 +1,22 @@
-"""What fits a signature: arrays by name, and nested lists as JSON has them."""
+"""Checks and converts the tensors of a signature: arrays by name, and nested lists as JSON has
+them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import ml_dtypes
 import numpy as np
-from numpy.typing import NDArray
 
 from app.errors import Detail, short
+from app.serving.arrays import Array
 from app.serving.limits import too_many_elements
 from app.serving.signature import SignatureDef, TensorSpec
-from app.slices import checkpoint
+from app.thread_slices import checkpoint
 
-Array = NDArray[Any]
 DTYPES = frozenset(
     [
         "string",
@@ -57,15 +57,16 @@ _TYPES: dict[str, set[type]] = {
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
-    """The dtype of arrays for a TensorFlow dtype; texts are objects (bytes). Raises TypeError."""
+    """Return the dtype of arrays for a TensorFlow dtype; texts are objects (bytes). Raises
+    TypeError."""
     if name == "string":
         return np.dtype(object)
     return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
 
 
-def kind(name: str) -> str:
-    """What a TensorFlow dtype holds: `f` for fractions, `i` and `u` for whole numbers with and
-    without a sign, `b` for true and false, `s` for texts."""
+def dtype_kind(name: str) -> str:
+    """Return the kind of a TensorFlow dtype: `f` for fractions, `i` and `u` for whole numbers with
+    and without a sign, `b` for true and false, `s` for texts."""
     if name == "string":
         return "s"
     # NumPy itself does not know what bfloat16 is.
@@ -74,7 +75,7 @@ def kind(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """How a protocol calls what it carries.
+    """The words of a protocol for what it carries.
 
     dtypes: its own names of them. pictures: the form in which it takes encoded ones. unreadable:
     what is expected of a picture besides its format.
@@ -85,13 +86,13 @@ class Wording:
     unreadable: str = ""
 
     def dtype(self, name: str) -> str:
-        """The name of a TensorFlow dtype."""
+        """Return the name of a TensorFlow dtype."""
         return self.dtypes.get(name, name)
 
     def expected(self, spec: TensorSpec) -> str:
-        """What an input takes, in words."""
+        """Describe what an input takes, in words."""
         shape = "any shape" if spec.shape is None else str([*spec.shape]).replace("None", "any")
-        text = f"{_KINDS[kind(spec.dtype)]} ({self.dtype(spec.dtype)}) of shape {shape}"
+        text = f"{_KINDS[dtype_kind(spec.dtype)]} ({self.dtype(spec.dtype)}) of shape {shape}"
         pictures = spec.pictures and self.pictures
         return f"{text}, or encoded pictures: {self.pictures}" if pictures else text
 
@@ -99,10 +100,13 @@ class Wording:
 PLAIN = Wording()
 
 
-def problems(
-    inputs: Mapping[str, Array], signature: SignatureDef, wording: Wording = PLAIN
+def tensor_problems(
+    inputs: Mapping[str, Array],
+    signature: SignatureDef,
+    wording: Wording = PLAIN,
+    encoded: Collection[str] = (),
 ) -> list[Detail]:
-    """What is wrong with `inputs` for `signature`."""
+    """List the problems of `inputs` for `signature`. encoded: those that are encoded pictures."""
     specs = {t.name: t for t in signature.inputs}
     names = ", ".join(specs)
     details = [
@@ -114,7 +118,12 @@ def problems(
         Detail(short(n), "unexpected", expected=f"one of {names}") for n in inputs if n not in specs
     ]
     for name, array in inputs.items():
-        if name in specs and (problem := _problem(array, specs[name], wording)):
+        if name not in specs or name in encoded:
+            continue
+        if encoded and specs[name].pictures:
+            expected = f"encoded pictures, as in {', '.join(encoded)}: {wording.pictures}"
+            details.append(Detail(name, "numbers beside encoded pictures", expected=expected))
+        elif problem := _problem(array, specs[name], wording):
             details.append(problem)
     if signature.batchable and not details:
         rows = {name: len(array) for name, array in inputs.items()}
@@ -140,7 +149,7 @@ def _problem(array: Array, spec: TensorSpec, wording: Wording) -> Detail | None:
 
 
 def too_long(shape: tuple[int, ...], spec: TensorSpec) -> Detail | None:
-    """What is wrong with a shape that exceeds the bounds of an input."""
+    """Return the problem of a shape that exceeds the bounds of an input."""
     bounds = spec.bounds
     if bounds is None:
         return None
@@ -158,7 +167,7 @@ def too_long(shape: tuple[int, ...], spec: TensorSpec) -> Detail | None:
 
 
 def unknown_outputs(wanted: Sequence[str], signature: SignatureDef) -> list[Detail]:
-    """Of the outputs that are wanted, those that the signature does not have."""
+    """List problems of wanted outputs that the signature does not have."""
     known = [t.name for t in signature.outputs]
     expected = f"one of {', '.join(known)}"
     return [
@@ -168,21 +177,23 @@ def unknown_outputs(wanted: Sequence[str], signature: SignatureDef) -> list[Deta
     ]
 
 
-def picture_files(inputs: Mapping[str, Array], signature: SignatureDef) -> Sequence[bytes] | None:
-    """The encoded pictures in `inputs`: the only input, texts where numbers are expected."""
-    only = signature.inputs[0]
-    array = inputs.get(only.name)
-    if array is None or len(inputs) != 1 or len(signature.inputs) != 1:
-        return None
-    if array.dtype != object or only.dtype == "string":
-        return None
-    rows = array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)
-    # An array, for there may be many: they are not copied before they are counted.
-    return cast("Sequence[bytes]", array.reshape(-1)) if rows and array.size else None
+def picture_files(
+    inputs: Mapping[str, Array], signature: SignatureDef
+) -> dict[str, Sequence[bytes]]:
+    """Return the encoded pictures among `inputs`, by name: texts for inputs that take pictures."""
+    found = {}
+    for spec in signature.inputs:
+        array = inputs.get(spec.name)
+        if array is None or not spec.pictures or array.dtype != object:
+            continue
+        if array.size and (array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)):
+            # An array, for there may be many: they are not copied before they are counted.
+            found[spec.name] = cast("Sequence[bytes]", array.reshape(-1))
+    return found
 
 
 def row_count(results: Sequence[Array], signature: SignatureDef) -> int:
-    """How many predictions these are."""
+    """Return the number of predictions."""
     return len(results[0]) if signature.batchable and results else 1
 
 
@@ -212,7 +223,7 @@ def from_nested(
 
 
 def sizes(value: Any) -> tuple[int, ...]:
-    """The shape of nested lists, by the first list of each level."""
+    """Return the shape of nested lists, by the first list of each level."""
     shape = []
     while isinstance(value, list):
         shape.append(len(value))
@@ -221,7 +232,7 @@ def sizes(value: Any) -> tuple[int, ...]:
 
 
 def _size(shape: Sequence[int]) -> int:
-    """The number of values; lists without any count as well."""
+    """Return the number of values; lists without any count as well."""
     return math.prod(max(size, 1) for size in shape)
 
 
@@ -229,7 +240,7 @@ def _parts(
     value: Any, shape: tuple[int, ...], at: tuple[int, ...] = ()
 ) -> Iterator[tuple[tuple[int, ...], list[Any], tuple[int, ...] | None]]:
     """Nested lists in parts of at most _AT_ONCE values: the index of the first item, some items of
-    one list, and the shape that they should have; None where the list itself is wrong."""
+    one list, and the shape that they should have; None if the list itself is wrong."""
     if not isinstance(value, list) or len(value) != shape[0]:
         yield (*at, 0), [value], None
         return
@@ -252,7 +263,7 @@ def _array(
     finite: bool,
     wording: Wording,
 ) -> Array | Detail:
-    """All of the nested lists, or the part of `shape` that begins at the index `at`."""
+    """Return all of the nested lists, or the part of `shape` that begins at the index `at`."""
     expected = wording.expected(spec)
     if at and shape is None:
         return Detail(spec.name, "rows of different lengths", expected=expected)
@@ -261,7 +272,7 @@ def _array(
     array = np.array(value, object)
     flat = array.reshape(-1)
     types = set(map(type, flat))
-    allowed = _TYPES[kind(spec.dtype)]
+    allowed = _TYPES[dtype_kind(spec.dtype)]
     if list in types or (at and array.shape != shape):
         return Detail(spec.name, "rows of different lengths", expected=expected)
     if not types <= allowed:
@@ -282,7 +293,7 @@ def _array(
             cast = array.astype(numpy_dtype(spec.dtype))
     except (OverflowError, FloatingPointError):
         cast = None
-    if cast is None or (finite and kind(spec.dtype) == "f" and not np.isfinite(cast).all()):
+    if cast is None or (finite and dtype_kind(spec.dtype) == "f" and not np.isfinite(cast).all()):
         return Detail(
             spec.name, "out of range", expected=f"values that fit {wording.dtype(spec.dtype)}"
         )
@@ -290,8 +301,8 @@ def _array(
 
 
 def _excess(shape: tuple[int, ...], spec: TensorSpec) -> Detail | None:
-    """What is wrong with lists that are longer, or more, than the bounds allow, before any array
-    is made of them."""
+    """Describe what is wrong with lists that are longer, or more, than the bounds allow, before any
+    array is made of them."""
     if spec.bounds is None:
         return None
     if spec.shape is not None and (long := too_long(shape, spec)):
@@ -306,7 +317,7 @@ def _wrong_shape(shape: tuple[int, ...], spec: TensorSpec, expected: str) -> Det
 
 
 def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    """Whether an array of `shape` may be where `wanted` is; None in it is any size."""
+    """Tell whether an array of `shape` may be where `wanted` is; None in it is any size."""
     return len(shape) == len(wanted) and all(
         w is None or s == w for s, w in zip(shape, wanted, strict=True)
     )
@@ -320,7 +331,7 @@ def nested_schema(
     if shape is None:
         return {"type": "array"}
     open_size = {} if max_length is None else {"maxItems": max_length}
-    schema: dict[str, Any] = {"type": _JSON_TYPES[kind(dtype)]}
+    schema: dict[str, Any] = {"type": _JSON_TYPES[dtype_kind(dtype)]}
     for size in reversed(shape):
         limits = {"minItems": size, "maxItems": size} if size is not None else open_size
         schema = {"type": "array", "items": schema, **limits}

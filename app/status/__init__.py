@@ -1,1 +1,1 @@
-"""The state of the whole: every replica, its models, and what has happened."""
+"""The status of all replicas: their models, memory and events."""

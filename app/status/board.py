@@ -1,4 +1,4 @@
-"""Puts together what there is to say of this replica, and of all."""
+"""The status of this replica, and of all replicas together."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from gevent import get_hub
 
 from app.keys.ring import KeyRing
 from app.lifecycle import Lifecycle
-from app.serving.entry import Entry
-from app.serving.registry import Registry
-from app.serving.rounds import spread
+from app.serving.hub_rounds import spread
+from app.serving.registry.entry import Entry
+from app.serving.registry.registry import Registry
 from app.settings import Settings
-from app.status.journal import Journal, newest
+from app.status.journal import Journal, recent
 from app.status.memory import memory
 from app.status.peers import Peers
-from app.status.shape import (
+from app.status.schema import (
     LostReplica,
     ModelStatus,
     ReplicaStatus,
     SelfStatus,
     Status,
-    fitting,
+    bounded,
 )
 from app.status.summary import summarise
 
-# As many as a person reads, and a page can ask for every two seconds.
+# As many as a person reads, and few enough for a page that asks every two seconds.
 SHOWN_EVENTS = 100
 
 
 class StatusBoard:
-    """The state of this replica, and of the whole."""
+    """The status of this replica, alone or together with its peers."""
 
     def __init__(
         self,
@@ -51,26 +51,27 @@ class StatusBoard:
         self._started = time.monotonic()
 
     def own(self) -> SelfStatus:
-        """This replica alone. Blocks the greenlet while events are read."""
+        """Return the status of this replica. Blocks the greenlet while events are read."""
         return SelfStatus(
             replicas=[self._replica()],
             events=get_hub().threadpool.apply(self._journal.events),
         )
 
-    def whole(self) -> Status:
-        """This replica and its peers. Blocks the greenlet until they have answered or not."""
-        asked = self._peers.ask()
+    def combined(self) -> Status:
+        """Return the status of this replica and its peers. Blocks the greenlet until those answer
+        or time out."""
+        peers = self._peers.ask()
         own = self.own()
         answers = [own]
-        for answer in asked.answers:
-            # The settings may give all replicas the same list of peers, each itself among them.
+        for answer in peers.answers:
+            # All replicas may have the same list of peers, which then names this one as well.
             replica = answer.replicas[0]
             if (replica.name, replica.started_at) != (self._name, self._started_at):
                 answers.append(answer)
         replicas: list[ReplicaStatus | LostReplica] = [a.replicas[0] for a in answers]
-        replicas = sorted([*replicas, *asked.lost], key=lambda r: r.name)
-        # Where replicas share the file, each of them tells the same.
-        events = newest((e for answer in answers for e in answer.events), time.time())
+        replicas = sorted([*replicas, *peers.unreachable], key=lambda r: r.name)
+        # Replicas that share a file all return the same events.
+        events = recent((e for answer in answers for e in answer.events), time.time())
         return Status(summary=summarise(replicas), replicas=replicas, events=events[:SHOWN_EVENTS])
 
     def _replica(self) -> ReplicaStatus:
@@ -90,23 +91,23 @@ class StatusBoard:
 
 
 def _versions(default: Entry) -> list[Entry]:
-    """The version that answers by default, and those that are ready besides."""
+    """Return the default version, then the other versions that are ready."""
     others = [e for e in default.group.versions.values() if e.model is not None]
     return [default, *(entry for entry in others if entry is not default)]
 
 
 def _model(entry: Entry) -> ModelStatus:
     model = entry.model
-    # What is wrong with any version is said once, beside the one that speaks for the model.
+    # A problem of any version is shown once, beside the default version.
     trouble = entry.trouble if entry is entry.group.default else None
     several = len(_versions(entry.group.default)) > 1
     title = f"{entry.title} (version {entry.version})" if several else entry.title
     about = {
-        "name": fitting(entry.name),
-        "title": fitting(title),
+        "name": bounded(entry.name),
+        "title": bounded(title),
         "state": entry.state,
         "version": entry.version,
-        "reason": None if trouble is None else fitting(trouble),
+        "reason": None if trouble is None else bounded(trouble),
         "hangs": entry.hangs,
     }
     if model is not None:

@@ -1,7 +1,7 @@
-"""What has happened to this server and its replicas: starts, stops, models loaded.
+"""The journal of events of this server and its replicas: starts, stops, models loaded.
 
-One JSON object a line, in a file that replicas may share. Nothing that goes wrong with the file
-reaches whoever notes something: serving is more important than remembering.
+One JSON object a line, in a file that replicas may share. No problem with the file reaches the
+callers: serving is more important than remembering.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from app.status.shape import Event, fitting
+from app.status.schema import Event, bounded
 
 log = logging.getLogger(__name__)
 
 DAY_S = 24 * 3600
 MAX_EVENTS = 1000
-# Of a file that somebody else has filled, only the end is read.
+# Only the end of a longer file is read.
 MAX_BYTES = 2_000_000
-LOCK_PATIENCE_S = 0.5
-# In which things happen that happen in one millisecond.
+LOCK_TIMEOUT_S = 0.5
+# The order of events of the same millisecond.
 _ORDER = (
     "died",
     "started",
@@ -42,8 +42,11 @@ _ORDER = (
 
 
 class Journal:
-    """The events of the last day. path: of the file; None keeps this process's own in memory.
-    replica: the name of this process, its own among those that share the file."""
+    """The events of the last day.
+
+    path: the file; None keeps the events of this process alone, in memory. replica: the name of
+    this process, unique among those that share the file.
+    """
 
     def __init__(
         self, path: Path | None, replica: str, clock: Callable[[], float] = time.time
@@ -56,17 +59,17 @@ class Journal:
         self._read: tuple[tuple[int, ...], list[Event]] = ((), [])
 
     def start(self) -> None:
-        """Note that this server has started, after one that ended without a word if the last one
-        did. Drops what is older than a day from the file."""
+        """Record that this server has started, and before that the death of the previous one if it
+        recorded no stop. Drops events that are older than a day from the file."""
         died = False
         if self._path is not None:
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 with _locked(self._path) as fd:
                     found = list(_parsed(_tail(fd)))
-                    _rewrite(self._path, _kept(found, self._clock() - DAY_S))
-                of_us = [e.kind for e in found if e.replica == self._replica and _of_server(e)]
-                died = of_us[-1:] == ["started"]
+                    _rewrite(self._path, _worth_keeping(found, self._clock() - DAY_S))
+                own = [e.kind for e in found if e.replica == self._replica and _is_of_server(e)]
+                died = own[-1:] == ["started"]
             except OSError as error:
                 self._warn(error)
         if died:
@@ -80,15 +83,15 @@ class Journal:
         seconds: float | None = None,
         reason: str | None = None,
     ) -> None:
-        """Something has happened, from any thread. kind: see Event."""
+        """Record an event, from any thread. For the parameters see `Event`."""
         event = Event.model_validate(
             {
                 "time": round(self._clock(), 3),
                 "replica": self._replica,
                 "kind": kind,
-                "model": None if model is None else fitting(model),
+                "model": None if model is None else bounded(model),
                 "seconds": None if seconds is None else round(seconds, 3),
-                "reason": None if reason is None else fitting(reason),
+                "reason": None if reason is None else bounded(reason),
             }
         )
         self._own.append(event)
@@ -105,16 +108,17 @@ class Journal:
             self._warn(error)
 
     def events(self) -> list[Event]:
-        """What is known of the last day, the newest first. Reads the file if it has changed."""
+        """Return the events of the last day, the newest first. Reads the file only if it has
+        changed."""
         found = set(self._own)
         if self._path is not None:
             try:
-                found.update(self._of_file(self._path))
+                found.update(self._events_in(self._path))
             except OSError as error:
                 self._warn(error)
-        return newest(found, self._clock())
+        return recent(found, self._clock())
 
-    def _of_file(self, path: Path) -> list[Event]:
+    def _events_in(self, path: Path) -> list[Event]:
         with path.open("rb") as file:
             state = os.fstat(file.fileno())
             version = (state.st_ino, state.st_mtime_ns, state.st_size)
@@ -128,21 +132,21 @@ class Journal:
             log.warning("events are kept in memory only: %s: %s", self._path, error.strerror)
 
 
-def newest(events: Iterable[Event], now: float) -> list[Event]:
-    """Those of the last day, the newest first."""
-    recent = {event for event in events if event.time >= now - DAY_S}
-    order = sorted(recent, key=lambda e: (e.time, e.replica, _ORDER.index(e.kind)), reverse=True)
+def recent(events: Iterable[Event], now: float) -> list[Event]:
+    """Return the events of the last day, the newest first."""
+    last_day = {event for event in events if event.time >= now - DAY_S}
+    order = sorted(last_day, key=lambda e: (e.time, e.replica, _ORDER.index(e.kind)), reverse=True)
     return order[:MAX_EVENTS]
 
 
-def _of_server(event: Event) -> bool:
+def _is_of_server(event: Event) -> bool:
     return event.kind in ("started", "stopped", "died")
 
 
-def _kept(events: list[Event], since: float) -> list[Event]:
-    """What is worth keeping: the recent ones, and each last start that no stop has followed, by
-    which its replica knows at its next start that it was killed."""
-    last = {event.replica: event for event in events if _of_server(event)}
+def _worth_keeping(events: list[Event], since: float) -> list[Event]:
+    """Return the events from `since` on, and the last start of each replica that has recorded no
+    stop after it: by this the replica knows at its next start that it was killed."""
+    last = {event.replica: event for event in events if _is_of_server(event)}
     running = {event for event in last.values() if event.kind == "started"}
     return [e for e in events if e.time >= since or e in running][-MAX_EVENTS:]
 
@@ -152,14 +156,16 @@ def _kept(events: list[Event], since: float) -> list[Event]:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
-    """The file, open for reading and appending, while no other replica rewrites it. Raises OSError
-    where it cannot be opened; a lock that cannot be had is done without."""
-    until = time.monotonic() + LOCK_PATIENCE_S
+    """Open the file for reading and appending, and keep other replicas from rewriting it.
+
+    Raises OSError if it cannot be opened. If the lock cannot be had in time, continues without.
+    """
+    until = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             late = time.monotonic() >= until
-            if late or (_lock(fd) and _is_at(path, fd)):
+            if late or (_lock(fd) and _is_same_file(path, fd)):
                 yield fd
                 return
         finally:
@@ -175,8 +181,9 @@ def _lock(fd: int) -> bool:
     return True
 
 
-def _is_at(path: Path, fd: int) -> bool:
-    """Whether the file was not replaced between opening and locking it."""
+def _is_same_file(path: Path, fd: int) -> bool:
+    """Whether the path still leads to the open file, which another replica may have replaced
+    before it was locked."""
     try:
         return path.stat().st_ino == os.fstat(fd).st_ino
     except FileNotFoundError:
@@ -189,13 +196,13 @@ def _tail(fd: int) -> bytes:
 
 
 def _is_torn(fd: int) -> bool:
-    """Whether the last line has no end: its writer was killed, or the disk was full."""
+    """Whether the last line is incomplete: its writer was killed, or the disk was full."""
     size = os.fstat(fd).st_size
     return size > 0 and os.pread(fd, 1, size - 1) != b"\n"
 
 
 def _parsed(data: bytes) -> Iterator[Event]:
-    """The lines that can be read."""
+    """Yield the events of the lines that are valid."""
     for line in data.splitlines():
         try:
             yield Event.model_validate_json(line)

@@ -1,7 +1,7 @@
-"""What the other replicas say of themselves.
+"""The status of the other replicas.
 
-They are asked in native threads: a peer that hangs costs whoever looks at the page a second, and
-the hub nothing. However many look, a peer is asked by one thread at a time and about once a second.
+Native threads ask for it: a peer that hangs delays the page by a second or two, and never blocks
+the hub. However many clients look, one thread at a time asks a peer, about once a second.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from gevent.threadpool import ThreadPool
 from pydantic import ValidationError
 
 from app.keys.ring import REPLICA_HEADER, KeyRing
-from app.status.shape import LostReplica, SelfStatus
+from app.status.schema import LostReplica, SelfStatus
 
 PATH = "/api/status?replica=self"
-# Seconds: for each step of the network, and for all of them together.
-TIMEOUT_S = 1.0
-PATIENCE_S = 1.5
-# For so long an answer is good enough for the next who asks.
+# Seconds: for each network operation with a peer, and for the answers of all peers.
+STEP_TIMEOUT_S = 1.0
+TOTAL_TIMEOUT_S = 1.5
+# Seconds for which an answer is reused.
 FRESH_S = 0.9
 MAX_BYTES = 2_000_000
 
@@ -32,44 +32,44 @@ MAX_BYTES = 2_000_000
 class _Peer:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        # From its last answer, to call it by when there is none.
+        # From its last answer; shown while it does not answer.
         self.name = self.url
         self.asked_at = 0.0
         self.answer: Any = None  # an AsyncResult of SelfStatus or of a problem in words
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What came of asking all peers."""
+class PeerAnswers:
+    """The answers of peers, and the peers that gave none."""
 
     answers: list[SelfStatus]
-    lost: list[LostReplica]
+    unreachable: list[LostReplica]
 
 
 class Peers:
-    """The other replicas, by the addresses of their servers. keys: where there are API keys, by
-    which replicas know each other."""
+    """The other replicas. urls: the addresses of their servers. keys: the API keys, if there are
+    any, by which replicas recognise each other."""
 
     def __init__(self, urls: Sequence[str], keys: KeyRing | None = None) -> None:
         self._keys = keys
         self._peers = [_Peer(url) for url in urls]
         self._pool: Any = None
 
-    def ask(self) -> Asked:
-        """All of them at once. Blocks the greenlet, for `PATIENCE_S` at most."""
-        answers, lost = [], []
+    def ask(self) -> PeerAnswers:
+        """Ask all peers at once. Blocks the greenlet for at most `TOTAL_TIMEOUT_S`."""
+        answers, unreachable = [], []
         pending = [self._answer(peer) for peer in self._peers]
         # gevent.wait's own timeout counts from when the hub last looked at its clock.
-        with gevent.Timeout(PATIENCE_S, False):  # type: ignore[arg-type]
+        with gevent.Timeout(TOTAL_TIMEOUT_S, False):  # type: ignore[arg-type]
             gevent.wait(pending)
         for peer, answer in zip(self._peers, pending, strict=True):
-            result = answer.value if answer.ready() else "it gives no answer"
+            result = answer.value if answer.ready() else "it does not answer"
             if isinstance(result, SelfStatus):
                 peer.name = result.replicas[0].name
                 answers.append(result)
             else:
-                lost.append(LostReplica(name=peer.name, url=peer.url, problem=result))
-        return Asked(answers, lost)
+                unreachable.append(LostReplica(name=peer.name, url=peer.url, problem=result))
+        return PeerAnswers(answers, unreachable)
 
     def _answer(self, peer: _Peer) -> Any:
         now = time.monotonic()
@@ -78,40 +78,40 @@ class Peers:
             if fresh or not peer.answer.ready():
                 return peer.answer
         if self._pool is None:
-            # Belongs to the hub that serves.
+            # Made at the first use, in the thread whose hub serves: a pool belongs to its hub.
             self._pool = ThreadPool(len(self._peers))
         peer.asked_at = now
         peer.answer = self._pool.spawn(_ask, peer.url, self._headers())
         return peer.answer
 
     def _headers(self) -> dict[str, str]:
-        shown = {} if self._keys is None else {REPLICA_HEADER: self._keys.credentials}
-        return {"Connection": "close", **shown}
+        credentials = {} if self._keys is None else {REPLICA_HEADER: self._keys.credentials}
+        return {"Connection": "close", **credentials}
 
 
 def _ask(url: str, headers: dict[str, str]) -> SelfStatus | str:
-    """The answer of a replica, or what is wrong with it. In a native thread; never raises, since
-    the pool would print it."""
+    """Return the answer of a replica, or the problem in words. Runs in a native thread, and never
+    raises, since the pool would print the error."""
     address = urlsplit(url)
     kind = HTTPSConnection if address.scheme == "https" else HTTPConnection
-    # Neither redirects nor proxies of the environment: a peer is where the settings say.
-    connection = kind(address.hostname or "", address.port, timeout=TIMEOUT_S)
+    # Follows no redirects and no proxies of the environment: the settings say where a peer is.
+    connection = kind(address.hostname or "", address.port, timeout=STEP_TIMEOUT_S)
     try:
         connection.request("GET", address.path + PATH, headers=headers)
         response = connection.getresponse()
         body = response.read(MAX_BYTES + 1)
         if response.status == 401:
-            return "it does not know this one: do both have the same file of API keys?"
+            return "it does not recognise this replica: do both have the same file of API keys?"
         if response.status != 200:
             return f"it answers with status {response.status}"
         if len(body) > MAX_BYTES:
             return "its answer is too long"
         return SelfStatus.model_validate_json(body)
     except TimeoutError:
-        return "it gives no answer"
+        return "it does not answer"
     except OSError as error:
         return (error.strerror or str(error) or type(error).__name__).lower()
     except (HTTPException, ValidationError, ValueError):
-        return "its answer cannot be read: is it a Keraport of this version?"
+        return "its answer cannot be read: does it run this version of Keraport?"
     finally:
         connection.close()

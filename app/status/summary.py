@@ -1,14 +1,14 @@
-"""Whether all is well, in a sentence."""
+"""The summary of a status: whether everything works, in a sentence."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Literal
 
-from app.status.shape import LostReplica, ReplicaStatus, Summary
+from app.status.schema import LostReplica, ReplicaStatus, Summary
 
-# Errors that are not the client's, in words that stay the same while their number changes: the
-# sentence is read aloud whenever it does.
+# Errors that are not the client's. The words have no numbers, since screen readers read the
+# sentence aloud whenever it changes.
 _FAILURES = {
     "overloaded": "has turned requests away",
     "deadline_exceeded": "was too slow for requests",
@@ -18,7 +18,7 @@ _FAILURES = {
 
 
 def summarise(replicas: Sequence[ReplicaStatus | LostReplica]) -> Summary:
-    """The worst first; what is wrong in every replica is said once."""
+    """Summarise the problems, the worst first; one that several replicas have is named once."""
     problems: dict[str, Literal["problem", "notice"]] = {}
     models: dict[str, None] = {}
     for replica in replicas:
@@ -43,9 +43,9 @@ def summarise(replicas: Sequence[ReplicaStatus | LostReplica]) -> Summary:
     counted = f"{_count(len(replicas), 'replica')}, {_count(len(models), 'model')}"
     if not problems:
         return Summary(level="ok", text=f"{counted}: {'all ready' if models else 'ready'}")
-    said = sorted(problems, key=lambda text: problems[text] == "notice")
-    level = problems[said[0]]
-    return Summary(level=level, text=f"{counted}: {'; '.join(said)}")
+    ordered = sorted(problems, key=lambda text: problems[text] == "notice")
+    level = problems[ordered[0]]
+    return Summary(level=level, text=f"{counted}: {'; '.join(ordered)}")
 
 
 def _count(number: int, what: str) -> str:

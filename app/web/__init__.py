@@ -1,1 +1,1 @@
-"""What people look at."""
+"""The pages for people. May import the APIs, whose answers they show."""

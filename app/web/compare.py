@@ -6,17 +6,20 @@ from typing import Any
 
 from flask import Blueprint, Response, make_response, request
 
-from app.api.access import ModelAccess
-from app.api.image_models import ask_image_models, image_models
+from app.api.http.access import ModelAccess
+from app.api.native.all_images import ask_image_models, image_models
+from app.api.native.describe import model_summary
 from app.errors import BadRequest, InvalidInput, KeraportError
+from app.serving.registry.entry import Entry
 from app.settings import Settings
-from app.web.model_page import problem_text
-from app.web.picker import picture_form
+from app.web.models.model_page import problem_text
+from app.web.models.picture_form import picture_form
+from app.web.models.readings import readings, shown_outputs
 from app.web.rendering import render
 
 
 def add_compare(routes: Blueprint, settings: Settings, access: ModelAccess) -> None:
-    """`/compare`: the page, and the page with the answers to a form that was sent."""
+    """Add `/compare`: the form, and the page with the answers to a submitted form."""
 
     @routes.route("/compare", methods=["GET", "POST"])
     def compare() -> Response:
@@ -25,8 +28,8 @@ def add_compare(routes: Blueprint, settings: Settings, access: ModelAccess) -> N
         error: BadRequest | InvalidInput | None = None
         if request.method == "POST":
             try:
-                asked = ask_image_models(request, settings, access)
-                answers = {entry.name: _shown(outcome) for entry, outcome in asked}
+                asked = ask_image_models(request, settings, access, frozenset({"files"}))
+                answers = {entry.name: _shown(entry, outcome) for entry, outcome in asked}
             except InvalidInput as invalid:
                 error = invalid
                 form["image"].errors = [problem_text(detail) for detail in invalid.details]
@@ -35,7 +38,7 @@ def add_compare(routes: Blueprint, settings: Settings, access: ModelAccess) -> N
         page = render(
             "compare.html",
             form=form,
-            models=[entry.summary() for entry in image_models(access)],
+            models=[model_summary(entry) for entry in image_models(access)],
             loaded=access.loaded,
             answers=answers,
             error=error,
@@ -44,7 +47,9 @@ def add_compare(routes: Blueprint, settings: Settings, access: ModelAccess) -> N
         return make_response(page, 422 if error else 200)
 
 
-def _shown(outcome: dict[str, Any] | KeraportError) -> dict[str, Any]:
+def _shown(entry: Entry, outcome: dict[str, Any] | KeraportError) -> dict[str, Any]:
     if isinstance(outcome, KeraportError):
         return {"problem": outcome.message}
-    return {"prediction": outcome["predictions"][0], "whole": outcome}
+    # One that was removed meanwhile has answered all the same.
+    outputs = shown_outputs(entry.model) if entry.model is not None else []
+    return {"readings": readings(outcome["predictions"][0], outputs), "whole": outcome}

@@ -1,4 +1,4 @@
-"""The page on which programs' authors read the API and try it: Swagger UI, from our own origin."""
+"""The page on which developers read and try the API: Swagger UI, served by this server."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from importlib.resources import as_file, files
 
 from flask import Blueprint, Response, render_template, send_from_directory
 
-# Of the package, the two files that the page loads.
+# The two files of the package that the page loads.
 _FILES = ("swagger-ui-bundle.js", "swagger-ui.css")
 
 
 def add_docs(routes: Blueprint) -> None:
-    """`/docs`, and the files of Swagger UI under it."""
+    """Add `/docs`, and the files of Swagger UI below it."""
     with as_file(files("flask_swagger_ui") / "dist") as folder:
         swagger_ui = folder
 

@@ -1,4 +1,4 @@
-"""JSON and code laid out for people: what is short stays on one line."""
+"""JSON and code laid out for people: short values stay on one line."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import orjson
 
-# Lines are no longer than this where it can be helped.
+# Characters of a line, unless a single value needs more.
 WIDTH = 76
-# Characters that a value takes at least, with what parts it from the next.
+# The fewest characters that a value takes, its separator included.
 _NARROWEST = 3
 _BETWEEN = ", "
 _ORJSON = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
@@ -19,13 +19,13 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def readable_json(value: Any) -> str:
-    """`value` as JSON for people; NumPy arrays and scalars become lists and numbers."""
+    """Return `value` as JSON for people; NumPy arrays and scalars become lists and numbers."""
     return layout(orjson.loads(orjson.dumps(value, default=lambda a: a.tolist(), option=_ORJSON)))
 
 
 def first_lines(value: Any, count: int) -> tuple[list[str], bool]:
-    """At most so many lines of `readable_json`, and whether there are more. Of a large value only
-    what they need is looked at."""
+    """Return the first `count` lines of `readable_json` at most, and whether there are more. Reads
+    no more of a large value than they need."""
     left = count * WIDTH // _NARROWEST
 
     def head(value: Any) -> Any:
@@ -53,7 +53,7 @@ def first_lines(value: Any, count: int) -> tuple[list[str], bool]:
 
 
 def json_scalar(value: Any) -> str:
-    """Anything that is no list and no mapping, as JSON and JavaScript write it."""
+    """Return a value other than a list or mapping as JSON and JavaScript write it."""
     return _encode(value)
 
 
@@ -65,10 +65,10 @@ def layout(
     indent: str = "",
     used: int = 0,
 ) -> str:
-    """Lists and mappings, broken into lines where they are too long for one.
+    """Write lists and mappings, broken into lines if they are too long for one.
 
-    scalar: writes everything else, and keys. step: by how much each level is indented. indent: of
-    the line that `value` begins on. used: characters in front of it on that line.
+    scalar: writes all other values, and keys. step: the indentation that each level adds. indent:
+    that of the line on which `value` begins. used: characters before it on that line.
     """
     if not isinstance(value, list | dict):
         return scalar(value)
@@ -99,7 +99,8 @@ def _is_list(value: Any) -> bool:
 
 
 def _flat(value: Any, scalar: Callable[[Any], str], room: int) -> str | None:
-    """All on one line, or None where that is longer than `room`; what is empty always has room."""
+    """Write a value on one line; None if it is longer than `room`. Empty lists and mappings always
+    fit."""
     if not value and isinstance(value, list | dict):
         return "{}" if isinstance(value, dict) else "[]"
     if not isinstance(value, list | dict):
@@ -120,7 +121,7 @@ def _flat(value: Any, scalar: Callable[[Any], str], room: int) -> str | None:
 
 
 def _filled(items: list[str], width: int) -> list[str]:
-    """As many on each line as fit."""
+    """Join items into lines, with as many on each as fit."""
     lines = [items[0]]
     for item in items[1:]:
         longer = f"{lines[-1]}, {item}"

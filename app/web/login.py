@@ -1,4 +1,4 @@
-"""The way in for people, where there are API keys: a page that asks for one, once."""
+"""The login: if the server has API keys, a page asks people for one, once."""
 
 from __future__ import annotations
 
@@ -8,28 +8,27 @@ from urllib.parse import quote
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request
 from limits import parse
 
-from app.api.gate import COOKIE, from_own_page, own_path
-from app.errors import Draining, Forbidden, TooLarge, TooManyRequests
+from app.api.http.draining import refuse_while_draining
+from app.api.http.gate import COOKIE, from_own_page, local_path
+from app.api.http.requests import read_form, start_call
+from app.errors import Forbidden, TooLarge, TooManyRequests
 from app.keys import session
-from app.keys.rates import Rates
+from app.keys.rate_limiter import RateLimiter
 from app.keys.ring import KeyRing
 from app.lifecycle import Lifecycle
+from app.settings import Settings
 
-# Wrong keys from one address.
+# Wrong keys allowed from one address.
 FAILURES = parse("10/minute")
-# Bytes; a key and an address.
+# Bytes of the form: a key and an address.
 MAX_FORM = 16_384
 
 
-def blueprint(keys: KeyRing, lifecycle: Lifecycle) -> Blueprint:
-    """`/login` and `/logout`."""
+def blueprint(settings: Settings, keys: KeyRing, lifecycle: Lifecycle) -> Blueprint:
+    """Return the routes `/login` and `/logout`."""
     routes = Blueprint("login", __name__)
-    failures = Rates()
-
-    @routes.before_request
-    def _refuse() -> None:
-        if lifecycle.refusing:
-            raise Draining("this server is shutting down: send the request again")
+    failures = RateLimiter()
+    refuse_while_draining(routes, lifecycle)
 
     @routes.route("/login", methods=["GET", "POST"])
     def login() -> Response:
@@ -38,16 +37,17 @@ def blueprint(keys: KeyRing, lifecycle: Lifecycle) -> Blueprint:
         if not from_own_page(request):
             raise Forbidden("this form was not sent by a page of this server")
         if request.content_length is None or request.content_length > MAX_FORM:
-            raise TooLarge(f"the form of a login has at most {MAX_FORM} bytes")
+            raise TooLarge(f"the login form may have at most {MAX_FORM} bytes")
         address = request.remote_addr or ""
-        if wait := failures.left(FAILURES, address):
+        if wait := failures.check(FAILURES, address):
             raise TooManyRequests("too many wrong keys from this address", wait)
-        wanted = request.form.get("next", "/")
-        key = keys.find(request.form.get("key", "").strip())
+        form = read_form(request, start_call(settings.request_timeout_s))
+        wanted = form.get("next", "/")
+        key = keys.find(form.get("key", "").strip())
         if key is None:
-            failures.take(FAILURES, address)
-            return make_response(_page(wanted, "This key is not known here."), 401)
-        response = _to(own_path(wanted))
+            failures.hit(FAILURES, address)
+            return make_response(_page(wanted, "This key is not known."), 401)
+        response = _redirect(local_path(wanted))
         response.set_cookie(
             COOKIE, session.sign(key), httponly=True, samesite="Strict", secure=request.is_secure
         )
@@ -55,7 +55,7 @@ def blueprint(keys: KeyRing, lifecycle: Lifecycle) -> Blueprint:
 
     @routes.post("/logout")
     def logout() -> Response:
-        response = _to("/")
+        response = _redirect("/")
         response.delete_cookie(COOKIE, httponly=True, samesite="Strict", secure=request.is_secure)
         return response
 
@@ -67,8 +67,10 @@ def blueprint(keys: KeyRing, lifecycle: Lifecycle) -> Blueprint:
 
 
 def login_page(error: dict[str, Any]) -> Response:
-    """In place of the page that was asked for, which it leads back to. error: as in the API's
-    answers, `{"code", "message", "details"}`."""
+    """Return the login page in place of the requested one, to which it leads back.
+
+    error: as in the API's answers, `{"code", "message", "details"}`.
+    """
     over = error["message"] if COOKIE in request.cookies else ""
     wanted = quote(request.path)
     if request.query_string and request.method == "GET":
@@ -77,17 +79,18 @@ def login_page(error: dict[str, Any]) -> Response:
 
 
 def _page(wanted: str, problem: str = "") -> str:
-    # A link of another site brings no session along; the page, loaded again by itself, does.
+    # Browsers send no session with a link from another site. A page that loads itself again gets
+    # it.
     elsewhere = request.headers.get("Sec-Fetch-Site") == "cross-site" and request.method == "GET"
     return render_template(
         "login.html",
-        wanted=own_path(wanted),
+        wanted=local_path(wanted),
         problem=problem,
         again=elsewhere and request.path != "/login",
     )
 
 
-def _to(address: str) -> Response:
+def _redirect(address: str) -> Response:
     response = redirect(address, 303)
     assert isinstance(response, Response)
     return response

@@ -1,4 +1,4 @@
-"""The pages."""
+"""The routes of the pages: the list of models, each model, the status."""
 
 from __future__ import annotations
 
@@ -9,59 +9,66 @@ from typing import Any
 from flask import Blueprint, Response, make_response, request
 from wtforms import Form
 
-from app.api.access import ModelAccess
-from app.api.hangup import watching
-from app.api.record import record_of
-from app.api.requests import start_call_to
-from app.errors import BadRequest, Draining, InvalidInput
+from app.api.http.access import ModelAccess
+from app.api.http.disconnect import cancel_on_disconnect
+from app.api.http.draining import refuse_while_draining
+from app.api.http.requests import start_call_to
+from app.api.native.describe import model_details, model_form, model_summary
+from app.api.native.examples import form_of
+from app.api.telemetry.record import record_of
+from app.errors import LOADING_RETRY_S, BadRequest, InvalidInput
 from app.lifecycle import Lifecycle
-from app.serving.card import TEXT_TASK
-from app.serving.entry import LOADING_RETRY_S, Entry
+from app.serving.cards.kinds import in_words
+from app.serving.models.model import Model
+from app.serving.registry.entry import Entry, ModelLease
 from app.settings import Settings
 from app.status.board import StatusBoard
-from app.web.about import facts, moment
+from app.web.about import facts, measured, moment
 from app.web.compare import add_compare
 from app.web.docs import add_docs
-from app.web.image import ImagePage
 from app.web.layout import first_lines, readable_json
-from app.web.model_page import ModelPage, add_problems
+from app.web.models.image_page import ImagePage
+from app.web.models.kinds_page import KindsPage
+from app.web.models.model_page import ModelPage, add_problems, tried_scale
+from app.web.models.tabular_page import TabularPage
+from app.web.models.tensor_page import TensorPage
+from app.web.models.text_page import TextPage
 from app.web.rendering import render
 from app.web.snippets import languages
 from app.web.status import status_context
-from app.web.tabular import TabularPage
-from app.web.tensor import TensorPage
-from app.web.text import TextPage
 
+# The pages of models, by the form of their requests.
 PAGES: dict[str, type[ModelPage]] = {
-    "image-classification": ImagePage,
-    "tabular-regression": TabularPage,
-    "tabular-classification": TabularPage,
-    TEXT_TASK: TextPage,
+    "picture": ImagePage,
+    "fields": TabularPage,
+    "text": TextPage,
     "tensor": TensorPage,
+    "several": KindsPage,
 }
 
-# More models than fit on a screen.
+# The number of models that fit on a screen.
 SEARCHABLE_ABOVE = 8
 
 
 def blueprint(
     settings: Settings, access: ModelAccess, lifecycle: Lifecycle, board: StatusBoard
 ) -> Blueprint:
-    """`/`, the list of models; `/models/NAME`; `/compare`, `/status` and `/docs`."""
+    """Return the routes `/`, the list of models; `/models/NAME`; `/compare`, `/status` and
+    `/docs`."""
     routes = Blueprint("pages", __name__)
     routes.add_app_template_filter(readable_json, "json")
     routes.add_app_template_filter(first_lines)
     routes.add_app_template_filter(moment)
-
-    @routes.before_request
-    def _refuse() -> None:
-        if lifecycle.refusing:
-            raise Draining("this server is shutting down: send the request again")
+    routes.add_app_template_filter(measured)
+    refuse_while_draining(routes, lifecycle)
 
     @routes.get("/")
     def home() -> str:
         query = request.args.get("q", "")
-        models = [entry.summary() for entry in access.entries()]
+        models = [
+            {**model_summary(entry), "kinds": in_words(entry.card) if entry.card else ""}
+            for entry in access.entries()
+        ]
         return render(
             "home.html",
             models=[model for model in models if _matches(model, query)],
@@ -74,28 +81,28 @@ def blueprint(
     def model(name: str) -> str | Response:
         entry = access.entry(name)
         if entry.model is None:
-            text = render("models/unavailable.html", about=entry.describe())
+            text = render("models/unavailable.html", about=model_details(entry))
             response = make_response(text, 503)
             response.headers["Retry-After"] = str(LOADING_RETRY_S)
             return response
-        with access.leased(name, canary=False) as entry:
-            page = _page(entry)
-            return _render(entry, page, page.form())
+        with access.leased(name, canary=False) as lease:
+            page = _page(lease.model)
+            return _render(lease.entry, page, page.form())
 
     @routes.post("/models/<name>")
     def answer(name: str) -> Response:
-        with access.leased(name, canary=False) as entry:
-            return _answer(entry)
+        with access.leased(name, canary=False) as lease:
+            return _answer(lease)
 
-    def _answer(entry: Entry) -> Response:
-        page = _page(entry)
+    def _answer(lease: ModelLease) -> Response:
+        page = _page(lease.model)
         call = start_call_to(page.model, settings.request_timeout_s)
         form, predictions = page.form(), None
         error: BadRequest | InvalidInput | None = None
         try:
             form, payload = page.read(request, call)
             if payload is not None:
-                with closing(payload), watching(request.environ, [call]):
+                with closing(payload), cancel_on_disconnect(request.environ, [call]):
                     predictions = page.predict(payload, call)
                 if file := page.download(request):
                     return file
@@ -108,7 +115,7 @@ def blueprint(
         status = 200 if predictions is not None else 422
         if status == 422:
             record_of(request.environ).code = (error or InvalidInput).code
-        return make_response(_render(entry, page, form, predictions, error), status)
+        return make_response(_render(lease.entry, page, form, predictions, error), status)
 
     add_compare(routes, settings, access)
     add_docs(routes)
@@ -116,9 +123,8 @@ def blueprint(
     @routes.get("/status")
     def status() -> str:
         kept = settings.events_file is not None
-        return render(
-            "status.html", events_kept=kept, **status_context(access.of_status(board.whole()))
-        )
+        visible = access.visible_status(board.combined())
+        return render("status.html", events_kept=kept, **status_context(visible))
 
     def _render(
         entry: Entry,
@@ -127,13 +133,16 @@ def blueprint(
         predictions: Sequence[Any] | None = None,
         error: BadRequest | InvalidInput | None = None,
     ) -> str:
-        about = entry.describe()
+        about = model_details(entry)
+        tried = tried_scale(page.model)
+        keys = settings.api_keys_file is not None
         return render(
             page.template,
             model=page.model,
             about=about,
-            facts=facts(about),
-            languages=languages(about, request.url_root, keys=settings.api_keys_file is not None),
+            facts=facts(about, tried),
+            guesses=[guess.explained for guess in page.model.guessed],
+            languages=languages(about, request.url_root, keys=keys, scale=tried),
             form=form,
             predictions=predictions,
             error=error,
@@ -144,12 +153,11 @@ def blueprint(
     return routes
 
 
-def _page(entry: Entry) -> ModelPage:
-    model = entry.ready_model()
-    return PAGES[model.card.task](model)
+def _page(model: Model) -> ModelPage:
+    return PAGES[form_of(model_form(model))](model)
 
 
 def _matches(model: dict[str, Any], query: str) -> bool:
-    """Whether all words of the query are in what the list says of the model."""
-    text = " ".join(str(model[key]) for key in ("name", "title", "description", "task", "state"))
+    """Whether the model's entry in the list contains all words of the query."""
+    text = " ".join(str(model[key]) for key in ("name", "title", "description", "kinds", "state"))
     return all(word in text.lower() for word in query.lower().split())

@@ -1,4 +1,4 @@
-"""Programs of a few lines that ask a model, to be copied from its page and run as they stand."""
+"""Short programs that ask a model, to copy from its page and run unchanged."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from app.api.examples import Repeated, example_input, is_long
-from app.serving.card import TEXT_TASK
+from app.api.native.examples import PictureFile, Repeated, example_input, form_of, is_long
+from app.serving.cards.card import TEXT_TASK
 from app.web.layout import json_scalar, layout
 
 PICTURE = "picture.jpg"
-# Where the body is too long for a command line.
+# The file for a body that is too long for a command line.
 BODY = "input.json"
-# Where a key is needed, which the page does not know.
+# A placeholder, since the page does not know the key.
 AUTHORIZATION = "Bearer YOUR_KEY"
 
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """code: the program. caption: what it does, where a language has several."""
+    """A program. caption: what it does, if its language has several."""
 
     code: str
     caption: str = ""
@@ -27,7 +27,7 @@ class Snippet:
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """key: for addresses and ids. note: what the programs need."""
+    """The programs in one language. key: for addresses and ids. note: what they need."""
 
     key: str
     name: str
@@ -35,16 +35,19 @@ class Language:
     snippets: tuple[Snippet, ...]
 
 
-def languages(about: dict[str, Any], root: str, *, keys: bool = False) -> list[Language]:
-    """How to ask the model that `about` tells of, in each language.
+def languages(
+    about: dict[str, Any], root: str, *, keys: bool = False, scale: str | None = None
+) -> list[Language]:
+    """Return programs in each language that ask the model.
 
-    about: as `GET /api/models/NAME` answers. root: the address of the server, with a slash at the
-    end. keys: whether an API key has to be sent, in whose place there is `YOUR_KEY`.
+    about: the answer of `GET /api/models/NAME`. root: the address of the server, with a slash at
+    the end. keys: whether the server requires an API key, for which the programs have `YOUR_KEY`.
+    scale: that the page tries in place of the model's, which is a guess.
     """
-    url = f"{root}api/{about['name']}"
+    url = f"{root}api/{about['name']}" + (f"?scale={scale}" if scale else "")
     body = example_input(about)
     if body is None:
-        sends = f"Sends {PICTURE} of the current folder."
+        sends = f"Sends {PICTURE} from the current folder."
         return [
             Language(
                 "curl",
@@ -62,7 +65,9 @@ def languages(about: dict[str, Any], root: str, *, keys: bool = False) -> list[L
                 (Snippet(_javascript_file(url, keys)),),
             ),
         ]
-    note = f"Sends {BODY} of the current folder." if _is_file(about) else ""
+    if form_of(about) == "several" and _holds_files(body):
+        return _forms(url, body, keys)
+    note = f"Sends {BODY} from the current folder." if _is_file(about) else ""
     return [
         Language("curl", "curl", note, _curls(url, body, about, keys)),
         Language("python", "Python", _REQUESTS, (Snippet(_python(url, body, keys)),)),
@@ -80,7 +85,35 @@ _NODE = "Save it as ask.mjs and run it with Node 20 or later."
 
 
 def _is_file(about: dict[str, Any]) -> bool:
-    return about["task"] == "tensor" and is_long(about)
+    return form_of(about) == "tensor" and is_long(about)
+
+
+def _holds_files(body: dict[str, Any]) -> bool:
+    return any(isinstance(value, PictureFile) for value in body.values())
+
+
+def _forms(url: str, body: dict[str, Any], keys: bool) -> list[Language]:
+    """Programs that send a form with a part for each input."""
+    files = {n: f"{n}.jpg" for n, value in body.items() if isinstance(value, PictureFile)}
+    values = {n: value for n, value in body.items() if n not in files}
+    sends = f"Sends {' and '.join(files.values())} from the current folder."
+    long = any(isinstance(value, Repeated) for value in values.values())
+    note = f"{sends} {BODY} holds the lists." if long else sends
+    return [
+        Language("curl", "curl", note, (Snippet(_curl_form(url, files, values, keys)),)),
+        Language(
+            "python",
+            "Python",
+            f"{sends} {_REQUESTS}",
+            (Snippet(_python_form(url, files, values, keys)),),
+        ),
+        Language(
+            "javascript",
+            "JavaScript",
+            f"{sends} {_NODE}",
+            (Snippet(_javascript_form(url, files, values, keys)),),
+        ),
+    ]
 
 
 # --- curl ----------------------------------------------------------------------------------------
@@ -104,6 +137,14 @@ def _curls(url: str, body: Any, about: dict[str, Any], keys: bool) -> tuple[Snip
     return (Snippet(_curl(url, *options), "All at once"), Snippet(streaming, word))
 
 
+def _curl_form(url: str, files: dict[str, str], values: dict[str, Any], keys: bool) -> str:
+    parts = [f"{name}=@{file}" for name, file in files.items()]
+    for name, value in values.items():
+        text = f"<{BODY}" if isinstance(value, Repeated) else layout(value)
+        parts.append(f"{name}={text}")
+    return _curl(url, *_curl_key(keys), *(f"-F {shlex.quote(part)}" for part in parts))
+
+
 # --- Python --------------------------------------------------------------------------------------
 
 _PRINT = """\
@@ -112,7 +153,7 @@ print(answer["predictions"] if response.ok else answer["error"])"""
 
 
 def _python_key(keys: bool, indent: str) -> str:
-    """A line of a call, or nothing."""
+    """Return the line of a call that sends a key, empty without keys."""
     return f'\n{indent}headers={{"Authorization": "{AUTHORIZATION}"}},' if keys else ""
 
 
@@ -142,13 +183,38 @@ response = requests.post(
 {_PRINT}"""
 
 
+def _python_form(url: str, files: dict[str, str], values: dict[str, Any], keys: bool) -> str:
+    key = _python_key(keys, " " * 4)
+    opened = ", ".join(
+        f'{json_scalar(n)}: open({json_scalar(file)}, "rb")' for n, file in files.items()
+    )
+    lines = [f"    files={{{opened}}},"]
+    if values:
+        written = ", ".join(
+            f"{json_scalar(n)}: json.dumps({layout(value, _python_scalar, indent='    ')})"
+            for n, value in values.items()
+        )
+        lines.append(f"    data={{{written}}},")
+    parts = "\n".join(lines)
+    imports = "import json\n\n" if values else ""
+    return f"""\
+{imports}import requests
+
+response = requests.post(
+    {json_scalar(url)},{key}
+{parts}
+    timeout=60,
+)
+{_PRINT}"""
+
+
 def _python_scalar(value: Any) -> str:
     if isinstance(value, Repeated):
         code = _python_scalar(value.value)
         for size in reversed(value.shape):
             code = f"[{code}] * {size}"
         return code
-    # A text of JSON is one of Python too; the other names of JSON are not.
+    # A JSON string is a Python string too; only the names of truth values differ.
     return repr(value) if isinstance(value, bool) else json_scalar(value)
 
 
@@ -179,6 +245,26 @@ const response = await fetch({json_scalar(url)}, {{
   headers: {{ "Content-Type": "application/json"{key} }},
   body: JSON.stringify({data}),
 }});
+{_LOG}"""
+
+
+def _javascript_form(url: str, files: dict[str, str], values: dict[str, Any], keys: bool) -> str:
+    headers = f'headers: {{ Authorization: "{AUTHORIZATION}" }}, ' if keys else ""
+    sets = [
+        f"body.set({json_scalar(n)}, await openAsBlob({json_scalar(file)}), {json_scalar(file)});"
+        for n, file in files.items()
+    ]
+    sets += [
+        f"body.set({json_scalar(n)}, JSON.stringify({layout(value, _javascript_scalar)}));"
+        for n, value in values.items()
+    ]
+    parts = "\n".join(sets)
+    return f"""\
+import {{ openAsBlob }} from "node:fs";
+
+const body = new FormData();
+{parts}
+const response = await fetch({json_scalar(url)}, {{ method: "POST", {headers}body }});
 {_LOG}"""
 
 

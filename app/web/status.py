@@ -1,15 +1,16 @@
-"""What the page of the status shows, and how. `frontend/static/js/status.js` writes the same words
-while the page is open."""
+"""The values of the status page, formatted for people.
+
+`frontend/static/js/status.js` writes the same words while the page is open.
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-from app.status.shape import (
+from app.status.schema import (
     Event,
     LostReplica,
     Memory,
@@ -17,9 +18,10 @@ from app.status.shape import (
     ReplicaStatus,
     Status,
 )
+from app.web.about import moment
 
 CHART_HEIGHT = 16
-# The script fills copies of these with what comes.
+# The script fills copies of these with what arrives.
 _BLANK = {
     "blank_replica": ReplicaStatus(
         name="", state="loading", started_at=0, uptime_s=0, memory=Memory(rss=0), models=[]
@@ -30,8 +32,11 @@ _BLANK = {
 
 
 def status_context(status: Status) -> dict[str, Any]:
-    """What `status.html` needs. peaks: of each model the most requests in a second anywhere, so
-    that its charts share a scale."""
+    """Return the values for `status.html`.
+
+    peaks: for each model, the most requests in a second on any replica, so that its charts share a
+    scale.
+    """
     peaks: dict[str, int] = {}
     for replica in status.replicas:
         if isinstance(replica, ReplicaStatus):
@@ -53,7 +58,7 @@ def status_context(status: Status) -> dict[str, Any]:
 
 
 def number(value: float | None) -> str:
-    """A measure for people: `–`, `0`, `<0.1`, `3.2`, `1,234`."""
+    """Format a measure: `–`, `0`, `<0.1`, `3.2`, `1,234`."""
     if value is None:
         return "–"
     tenths = math.floor(value * 10 + 0.5)
@@ -65,22 +70,17 @@ def number(value: float | None) -> str:
 
 
 def count(value: int | None) -> str:
-    """`–`, `7`, `1,234`."""
+    """Format a count: `–`, `7`, `1,234`."""
     return "–" if value is None else f"{value:,}"
 
 
 def megabytes(value: int | None) -> str:
-    """Bytes as a number of 10^6 bytes."""
+    """Format bytes as a number of megabytes (10^6 bytes)."""
     return number(None if value is None else value / 1e6)
 
 
-def moment(time: float) -> datetime:
-    """Seconds since 1970 as a time in UTC, to the second."""
-    return datetime.fromtimestamp(int(time), UTC)
-
-
 def requests(replica: ReplicaStatus | LostReplica) -> str:
-    """How much a replica has done since it started."""
+    """Describe how many requests a replica has had since it started."""
     if isinstance(replica, LostReplica):
         return ""
     total = sum(model.requests_total or 0 for model in replica.models)
@@ -90,7 +90,7 @@ def requests(replica: ReplicaStatus | LostReplica) -> str:
 
 
 def memory(replica: ReplicaStatus | LostReplica) -> str:
-    """What a replica takes, and what it may take."""
+    """Describe the memory that a replica uses, and its limit."""
     if isinstance(replica, LostReplica):
         return ""
     taken = replica.memory
@@ -100,7 +100,7 @@ def memory(replica: ReplicaStatus | LostReplica) -> str:
 
 
 def points(history: Sequence[int], peak: int) -> str:
-    """The line of a chart in SVG's words: a unit of width a second, no higher than 1 from the
+    """Return the points of a chart's line for SVG: one unit of width per second, up to 1 below the
     top."""
     top = CHART_HEIGHT - 2
     return " ".join(

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Gets a certificate for KERAPORT_DOMAIN over webroot and renews it. nginx answers the challenges
-# from the same volume, and picks the certificate up by itself.
+# Get a certificate for KERAPORT_DOMAIN over webroot, and renew it. nginx answers the challenges
+# from the same volume, and loads the certificate without further action.
 set -eu
 
 HOME_DIR=/var/lib/keraport/acme
@@ -19,7 +19,7 @@ for domain in $(echo "${KERAPORT_DOMAIN:-}" | tr ',' ' '); do
     set -- "$@" --domain "$domain"
 done
 if [ $# = 0 ]; then
-    say "ERROR: set KERAPORT_DOMAIN in .env to the name of this server, as the world resolves it"
+    say "ERROR: set KERAPORT_DOMAIN in .env to the public name of this server"
     pause 3600
     exit 1
 fi
@@ -35,7 +35,7 @@ while :; do
         --webroot --webroot-path "$HOME_DIR/webroot" --cert-name keraport --expand \
         --server "$KERAPORT_ACME_SERVER" --config-dir "$HOME_DIR" \
         --work-dir /tmp/certbot --logs-dir /tmp/certbot "$@"; then
-        say "the certificate is in order; looking again in 12 hours"
+        say "the certificate is valid; checking again in 12 hours"
         pause 43200
     else
         # Let's Encrypt allows five failures an hour.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.chromium import LAUNCH
 from tests.support import ServerProcess, serving
@@ -62,3 +62,11 @@ def page(page: Page) -> Iterator[Page]:
     yield page
     # Chromium itself writes a line for each answer that is an error, such as a 422.
     assert not [p for p in problems if not p.startswith("Failed to load resource")]
+
+
+@pytest.fixture
+def plain_page(browser: Browser, base_url: str) -> Iterator[Page]:
+    """A page of a browser that runs no scripts."""
+    with browser.new_context(java_script_enabled=False, base_url=base_url) as context:
+        context.set_default_timeout(20_000)
+        yield context.new_page()

@@ -31,7 +31,7 @@ def test_of_pictures(shipped: ServerProcess, page: Page) -> None:
     assert found["Parameters"] == [f"{about['parameters']:,}"]
     assert found["Precision"] == ["float32"]
     assert found["Version"] == ["1"]
-    assert found["Measured"] == ["accuracy 0.947", "on 300 held-out pictures"]
+    assert found["Measured"] == ["94.7 % right on 300 held-out pictures"]
 
 
 def test_of_several_inputs_and_outputs(assorted: ServerProcess, page: Page) -> None:
@@ -49,7 +49,7 @@ def test_of_texts(assorted: ServerProcess, page: Page) -> None:
     found = told(page, f"{assorted.url}/models/writer")
     assert found["Vocabulary"] == ["204 words"]
     assert found["Random beginnings"] == ["1"]
-    assert found["How it writes"] == ["One step a word: the model remembers what it has read"]
+    assert found["How it writes"] == ["One step per word: the model remembers what it has read"]
     assert "Random beginnings" not in told(page, f"{assorted.url}/models/plain")
 
 

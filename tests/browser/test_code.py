@@ -86,7 +86,7 @@ def test_lists(
     }[model]
     (code,) = codes(page, f"{assorted.url}/models/{model}", language)
     if model == "big" and language == "curl":
-        expect(page.get_by_text("Sends input.json of the current folder.")).to_be_visible()
+        expect(page.get_by_text("Sends input.json from the current folder.")).to_be_visible()
         (tmp_path / "input.json").write_text(json.dumps(body))
     found = predictions(run(code, language, tmp_path), language)
     assert found == assorted.post(f"/api/{model}", json=body).json()["predictions"]

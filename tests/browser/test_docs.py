@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.test_pages import policy
+from tests.browser.visit import DESKTOP, Visit, visiting
 from tests.support import CAR, ServerProcess
 
-# What axe finds in Swagger UI's own markup, which is not ours to mend: the field of the body has no
+# What axe finds in Swagger UI's own markup, which is not ours to fix: the field of the body has no
 # label, and the button that opens an operation holds a link.
 OF_SWAGGER_UI = {"label", "nested-interactive"}
 
 
-@pytest.fixture
-def docs(page: Page, base_url: str) -> Page:
-    """The page with its operations, under the policy: what it blocks fails the fixture `page`."""
+@pytest.fixture(scope="module")
+def visit(browser: Browser, base_url: str) -> Iterator[Visit]:
+    with visiting(browser, base_url, "/docs") as visit:
+        expect(visit.page.locator(".opblock").first).to_be_visible()
+        yield visit
 
-    def with_policy(route: Route) -> None:
-        response = route.fetch()
-        headers = {**response.headers, "content-security-policy": policy()}
-        route.fulfill(response=response, headers=headers)
 
-    page.route(lambda url: url.startswith(f"{base_url}/docs"), with_policy)
-    page.goto("/docs")
-    expect(page.locator(".opblock").first).to_be_visible()
-    return page
+@pytest.fixture(scope="module")
+def docs(visit: Visit) -> Page:
+    """The page with its operations, of which each test opens another."""
+    return visit.page
+
+
+@pytest.fixture(scope="module")
+def changed(browser: Browser, base_url: str) -> Iterator[Page]:
+    """The page with the answer to an example that was changed."""
+    with visiting(browser, base_url, "/docs") as visit:
+        block = operation(visit.page, "mpg")
+        block.locator(".opblock-summary-control").click()
+        block.get_by_role("button", name="Try it out").click()
+        # It is offered once something was changed.
+        block.get_by_role("textbox").last.press_sequentially(" ")
+        expect(block.get_by_role("button", name="Reset")).to_be_visible()
+        block.get_by_role("button", name="Execute").click()
+        status = block.locator(".live-responses-table .response-col_status").nth(1)
+        expect(status).to_have_text("200")
+        yield visit.page
 
 
 def operation(page: Page, name: str) -> Locator:
@@ -51,16 +66,12 @@ def execute_in(page: Page, block: Locator, path: str) -> dict[str, Any]:
     return answer
 
 
-def test_it_lists_each_model_and_nothing_leaves_the_origin(page: Page, base_url: str) -> None:
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto("/docs")
+def test_it_lists_each_model_and_nothing_leaves_the_origin(visit: Visit) -> None:
     for name in ("cats-dogs", "mpg", "patents"):
-        expect(operation(page, name)).to_contain_text(f"/api/{name}")
-    expect(page.get_by_role("navigation", name="Site")).to_be_visible()
-    page.wait_for_load_state("networkidle")
-    assert f"{base_url}/openapi.json" in asked
-    assert [url for url in asked if not url.startswith((f"{base_url}/", "data:"))] == []
+        expect(operation(visit.page, name)).to_contain_text(f"/api/{name}")
+    expect(visit.page.get_by_role("navigation", name="Site")).to_be_visible()
+    assert f"{visit.url}/openapi.json" in visit.asked
+    assert [url for url in visit.asked if not url.startswith((f"{visit.url}/", "data:"))] == []
 
 
 def test_the_example_of_a_table_gets_a_prediction(docs: Page, shipped: ServerProcess) -> None:
@@ -96,16 +107,9 @@ def test_a_picture_can_be_chosen(docs: Page) -> None:
 
 
 @pytest.mark.parametrize("width", [375, 320])
-def test_on_a_phone_nothing_sticks_out_of_an_operation(docs: Page, width: int) -> None:
-    docs.set_viewport_size({"width": width, "height": 667})
-    block = operation(docs, "mpg")
-    block.locator(".opblock-summary-control").click()
-    block.get_by_role("button", name="Try it out").click()
-    # It is offered once something was changed.
-    block.get_by_role("textbox").last.press_sequentially(" ")
-    expect(block.get_by_role("button", name="Reset")).to_be_visible()
-    block.get_by_role("button", name="Execute").click()
-    expect(block.locator(".live-responses-table .response-col_status").nth(1)).to_have_text("200")
+def test_on_a_phone_nothing_sticks_out_of_an_operation(changed: Page, width: int) -> None:
+    changed.set_viewport_size({"width": width, "height": 667})
+    block = operation(changed, "mpg")
     outside = """(block) => [...block.querySelectorAll("*")]
         .filter((e) => e.getBoundingClientRect().right > block.getBoundingClientRect().right)
         .map((e) => e.outerHTML.slice(0, 100))"""
@@ -114,12 +118,22 @@ def test_on_a_phone_nothing_sticks_out_of_an_operation(docs: Page, width: int) -
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_of_ours(docs: Page, scheme: Literal["light", "dark"]) -> None:
-    docs.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-    execute(docs, "mpg")
-    # Swagger UI fades what opens.
-    docs.evaluate("Promise.all(document.getAnimations().map((a) => a.finished)).then(() => null)")
-    violations = Axe().run(docs).response["violations"]
+def test_axe_finds_nothing_of_ours(changed: Page, scheme: Literal["light", "dark"]) -> None:
+    changed.set_viewport_size(DESKTOP)
+    changed.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    # Swagger UI fades what opens, and what changes its colour, once that is drawn.
+    # One that another takes the place of is never finished.
+    settled = """async () => {
+        const frame = () => new Promise(requestAnimationFrame);
+        await frame();
+        await frame();
+        const running = () => document.getAnimations().filter((a) => a.playState === "running");
+        while (running().length > 0) {
+            await Promise.allSettled(running().map((a) => a.finished));
+        }
+    }"""
+    changed.evaluate(settled)
+    violations = Axe().run(changed).response["violations"]
     found = {(v["id"], n["html"]) for v in violations for n in v["nodes"]}
     assert [each for each in found if each[0] not in OF_SWAGGER_UI] == []
     # Else the exception could go.

@@ -31,7 +31,7 @@ def test_every_model_has_a_card_that_leads_to_its_page(page: Page) -> None:
     card = page.get_by_role("listitem").filter(has_text="Cat or dog")
     expect(card).to_contain_text("image classification")
     expect(card).to_contain_text("ready")
-    expect(card).to_contain_text("accuracy 0.94")
+    expect(card).to_contain_text("94.7 % right on 300 held-out pictures")
     card.get_by_role("link").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Cat or dog")
 

@@ -8,9 +8,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.table_page import answer, field, send_csv
 from tests.browser.test_code import LANGUAGES, predictions, run
 from tests.browser.test_docs import execute
-from tests.browser.test_tabular import answer, field, send_csv
 from tests.keys import Keyed
 from tests.support import CAR, picture
 
@@ -68,7 +68,7 @@ def test_asked_once_and_everything_works(keyed: Keyed, page: Page) -> None:
 def test_a_wrong_key_is_told_and_may_be_corrected(keyed: Keyed, page: Page) -> None:
     page.goto("/status")
     sign_in(page, "kp_wrong")
-    expect(page.get_by_text("This key is not known here.")).to_be_visible()
+    expect(page.get_by_text("This key is not known.")).to_be_visible()
     expect(page.get_by_label("API key")).to_have_value("")
     sign_in(page, keyed.keys["operator"])
     expect(page).to_have_url(f"{keyed.server.url}/status")

@@ -1,68 +1,41 @@
-"""What holds for every page: axe finds nothing, nothing leaves the origin, little is loaded."""
+"""What holds for every page: axe finds nothing, nothing leaves the origin, little is loaded.
+
+Each page is loaded once, as nginx serves it, and the tests look at what is loaded.
+"""
 
 from __future__ import annotations
 
-import gzip
 import re
+from collections.abc import Iterator
 from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import BrowserContext, Page, Response, Route, ViewportSize, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.support import ROOT
+from tests.browser.visit import PHONE, Visit, policy, settled, visiting
 
 MODELS = ["/models/cats-dogs", "/models/mpg", "/models/patents"]
 PATHS = ["/", *MODELS, "/compare", "/status", "/nothing"]
 MAX_BYTES = 250_000
-PHONE: ViewportSize = {"width": 375, "height": 667}
-each_page = pytest.mark.parametrize("path", PATHS)
+each_page = pytest.mark.parametrize("visit", PATHS, indirect=True)
 # Swagger UI alone is heavier than all else, but its page is for those who write programs.
 # What axe finds in it is in test_docs.py.
-each_with_docs = pytest.mark.parametrize("path", [*PATHS, "/docs"])
+each_with_docs = pytest.mark.parametrize("visit", [*PATHS, "/docs"], indirect=True)
 
 
-def policy() -> str:
-    """The Content-Security-Policy that nginx sends."""
-    text = (ROOT / "nginx" / "conf.d" / "headers.conf").read_text(encoding="utf-8")
-    found = re.search(r'Content-Security-Policy "([^"]+)"', text)
-    assert found
-    return found[1]
-
-
-def settled(page: Page, path: str) -> None:
-    page.goto(path)
-    page.wait_for_load_state("networkidle")
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
-
-
-@each_page
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(page: Page, path: str, scheme: Literal["light", "dark"]) -> None:
-    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-    settled(page, path)
-    for details in page.locator("details").all():
-        details.evaluate("element => { element.open = true }")
-    violations = Axe().run(page).response["violations"]
-    assert [(v["id"], v["help"], [n["html"] for n in v["nodes"]]) for v in violations] == []
+@pytest.fixture(scope="module")
+def visit(browser: Browser, base_url: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    with visiting(browser, base_url, request.param) as visit:
+        yield visit
 
 
 @each_with_docs
-def test_nothing_leaves_the_origin_under_nginx_policy(page: Page, path: str, base_url: str) -> None:
-    """The `page` fixture fails on what the policy blocks: Chromium writes it to the console."""
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-
-    def with_policy(route: Route) -> None:
-        response = route.fetch()
-        headers = {**response.headers, "content-security-policy": policy()}
-        route.fulfill(response=response, headers=headers)
-
-    page.route(lambda url: url == base_url + path, with_policy)
-    settled(page, path)
-    ours = (f"{base_url}/", "data:", "blob:")
-    assert [url for url in asked if not url.startswith(ours)] == []
-    assert base_url + path in asked
+def test_nothing_leaves_the_origin_under_nginx_policy(visit: Visit) -> None:
+    """Nor would the policy let it: the `visit` fixture fails on what that blocks."""
+    ours = (f"{visit.url}/", "data:", "blob:")
+    assert visit.url + visit.path in visit.asked
+    assert [url for url in visit.asked if not url.startswith(ours)] == []
 
 
 def test_the_policy_is_one_that_blocks(context: BrowserContext, base_url: str) -> None:
@@ -83,19 +56,18 @@ def test_the_policy_is_one_that_blocks(context: BrowserContext, base_url: str) -
 
 
 @each_page
-def test_the_first_load_is_light(page: Page, path: str) -> None:
-    bodies: list[Response] = []
-    page.on("response", lambda response: bodies.append(response))
-    settled(page, path)
-    size = sum(len(gzip.compress(r.body(), 5)) for r in bodies if r.status == 200)
-    assert 0 < size < MAX_BYTES
+def test_the_first_load_is_light(visit: Visit) -> None:
+    assert 0 < visit.size < MAX_BYTES
 
 
 @each_with_docs
-def test_nothing_is_wider_than_a_phone(page: Page, path: str) -> None:
-    page.set_viewport_size(PHONE)
-    settled(page, path)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+def test_no_cookie(visit: Visit) -> None:
+    assert visit.page.context.cookies() == []
+
+
+@each_with_docs
+def test_nothing_is_wider_than_a_phone(visit: Visit) -> None:
+    assert visit.width_on_a_phone <= PHONE["width"]
 
 
 @pytest.mark.parametrize("width", [375, 320])
@@ -109,21 +81,19 @@ def test_the_navigation_of_a_phone_is_one_line(page: Page, width: int) -> None:
 
 
 @each_with_docs
-def test_dark_is_dark(page: Page, path: str) -> None:
+def test_dark_is_dark(visit: Visit) -> None:
     def brightness(scheme: Literal["light", "dark"]) -> float:
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        color: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        visit.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        color: str = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
         return sum(map(float, re.findall(r"[\d.]+", color)[:3])) / 3
 
-    page.goto(path)
     assert brightness("light") > 230
     assert brightness("dark") < 40
 
 
 @each_page
-def test_every_control_has_a_label_that_is_seen(page: Page, path: str) -> None:
-    settled(page, path)
-    unlabelled = page.evaluate(
+def test_every_control_has_a_label_that_is_seen(visit: Visit) -> None:
+    unlabelled = visit.page.evaluate(
         """() => [...document.querySelectorAll("input, select, textarea")]
             .filter((field) => field.type !== "hidden" && field.checkVisibility())
             .filter((field) => ![...field.labels,
@@ -134,7 +104,12 @@ def test_every_control_has_a_label_that_is_seen(page: Page, path: str) -> None:
     assert unlabelled == []
 
 
-@each_with_docs
-def test_no_cookie(page: Page, path: str) -> None:
-    settled(page, path)
-    assert page.context.cookies() == []
+@each_page
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(visit: Visit, scheme: Literal["light", "dark"]) -> None:
+    page = visit.page
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    for details in page.locator("details").all():
+        details.evaluate("element => { element.open = true }")
+    violations = Axe().run(page).response["violations"]
+    assert [(v["id"], v["help"], [n["html"] for n in v["nodes"]]) for v in violations] == []

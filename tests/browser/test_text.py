@@ -136,8 +136,8 @@ def test_a_random_start_and_how_it_really_goes_on(
     expect(page.get_by_label("Beginning")).to_be_hidden()
     press(page, "Write")
     expect(page.locator("#progress")).to_have_text("Done: 50 words.")
-    model = page.get_by_role("heading", name="How the model goes on").bounding_box()
-    real = page.get_by_role("heading", name="As it was written").bounding_box()
+    model = page.get_by_role("heading", name="How the model continues").bounding_box()
+    real = page.get_by_role("heading", name="The original continuation").bounding_box()
     assert model is not None
     assert real is not None
     if width == 1280:

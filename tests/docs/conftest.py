@@ -8,13 +8,14 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.docs.folder import clone, own_files, own_models
 from tests.docs.reader import START_TIMEOUT_S, Reader
 
 
 @pytest.fixture(scope="session")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    """Somebody with a clone of the repository, in which `make run` is running."""
+    """A reader with a clone of the repository, in which `make run` is running."""
+    from tests.docs.folder import clone, own_files, own_models  # Keras takes seconds to import
+
     folder = clone(tmp_path_factory.mktemp("clone"))
     own_files(folder)
     own_models(folder / "models")

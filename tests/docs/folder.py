@@ -57,9 +57,26 @@ def own_models(models: Path) -> None:
         "kind": keras.layers.Dense(2, activation="softmax")(both),
     }
     _save(models / "flats", keras.Model({"size": size, "place": place}, outputs))
+    face, person = keras.Input((64, 64, 3), name="face"), keras.Input((3,), name="person")
+    both = keras.layers.Concatenate()([keras.layers.Flatten()(face), person])
+    heads = {
+        "age": keras.layers.Dense(1)(both),
+        "gender": keras.layers.Dense(2, activation="softmax")(both),
+    }
+    _save(models / "age", keras.Model({"face": face, "person": person}, heads), _AGE)
     save_text_model(models / "writer")
     words = models / "writer" / "vocabulary.txt"
     words.write_text(words.read_text().replace("w1\n", "neural\n").replace("w2\n", "network\n"))
+
+
+_AGE = """\
+inputs:
+  face: {kind: picture, scale: "-1..1"}
+  person: {kind: fields, fields: [{name: height}, {name: weight}, {name: smoker}]}
+outputs:
+  age: {kind: number, decimals: 0}
+  gender: {kind: classes, labels: [female, male]}
+"""
 
 
 def _save(folder: Path, model: keras.Model, card: str = "") -> None:

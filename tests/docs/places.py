@@ -11,12 +11,13 @@ Place = Literal["nowhere", "instead", "stack", "server"]
 NOWHERE = {
     "git clone https://…/keraport && cd keraport": "the address is the reader's own",
     "git pull": "there is nothing to pull from",
-    "sudo chown 10001 api-keys.yaml && sudo chmod 400 api-keys.yaml": "a test is nobody's sudo; "
+    "sudo chown 10001 api-keys.yaml && sudo chmod 400 api-keys.yaml": "tests do not use sudo; "
     "tests/stack/test_keys.py gives the file away and has the stack read it",
 }
 
 # What is run in the place of a command, and why.
 INSTEAD = {
+    "make check": ("make -n check", "it takes minutes, and is part of what runs this test"),
     "make test": ("make -n test", "it would run this test again"),
     "make fuzz": ("make -n fuzz", "it takes minutes; tests/http/test_fuzz.py does it for seconds"),
     "docker compose --profile monitoring up -d": (
@@ -37,7 +38,7 @@ for _command in (
 ):
     INSTEAD[_command] = (f"{_command} || test $? -eq 1", _FOUND_OR_NOT)
 
-# These follow what happens until somebody stops them: that they begin is what can be tried.
+# These run until they are stopped: a test can only see that they begin.
 ENDLESS = {"make run", "make logs"}
 
 # What speaks to the stack rather than to one server.

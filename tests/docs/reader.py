@@ -1,4 +1,4 @@
-"""Somebody who follows the documentation: a folder and a shell."""
+"""A reader who follows the documentation: a folder and a shell."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ START_TIMEOUT_S = 180
 
 
 class Reader:
-    """Runs commands in a folder. `addresses`: what stands in the documents, and what is there."""
+    """Runs commands in a folder. `addresses`: those in the documents, and the real ones."""
 
     def __init__(self, folder: Path, addresses: dict[str, str], **environ: str) -> None:
         self.folder = folder
         self.addresses = addresses
         (folder / ".curlrc").write_text(CURLRC)
-        self.environ = {k: v for k, v in os.environ.items() if not k.startswith("KERAPORT_")}
-        self.environ |= {"CURL_HOME": str(folder), **environ}
+        self.environ = {**os.environ, "CURL_HOME": str(folder), **environ}
 
     def told(self, text: str) -> str:
         """With the addresses that are really there."""

@@ -46,7 +46,7 @@ def test_the_exceptions_are_in_the_documents() -> None:
 def test_blocks_are_of_known_languages() -> None:
     """A block of commands that is called otherwise would not be tried."""
     everything = {block.language for document in DOCUMENTS for block in blocks(document)}
-    assert everything <= {"sh", "json", "python", "yaml", ""}
+    assert everything <= {"sh", "json", "python", "yaml", "mermaid", ""}
 
 
 @pytest.mark.parametrize("block", blocks_of("json"), ids=str)

@@ -1,4 +1,4 @@
-"""No document leads to where nothing is."""
+"""No document leads to where nothing is, or names a target that the Makefile lacks."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ DOCUMENTS = [
     ROOT / "tests/data/README.md",
 ]
 MARKDOWN = MarkdownIt().enable("table")
+# As a command: `make run GPU=1`, `# or: make up`; not `apt-get install make curl`.
+MAKE = re.compile(r"(?:^|[#:,;&|]) *make((?: +[\w=.-]+)+)", re.MULTILINE)
+TARGET = re.compile(r"^([\w-]+):(?!=)", re.MULTILINE)
 
 
 class _Sources(HTMLParser):
@@ -78,3 +81,33 @@ def test_the_documents_are_found_from_the_first_page() -> None:
     wanted = set((ROOT / "docs").glob("*.md"))
     first = {(ROOT / urlsplit(link).path).resolve() for link in links(ROOT / "README.md")}
     assert wanted <= first
+
+
+def targets_in(code: str) -> set[str]:
+    """The targets of all commands of make in a piece of code."""
+    return {
+        word
+        for words in MAKE.findall(code)
+        for word in words.split()
+        if not re.search("[=.]", word)
+    }
+
+
+def targets(document: Path) -> set[str]:
+    """The targets of make that the document names, in code of any kind."""
+    code = (t.content for t in tokens(document) if t.type in ("code_inline", "code_block", "fence"))
+    return {target for piece in code for target in targets_in(piece)}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: str(d.relative_to(ROOT)))
+def test_targets_of_make_exist(document: Path) -> None:
+    existing = set(TARGET.findall((ROOT / "Makefile").read_text(encoding="utf-8")))
+    assert targets(document) - existing == set()
+
+
+def test_targets_of_make_are_seen() -> None:
+    assert targets(ROOT / "CONTRIBUTING.md") >= {"check", "test", "test-all", "fuzz", "lock"}
+    assert targets(ROOT / "README.md") >= {"run", "check", "restart", "logs", "ps", "down"}
+    several = "make run GPU=1\nx  # or: make up\nmake PYTHON=python3 a b-c # d"
+    assert targets_in(several) == {"run", "up", "a", "b-c"}
+    assert targets_in("apt-get install git make curl; cmake x; remake y") == set()

@@ -1,4 +1,4 @@
-"""What the documents list is what there is: keys of the card, codes of errors."""
+"""What the documents list is what there is: keys of the card, codes of errors, answers of `mpg`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from app.api.errors import STATUS
-from app.serving.card import Card
-from app.serving.card_yaml import load_yaml
+from app.api.http.errors import STATUS
+from app.serving.cards.card import KINDS, Card
+from app.strict_yaml import load_yaml
 from tests.docs.blocks import Block, blocks_of
-from tests.support import ROOT
+from tests.support import MILEAGE, ROOT
 
 MODELS = ROOT / "docs/models.md"
 CARDS = blocks_of("yaml", MODELS)
@@ -47,7 +47,12 @@ def keys_in(value: Any, where: str = "") -> set[str]:
     if not isinstance(value, dict):
         return set()
     found = {f"{where}{key}" for key in value}
-    return found | {name for key in value for name in keys_in(value[key], f"{where}{key}.")}
+    for key, inside in value.items():
+        # The author names these.
+        if not where and key in KINDS:
+            inside = [*inside.values()]
+        found |= keys_in(inside, f"{where}{key}.")
+    return found
 
 
 def test_every_key_of_a_card_is_shown_by_an_example() -> None:
@@ -73,9 +78,26 @@ def test_every_code_of_an_error_is_in_the_guide() -> None:
 
 def test_the_tests_that_the_threat_model_names_exist() -> None:
     text = (ROOT / "docs/security.md").read_text(encoding="utf-8")
-    files = set(re.findall(r"`((?:unit|http|stack|browser)/test_\w+\.py)`", text))
+    files = set(re.findall(r"`((?:unit|models|processes|http|stack|browser)/test_\w+\.py)`", text))
     assert {file for file in files if not (ROOT / "tests" / file).is_file()} == set()
     there = "".join((ROOT / "tests" / file).read_text(encoding="utf-8") for file in files)
     named = set(re.findall(r"`(test_\w+)`", text))
     assert named
     assert {name for name in named if f"def {name}(" not in there} == set()
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/api.md"])
+def test_a_quoted_mileage_is_the_recorded_one(document: str) -> None:
+    quoted = re.findall(
+        r'"predictions": \[\{"mpg": ([^}]*)\}', (ROOT / document).read_text("utf-8")
+    )
+    assert quoted == [MILEAGE]
+
+
+@pytest.mark.parametrize("document", ["README.md", "training/README.md"])
+def test_the_quality_of_mpg_is_that_of_its_card(document: str) -> None:
+    metrics = load_yaml((ROOT / "models/mpg/model.yaml").read_text("utf-8"))["metrics"]
+    (row,) = re.findall(r"^\| `mpg.*", (ROOT / document).read_text("utf-8"), re.MULTILINE)
+    assert f"RMSE {metrics['rmse']:.2f}" in row
+    assert "315 cars" in row
+    assert metrics["measured_on"].startswith("315 cars")

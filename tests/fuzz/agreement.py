@@ -16,7 +16,16 @@ from tests.fuzz.folder import COLUMNS
 from tests.fuzz.oracle import close
 from tests.fuzz.pictures import lossless
 from tests.fuzz.request import Request, post, post_json
-from tests.fuzz.seeds import b64, form, part, table, v2_binary, v2_bytes
+from tests.fuzz.seeds import (
+    b64,
+    form,
+    in_json,
+    part,
+    table,
+    v2_base64,
+    v2_binary,
+    v2_bytes,
+)
 
 Read = Callable[[Answer], Any]
 
@@ -97,6 +106,18 @@ def pictures(rng: random.Random, inputs: Mapping[str, str]) -> tuple[list[Form],
                 lambda answer: _parsed(answer)["predictions"][0],
             ),
             Form(f"{kind} as v2 BYTES", v2, _v2),
+            Form(f"{kind} as a data URL", post_json("/api/three", in_json(data)), _shares),
+            Form(
+                f"{kind} as web-safe base64",
+                post_json("/api/three", [in_json(data, url=False)]),
+                _shares,
+            ),
+            Form(
+                f"{kind} as a data URL in v1",
+                post_json("/v1/models/three:predict", {"instances": [in_json(data)["image"]]}),
+                lambda answer: _parsed(answer)["predictions"][0],
+            ),
+            Form(f"{kind} as v2 base64", v2_base64("three", inputs["three"], [data]), _v2),
         ]
         forms += [rng.choice(ways)] if kind != "PNG" else ways
     return forms, None

@@ -24,6 +24,7 @@ def fill(folder: Path) -> None:
 def _fill(folder: Path) -> None:
     import keras
 
+    from tests.kinds import save_couple
     from tests.models import (
         save_caption_model,
         save_echo,
@@ -50,6 +51,7 @@ def _fill(folder: Path) -> None:
         columns=len(COLUMNS),
     )
     _save_two_inputs(folder / "apart")
+    save_couple(folder / "couple")
     (folder / "words").mkdir()
     (folder / "words" / "model.keras").symlink_to(DATA / "models" / "keras3_text.keras")
     (folder / "words" / "model.yaml").write_text(

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from tests.fuzz.pictures import changed_picture
-from tests.fuzz.request import Piece, Request
-from tests.fuzz.seeds import BOUNDARY, b64, form, part, v2_binary, v2_bytes
+from tests.fuzz.request import Piece, Request, post_json
+from tests.fuzz.seeds import BOUNDARY, b64, form, in_json, part, v2_base64, v2_binary, v2_bytes
 
 VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, -0.0, -1, 1, 0.1, 2, 3, 255, 256, 2**31, 2**53 + 1, 2**63, 2**64),
@@ -31,10 +31,12 @@ VALUES: tuple[Any, ...] = (
         "__proto__",
     ),
     *([], {}, [[]], [None], {"b64": "AAAA"}, {"b64": 1}, {"b64": "A"}, {"b64": "", "x": 1}),
+    *("data:;base64,AAAA", {"image": "AAAA"}),
 )
 NAMES = (
     *("instances", "inputs", "signature_name", "examples", "context", "b64", "name", "shape"),
     *("data", "datatype", "parameters", "binary_data_size", "outputs", "classification", "id"),
+    *("image", "content_type"),
     *("binary_data", "binary_data_output", "timeout", "alpha", "beta", "text", "seed", "words"),
     *("diversity", "random_seed", "top_k", "tag", "serving_default", "", "__class__", "é"),
 )
@@ -144,7 +146,7 @@ def picture_request(rng: random.Random, inputs: dict[str, str]) -> Request:
     """A picture that may be damaged, in one of the ways that pictures are sent."""
     data = changed_picture(rng) if rng.random() < 0.8 else havoc(rng, changed_picture(rng))
     model = rng.choice(("three", "three", "three", "cats-dogs"))
-    way = rng.randrange(7)
+    way = rng.randrange(9)
     if way == 0:
         made = form(f"/api/{model}", *[part("image", data, "a")] * rng.choice((1, 2, 20)))
     elif way == 1:
@@ -156,8 +158,13 @@ def picture_request(rng: random.Random, inputs: dict[str, str]) -> Request:
         made = form(f"/models/{model}", part("image", data, "a.png", "image/png"))
     elif way == 4:
         made = form(rng.choice(("/predict", "/compare")), part("image", data, "a"))
+    elif way == 5:
+        one = in_json(data, url=rng.random() < 0.5)
+        made = post_json(f"/api/{model}", rng.choice((one, [one, one])))
+    elif way == 6:
+        made = v2_base64(model, inputs[model], [data])
     else:
-        kind = rng.choice(("image/png", "image/jpeg", "application/octet-stream", "image/tiff"))
+        kind = rng.choice(("image/png", "image/avif", "application/octet-stream", "image/tiff"))
         made = Request(f"/api/{model}", headers=(("Content-Type", kind),)).with_body(data)
     return replace(made, origin="picture")
 
@@ -235,7 +242,7 @@ def _changed(rng: random.Random, value: Any) -> Any:
 
 
 def _csv(rng: random.Random, data: bytes) -> bytes:
-    lines = data.splitlines(keepends=True)
+    lines = data.splitlines(keepends=True) or [b""]
     cells = (b"", b'"', b'""', b'"a\nb"', b"1e999", b"NaN", b"\0", b"x" * 200_000, b"=1+1", b"\xff")
     for _ in range(rng.choice((1, 2, 3))):
         i = rng.randrange(len(lines)) if lines else 0

@@ -100,21 +100,20 @@ def _quoted(word: bytes) -> str:
 
 def _target(name: str) -> Callable[[bytes], None]:
     """What takes an input, and raises what no client should be able to cause."""
-    from app.api.oip_request import read_request
-    from app.api.tfserving_json import read_predict
+    from app.api.v1.request import read_predict
+    from app.api.v2.request import read_request
     from app.errors import KeraportError
-    from app.serving.card import Card
+    from app.serving.cards.card import Card
     from app.serving.signature import Signature, SignatureDef, TensorSpec
-    from app.serving.tasks.base import Limits, Payload
+    from app.serving.tasks import Limits, Payload, RowTask
     from app.serving.tasks.pictures import PictureSpec, UnreadablePicture, decode
-    from app.serving.tasks.tabular import TabularRegression
 
     limits = Limits()
     matrix = TensorSpec("x", "x:0", "float32", (None, 3))
     y = TensorSpec("y", "y:0", "float32", (None, 1))
     fields = [{"name": name} for name in ROWS[0]]
     card = Card.model_validate({"task": "tabular-regression", "fields": fields})
-    task = TabularRegression(card, Signature((matrix,), (y,)), limits)
+    task = RowTask(card, Signature((matrix,), (y,)), limits)
     inputs = (
         TensorSpec("a", "a:0", "float32", (None,)),
         TensorSpec("s", "s:0", "string", (None,)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import struct
 import zlib
 from functools import cache
@@ -11,7 +12,7 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 _MODES = {
     "JPEG": ("L", "RGB", "CMYK"),
     "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
@@ -19,6 +20,7 @@ _MODES = {
     "GIF": ("L", "P"),
     "BMP": ("1", "L", "P", "RGB"),
     "TIFF": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F"),
+    "AVIF": ("L", "RGB", "RGBA"),
 }
 # What may be in a field of a header.
 _NUMBERS = (
@@ -58,7 +60,18 @@ def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
     """The file of a picture."""
     out = io.BytesIO()
     picture.save(out, kind, **options)
-    return out.getvalue()
+    return out.getvalue() if kind != "AVIF" else _without_times(out.getvalue())
+
+
+def _without_times(avif: bytes) -> bytes:
+    """An animation without the time at which it was written (ISO 14496-12, 8.2.2, 8.3.2, 8.4.2), so
+    that the same seed makes the same file."""
+    data = bytearray(avif)
+    for box in re.finditer(b"mvhd|tkhd|mdhd", avif):
+        times = 16 if avif[box.end()] == 1 else 8
+        begin = box.end() + 4
+        data[begin : begin + times] = bytes(times)
+    return bytes(data)
 
 
 def lossless(seed: int) -> dict[str, bytes]:
@@ -104,7 +117,7 @@ def any_picture(rng: random.Random) -> bytes:
         options = {"compression": compression} if compression and mode in fits else {}
     elif kind == "JPEG":
         options = {"progressive": rng.random() < 0.3, "quality": rng.choice((1, 50, 95))}
-    elif kind == "GIF" and rng.random() < 0.3:
+    elif kind in ("GIF", "AVIF") and rng.random() < 0.3:
         options = {"save_all": True, "append_images": [picture] * rng.randrange(1, 5)}
     elif kind == "PNG" and mode in ("P", "L", "RGB") and rng.random() < 0.3:
         options = {"transparency": 0 if mode != "RGB" else (0, 0, 0)}
@@ -123,7 +136,8 @@ def changed_picture(rng: random.Random, data: bytes | None = None) -> bytes:
         elif data[:4] in (b"II*\0", b"MM\0*"):
             data = _tiff(rng, data)
         else:
-            data = _header(rng, data, 64)
+            # The boxes of an AVIF take some hundred bytes.
+            data = _header(rng, data, 600 if data[4:8] == b"ftyp" else 64)
     if rng.random() < 0.2:
         data = data[: rng.randrange(len(data) + 1)]
     return data

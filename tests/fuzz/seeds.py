@@ -17,6 +17,7 @@ from tests.support import CAR, picture
 BOUNDARY = "fuzzed-boundary"
 ROWS = [dict(zip(COLUMNS, row, strict=True)) for row in ((1.5, 2, 3), (0, -1, 0.25), (7, 8, 9))]
 SUMS = [sum(row.values()) for row in ROWS]
+FACTS = {"weight": 40, "height": 1.5}
 CARS = [CAR, CAR | {"cylinders": 4, "weight": 2000, "origin": 3}]
 
 
@@ -33,6 +34,26 @@ class Seed:
 def b64(data: bytes) -> dict[str, str]:
     """Bytes as TensorFlow Serving has them in JSON."""
     return {"b64": base64.b64encode(data).decode()}
+
+
+def in_json(data: bytes, kind: str = "png", *, url: bool = True) -> dict[str, str]:
+    """A picture as the native API has it in JSON. url: as a data URL, else web-safe base64."""
+    if url:
+        return {"image": f"data:image/{kind};base64,{base64.b64encode(data).decode()}"}
+    return {"image": base64.urlsafe_b64encode(data).decode().rstrip("=")}
+
+
+def v2_base64(model: str, name: str, files: Sequence[bytes]) -> Request:
+    """Inference of pictures in base64, by MLServer's content type."""
+    data = [base64.b64encode(file).decode() for file in files]
+    sent = {
+        "name": name,
+        "datatype": "BYTES",
+        "shape": [len(files)],
+        "parameters": {"content_type": "base64"},
+        "data": data,
+    }
+    return post_json(f"/v2/models/{model}/infer", {"inputs": [sent]})
 
 
 def part(name: str, data: bytes, filename: str | None = None, kind: str = "") -> bytes:
@@ -76,6 +97,7 @@ def seeds(inputs: Mapping[str, str]) -> list[Seed]:
 
 def _native() -> list[Seed]:
     photo = picture(3, (40, 30))
+    avif = picture(3, (40, 30), "AVIF")
     sums = tuple(json.dumps({"sum": float(value)}).replace(" ", "").encode() for value in SUMS)
     tagged = {"tag": ["a"], "signal": [[1, 2, 3, 4, 5]], "sensor": [[[1, 2], [3, 4]]]}
     text = {"seed": "w1 w2 w3", "words": 10, "random_seed": 3, "diversity": 0.5}
@@ -99,9 +121,33 @@ def _native() -> list[Seed]:
         Seed(event_stream, stable=False, expected=(b"event: done",)),
         Seed(post("/api/three", "image/jpeg", photo)),
         Seed(form("/api/three", part("image", photo, "a.jpg"), part("image", photo, "b.jpg"))),
+        Seed(post("/api/three", "image/avif", avif)),
+        Seed(post_json("/api/three", in_json(photo, "jpeg"))),
+        Seed(post_json("/api/three", [in_json(avif, "avif"), in_json(photo, url=False)])),
+        Seed(post_json("/predict", in_json(photo, "jpeg"))),
+        Seed(post_json("/api/couple", _couple(photo, avif)), expected=(b'"gender":{',)),
+        Seed(post_json("/api/couple", [_couple(photo, avif), _couple(avif, photo)])),
+        Seed(
+            form(
+                "/api/couple",
+                part("left", photo, "a.jpg"),
+                part("right", avif, "b.avif"),
+                part("facts", json.dumps(FACTS).encode()),
+            ),
+            expected=(b'"features":[',),
+        ),
         Seed(post("/api/cats-dogs", "image/jpeg", photo)),
         Seed(form("/predict", part("image", photo, "a.jpg", "image/jpeg"))),
     ]
+
+
+def _couple(left: bytes, right: bytes) -> dict[str, Any]:
+    """A row of two pictures and fields."""
+    return {
+        "left": in_json(left)["image"],
+        "right": in_json(right, url=False)["image"],
+        "facts": FACTS,
+    }
 
 
 def _v1() -> list[Seed]:
@@ -113,6 +159,7 @@ def _v1() -> list[Seed]:
     tagged = {"tag": "a", "signal": [1, 2, 3, 4, 5], "sensor": [[1, 2], [3, 4]]}
     scale = {"signature_name": "scale", "inputs": {"factor": 2, "pair": [3, 4]}}
     photo = b64(picture(3, (40, 30)))
+    url = f"data:image/jpeg;base64,{photo['b64']}"
     sums = (json.dumps(SUMS[0]).encode(),)
     return [
         Seed(post_json("/v1/models/sums:predict", {"instances": rows}), expected=sums),
@@ -125,6 +172,7 @@ def _v1() -> list[Seed]:
         Seed(post_json("/v1/models/tagged:predict", scale), expected=(b"6.0",)),
         Seed(post_json("/v1/models/writer:predict", {"instances": [[2, 3, 4]]})),
         Seed(post_json("/v1/models/three:predict", {"instances": [photo, photo]})),
+        Seed(post_json("/v1/models/three:predict", {"instances": [url, {"b64": url}]})),
         Seed(post_json("/v1/models/numbers:predict", {"instances": [[1.5, -2]]})),
     ]
 
@@ -146,6 +194,7 @@ def _v2(inputs: Mapping[str, str]) -> list[Seed]:
         Seed(post_json("/v2/models/texts/infer", {"inputs": [texts]})),
         Seed(v2_binary("texts", "bytes", "BYTES", [1, 2], v2_bytes([b"a", b"\xc3\xa9"]))),
         Seed(v2_binary("three", inputs["three"], "BYTES", [2], pictures)),
+        Seed(v2_base64("three", inputs["three"], [photo, photo])),
         Seed(post_json("/v2/repository/index", {"ready": True})),
     ]
 

@@ -84,12 +84,13 @@ def _pictures(name: str) -> list[Question]:
 
 
 def _faces(name: str) -> list[Question]:
+    # Trained on pixels of -1..1, as the statistics of its first BatchNormalization show.
     model = keras.models.load_model(LEGACY, compile=False)
     questions = []
     for seed in range(3):
         data = picture(seed)
         pixels = decode(io.BytesIO(data), PictureSpec((64, 64), "L", "stretch", 10**8))
-        scores = np.asarray(model([pixels[None].astype(np.float32) / 255.0], training=False))[0]
+        scores = np.asarray(model([pixels[None].astype(np.float32) / 127.5 - 1], training=False))[0]
 
         def check(predictions: list[Any], best: float = float(scores.max())) -> bool:
             return _close(predictions[0]["probability"], best)

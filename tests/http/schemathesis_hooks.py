@@ -1,4 +1,4 @@
-"""What Schemathesis sends where OpenAPI says no more than that it is a picture, or bytes."""
+"""Bodies for Schemathesis where OpenAPI only says that they are pictures, or bytes."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def test_one_picture_to_every_image_model(tmp_path: Path) -> None:
         assert body["one"]["predictions"] == body["two"]["predictions"]
         assert body["broken"]["error"]["code"] == "model_unavailable"
         error_of(server.post("/predict", content=b"no picture"), 422, "invalid_input")
-        error_of(server.post("/predict", json={}), 415, "unsupported_media_type")
+        error_of(server.post("/predict", json={}), 422, "invalid_input")
         # The one that failed says why, and the others serve on.
         error = error_of(server.post("/api/broken", content=b"x"), 503, "model_unavailable")
         assert "not a Keras model" in error["message"]
@@ -230,7 +230,8 @@ def test_while_models_load_the_server_lives_but_is_not_ready(tmp_path: Path) -> 
         ("POST", "/api/cats-dogs", {"content": b""}, 400, "bad_request"),
         ("POST", "/api/cats-dogs", {"files": {"other": b"x"}}, 400, "bad_request"),
         ("POST", "/api/cats-dogs", {"content": b"x"}, 422, "invalid_input"),
-        ("POST", "/api/cats-dogs", {"json": {}}, 415, "unsupported_media_type"),
+        ("POST", "/api/cats-dogs", {"json": {}}, 422, "invalid_input"),
+        ("POST", "/api/cats-dogs", {"json": []}, 400, "bad_request"),
     ],
 )
 def test_errors_have_one_shape(

@@ -1,5 +1,5 @@
-"""Pages of other origins: what they may ask and read, and that they may nothing unless they are
-named."""
+"""Pages of other origins: what they may request and read, and that they may do nothing unless they
+are listed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that the fuzzer has found, sent again to a server of today."""
+"""Every find of the fuzzer, sent again to the current server."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Framing on the bare port: nothing ambiguous is served, nothing that a client does leaves a trace,
-and a client that has only finished sending gets its answer."""
+"""Framing on the bare port: nothing ambiguous is served, no client causes a trace in the log, and a
+client that has finished sending still gets its answer."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_the_connection_may_end_at_any_point(shipped: ServerProcess, case: Case)
     with connect(shipped) as connection:
         connection.sendall(case.raw[:-1])
         connection.shutdown(socket.SHUT_WR)
-        # Where nobody reads the body, its end is not missed.
+        # If no one reads the body, its end is not missed.
         assert statuses(converse(connection, b"")) in ([400], [case.status])
 
 
@@ -207,18 +207,6 @@ def asking(body: bytes, version: bytes = b"1.1", id: str = "x") -> bytes:
     )
 
 
-def waiting(server: ServerProcess) -> int:
-    found: int = server.get("/api/models/slow").json()["waiting"]
-    return found
-
-
-def await_waiting(server: ServerProcess, count: int) -> None:
-    until = time.monotonic() + 60
-    while waiting(server) != count:
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("version", [b"1.1", b"1.0"])
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "later"])
 def test_a_half_closed_client_gets_its_answer(
@@ -226,10 +214,10 @@ def test_a_half_closed_client_gets_its_answer(
 ) -> None:
     with ThreadPoolExecutor(1) as pool, connect(slow) as connection:
         running = pool.submit(slow.post, "/api/slow", content=LONG)
-        await_waiting(slow, 1)
+        slow.await_waiting(1)
         connection.sendall(asking(QUICK, version))
         if late:
-            await_waiting(slow, 2)
+            slow.await_waiting(2)
         connection.shutdown(socket.SHUT_WR)
         received = converse(connection, b"")
         assert running.result().status_code == 200
@@ -247,17 +235,17 @@ def test_a_client_that_has_gone_leaves_the_queue(
     id = uuid.uuid4().hex
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(slow.post, "/api/slow", content=b"[[300.0]]")
-        await_waiting(slow, 1)
+        slow.await_waiting(1)
         with connect(slow) as connection:
             connection.sendall(asking(QUICK, id=id) + ahead)
-            await_waiting(slow, 2)
+            slow.await_waiting(2)
             if how == "resets":
                 linger = struct.pack("ii", 1, 0)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             if how == "closes later":
                 connection.shutdown(socket.SHUT_WR)
                 time.sleep(0.3)
-        await_waiting(slow, 1)
+        slow.await_waiting(1)
         assert not running.done(), "the queue was left before its turn came"
         assert running.result().status_code == 200
     (line,) = slow.requests(id=id)

@@ -50,7 +50,7 @@ def test_one_that_cannot_be_read_does_not_take_the_others_along(server: ServerPr
     assert verdicts(fine)
     assert not verdicts(notes)
     assert "notes.jpg" in notes
-    assert "not a picture in a format that is read here: expected JPEG" in notes
+    assert "not a picture in a supported format: expected JPEG" in notes
 
 
 def test_none_that_can_be_read(server: ServerProcess) -> None:
@@ -101,7 +101,7 @@ def test_the_models_answer_side_by_side(server: ServerProcess) -> None:
 def test_a_picture_that_no_model_can_read(server: ServerProcess) -> None:
     page = send(server, "/compare", notes=b"%PDF-1.4")
     assert page.status_code == 422
-    assert "not a picture in a format that is read here" in page.text
+    assert "not a picture in a supported format" in page.text
     assert not verdicts(page.text)
 
 
@@ -111,7 +111,7 @@ def test_no_model_takes_pictures(tmp_path: Path) -> None:
     (models / "mpg").symlink_to(ROOT / "models" / "mpg")
     with serving(models, tmp_path) as server:
         none = server.get("/compare").text
-        assert "No model here takes pictures" in none
+        assert "No model on this server takes pictures" in none
         assert "<form" not in none
         assert server.post("/compare", files={"image": picture()}).status_code == 404
 
@@ -127,12 +127,12 @@ def test_while_models_load_and_the_limits_after(tmp_path: Path) -> None:
         server.await_ready()
         page = server.get("/compare").text
         assert "still loading" not in page
-        assert "Only one model here takes pictures" in page
+        assert "Only one model on this server takes pictures" in page
         for path in ("/compare", "/models/cats-dogs"):
             page = server.get(path).text
             assert "at most 2.5 MB and 1.5 million pixels" in page
             assert 'data-max-bytes="2500000"' in page
             assert 'data-max-pixels="1500000"' in page
-            assert "JPEG, PNG, WebP, GIF, BMP or TIFF" in page
+            assert "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF" in page
     finally:
         server.stop()

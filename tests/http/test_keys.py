@@ -1,4 +1,4 @@
-"""A server with API keys, asked with and without."""
+"""A server with API keys: requests with and without them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from openapi_spec_validator import validate
 from tests.http.test_cli import run
 from tests.keys import Keyed, Keys
 from tests.replicas import Replicas
-from tests.stack.compose import eventually
-from tests.support import CAR, ROOT, V1_CAR, V2_CAR, picture
+from tests.support import CAR, ROOT, V1_CAR, V2_CAR, eventually, picture
 
 PAGE = {"Accept": "text/html"}
 
@@ -215,7 +214,7 @@ def test_a_rate_is_kept_in_every_protocol(keyed: Keyed) -> None:
         assert answer.status_code == 429
         assert 3000 < int(answer.headers["Retry-After"]) <= 3600
         if not headers:
-            assert message(answer) == "the key 'slow' may ask 5 times a hour: slow down"
+            assert message(answer) == "the key 'slow' allows 5 requests per hour: slow down"
     assert "Too many requests" in answer.text
     assert keyed.ask("/api/models").status_code == 200
     # What needs no key is not counted.
@@ -225,7 +224,7 @@ def test_a_rate_is_kept_in_every_protocol(keyed: Keyed) -> None:
 # --- sessions ------------------------------------------------------------------------------------
 
 
-def test_nginx_may_ask_whether_a_key_is_known_without_a_count(keyed: Keyed) -> None:
+def test_nginx_can_check_keys_without_counting_as_requests(keyed: Keyed) -> None:
     keyed.keys.add("asked", rate="1/hour")
     for _ in range(5):
         known = keyed.ask("/key", "asked")
@@ -330,7 +329,7 @@ def test_wrong_keys_are_counted_by_address(keyed: Keyed) -> None:
     for _ in range(10):
         answer = sign_in("kp_wrong", "192.0.2.10")
         assert answer.status_code == 401
-        assert "This key is not known here." in answer.text
+        assert "This key is not known." in answer.text
     for key in ("kp_wrong", keyed.keys["operator"]):
         answer = sign_in(key, "192.0.2.10")
         assert answer.status_code == 429
@@ -365,7 +364,7 @@ def test_a_key_counts_while_it_is_in_the_file(keyed: Keyed) -> None:
         assert "event: done" in "\n".join(lines), "what was begun may finish"
     page = client.get("/")
     assert page.status_code == 401
-    assert "the session is over" in page.text
+    assert "the session has ended" in page.text
     assert keyed.ask("/api/models").status_code == 200
 
 
@@ -382,13 +381,13 @@ def test_a_broken_file_changes_nothing(keyed: Keyed) -> None:
     assert keyed.ask("/api/models").status_code == 200
 
 
-def test_an_empty_file_lets_nobody_in(keyed: Keyed) -> None:
+def test_an_empty_file_lets_no_one_in(keyed: Keyed) -> None:
     keyed.keys.file.write_text("")
     try:
         assert keyed.ask("/api/models").status_code == 401
     finally:
         keyed.keys.write()
-    assert "nobody gets in" in keyed.server.log()
+    assert "every request is refused" in keyed.server.log()
     assert keyed.ask("/api/models").status_code == 200
 
 

@@ -1,5 +1,5 @@
-"""Both sides of the limits of requests, in each protocol: what is at the limit passes, one more is
-refused in the protocol's own words, and the next good request is answered."""
+"""Both sides of the limits on requests, in each protocol: a request at the limit passes, one beyond
+it is refused in the protocol's own shape, and the next good one is answered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support import CAR, ROOT, V1_CAR, ServerProcess, picture, serving
+from tests.support import CAR, ROOT, V1_CAR, ServerProcess, eventually, picture, serving
 
 ROW = list(CAR.values())
 HEADER = ",".join(CAR)
@@ -156,24 +156,17 @@ def _writing(server: ServerProcess) -> int:
     return waiting
 
 
-def _eventually(check: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
-    while not check():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
 @pytest.fixture
 def two_texts(limited: ServerProcess) -> Iterator[Any]:
     """One in pieces and one in one, that take a while."""
     order = {"seed": "w1 w2", "words": 400}
     url = f"{limited.url}/api/writer"
-    _eventually(lambda: _writing(limited) == 0)
+    eventually(lambda: _writing(limited) == 0)
     with ThreadPoolExecutor(1) as pool, ExitStack() as streams:
         stream = httpx.stream("POST", url, json=order, headers=EVENTS, timeout=120)
         streams.enter_context(stream)
         whole = pool.submit(limited.post, "/api/writer", json=order)
-        _eventually(lambda: _writing(limited) == 2)
+        eventually(lambda: _writing(limited) == 2)
         yield streams, whole
 
 
@@ -189,8 +182,8 @@ def test_texts_at_once(limited: ServerProcess, two_texts: Any) -> None:
         assert int(refused.headers["Retry-After"]) >= 1
     # Other models have nothing to do with it, and neither have tensors of the same one.
     assert limited.post("/v1/models/mpg:predict", json=V1_CAR).status_code == 200
-    streams.close()  # whoever hangs up makes room
-    _eventually(lambda: _writing(limited) < 2)
+    streams.close()  # disconnecting makes room
+    eventually(lambda: _writing(limited) < 2)
     answer = limited.post("/api/writer", json={"seed": "w1", "words": 1})
     assert answer.status_code == 200
     assert whole.result().status_code == 200

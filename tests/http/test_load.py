@@ -1,4 +1,4 @@
-"""Ten models at once under many clients: every answer right, and memory that stays."""
+"""Ten models at once under many clients: every answer is right, and memory does not grow."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ def test_64_clients_mixing_ten_models_get_no_wrong_answer(
 ) -> None:
     server, questions = ten
     load = Load(server.port, questions)
-    load.run(64, stop_after=60)
+    load.run(64, stop_after=15)
     assert load.wrong == []
     assert set(load.answered) == {q.path for q in questions}
-    assert load.answered.total() > 1000
+    assert load.answered.total() > 250
 
 
+@pytest.mark.slow
 def test_memory_after_20_000_mixed_requests(ten: tuple[ServerProcess, list[Question]]) -> None:
     server, questions = ten
     load = Load(server.port, questions)

@@ -1,4 +1,4 @@
-"""`GET /metrics`: what it says agrees with what was asked."""
+"""`GET /metrics` agrees with the requests that were sent."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ import httpx
 import pytest
 
 from tests.http.load import Load, Question
-from tests.http.test_reload import PATIENCE_S, put
+from tests.http.reloading import PATIENCE_S, put
 from tests.metrics import OPENMETRICS, Scrape, scrape
 from tests.models import save_slow_model, save_text_model
-from tests.stack.compose import eventually
-from tests.support import CAR, ROOT, V1_CAR, V2_CAR, ServerProcess, picture, serving
+from tests.support import CAR, ROOT, V1_CAR, V2_CAR, ServerProcess, eventually, picture, serving
 
 EVENTS = {"Accept": "text/event-stream"}
 REQUESTS = "keraport_requests_total"
@@ -258,7 +257,7 @@ def test_replacing_failing_and_removing_a_model(
     assert [ask() for _ in range(3)] == [200] * 3
     put(models / "constant", 2)
     growth.becomes(1, loads, model="constant", kind="reload", result="ok")
-    # What the new one has counted goes on from where the old one was.
+    # The new one continues the counts of the old one.
     assert [ask() for _ in range(2)] == [200] * 2
     growth.becomes(5, REQUESTS, model="constant", code="200")
     assert growth("keraport_rows_total", model="constant") == 5

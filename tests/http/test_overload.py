@@ -1,4 +1,5 @@
-"""A full queue, a deadline, a client that hangs up, and far more clients than can be answered."""
+"""A full queue, a deadline, a client that disconnects, and far more clients than can be
+answered."""
 
 from __future__ import annotations
 
@@ -24,32 +25,40 @@ from tests.models import save_slow_model
 from tests.support import ROOT, ServerProcess, picture, serving
 
 LONG = [[200.0]]  # rounds; a second or two
-LONGER = [[300.0]]
+LONGER = [[600.0]]
 QUICK = [[1.0]]
 
 
 @pytest.fixture(scope="module")
 def server(slow_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    save_slow_model(slow_models / "hasty", timeout_s=0.3)
+    save_slow_model(slow_models / "hasty", timeout_s=1)
     folder = tmp_path_factory.mktemp("overload")
     # However slow the machine is: it is the card of "hasty" that ends waits here.
     with serving(slow_models, folder, request_timeout_s=120) as server:
         yield server
 
 
-def _ask(server: ServerProcess, rounds: list[list[float]]) -> httpx.Response:
-    return server.post("/api/slow", json=rounds)
+def _known(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"X-API-Key": key}
 
 
-def _admitted(server: ServerProcess, model: str = "slow") -> int:
-    waiting = server.get(f"/api/models/{model}").json()["waiting"]
+def _ask(
+    server: ServerProcess, rounds: list[list[float]], key: str | None = None
+) -> httpx.Response:
+    return server.post("/api/slow", json=rounds, headers=_known(key))
+
+
+def _admitted(server: ServerProcess, model: str = "slow", key: str | None = None) -> int:
+    waiting = server.get(f"/api/models/{model}", headers=_known(key)).json()["waiting"]
     assert isinstance(waiting, int)
     return waiting
 
 
-def _await_admitted(server: ServerProcess, count: int, model: str = "slow") -> None:
+def _await_admitted(
+    server: ServerProcess, count: int, model: str = "slow", key: str | None = None
+) -> None:
     until = time.monotonic() + 20
-    while (waiting := _admitted(server, model)) != count:
+    while (waiting := _admitted(server, model, key)) != count:
         assert time.monotonic() < until, f"{waiting} requests wait, not {count}"
         time.sleep(0.01)
 
@@ -69,7 +78,7 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(server: ServerP
 
 
 def test_the_deadline_of_the_card_ends_the_wait(server: ServerProcess) -> None:
-    late = server.post("/api/hasty", json=LONG)
+    late = server.post("/api/hasty", json=LONGER)
     assert late.status_code == 504
     assert late.json()["error"]["code"] == "deadline_exceeded"
     _await_admitted(server, 0, "hasty")
@@ -84,7 +93,7 @@ def _await_idle(server: ServerProcess) -> None:
 
 def test_a_request_whose_deadline_passes_in_the_queue_is_never_run(server: ServerProcess) -> None:
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(server.post, "/api/hasty", json=LONG)
+        first = pool.submit(server.post, "/api/hasty", json=LONGER)
         _await_admitted(server, 1, "hasty")
         second = pool.submit(server.post, "/api/hasty", json=[[100_000.0]])
         assert (first.result().status_code, second.result().status_code) == (504, 504)
@@ -92,20 +101,11 @@ def test_a_request_whose_deadline_passes_in_the_queue_is_never_run(server: Serve
     _await_idle(server)
 
 
-def test_a_client_that_hangs_up_leaves_the_queue(server: ServerProcess) -> None:
+def test_a_client_that_disconnects_leaves_the_queue(server: ServerProcess) -> None:
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(_ask, server, LONG)
         _await_admitted(server, 1)
-        body = json.dumps(LONG).encode()
-        gone = []
-        for _ in range(3):
-            connection = socket.create_connection(("127.0.0.1", server.port))
-            connection.sendall(
-                b"POST /api/slow HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-                + f"Content-Length: {len(body)}\r\n\r\n".encode()
-                + body
-            )
-            gone.append(connection)
+        gone = [_leaving(server, LONG) for _ in range(3)]
         _await_admitted(server, 4)
         for connection in gone:
             connection.close()
@@ -137,14 +137,19 @@ ADDRESSES = (
 
 
 @contextmanager
-def _full(server: ServerProcess) -> Iterator[None]:
-    """The queue of `slow` is full within the block."""
-    with ThreadPoolExecutor(4) as pool:
-        waiting = [pool.submit(_ask, server, LONGER) for _ in range(4)]
-        _await_admitted(server, 4)
+def _full(server: ServerProcess, key: str | None = None) -> Iterator[None]:
+    """The queue of `slow` is full within the block, after which those that wait leave."""
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(_ask, server, LONGER, key)
+        _await_admitted(server, 1, key=key)
+        waiting = [_leaving(server, LONGER, key) for _ in range(3)]
+        _await_admitted(server, 4, key=key)
         yield
-        assert _admitted(server) == 4, "the block took too long"
-        assert [f.result().status_code for f in waiting] == [200] * 4
+        assert _admitted(server, key=key) == 4, "the block took too long"
+        for connection in waiting:
+            connection.close()
+        assert running.result().status_code == 200
+        _await_admitted(server, 0, key=key)
 
 
 class _Raw:
@@ -168,6 +173,16 @@ class _Raw:
     def close(self) -> None:
         self._file.close()
         self._connection.close()
+
+
+def _leaving(server: ServerProcess, rounds: list[list[float]], key: str | None = None) -> _Raw:
+    """A request to `slow` whose client will not wait for the answer."""
+    body = json.dumps(rounds).encode()
+    headers = {"Content-Length": len(body), "Content-Type": "application/json", **_known(key)}
+    client = _Raw(server)
+    lines = "\n".join(f"{name}: {value}" for name, value in headers.items())
+    client.send(f"POST /api/slow HTTP/1.1\nHost: x\n{lines}", body)
+    return client
 
 
 def test_no_body_is_read_for_a_model_that_is_full(server: ServerProcess) -> None:
@@ -237,27 +252,17 @@ def test_keys_are_asked_for_before_anybody_learns_that_a_model_is_full(
     slow_models: Path, tmp_path: Path
 ) -> None:
     keys = Keys(tmp_path / "keys.yaml")
-    with serving(slow_models, tmp_path, api_keys_file=keys.file, request_timeout_s=120) as server:
-
-        def ask(key: str | None, rounds: list[list[float]]) -> httpx.Response:
-            headers = {} if key is None else {"X-API-Key": key}
-            return server.post("/api/slow", json=rounds, headers=headers)
-
-        with ThreadPoolExecutor(4) as pool:
-            waiting = [pool.submit(ask, keys["operator"], LONGER) for _ in range(4)]
-            until = time.monotonic() + 20
-            known = {"X-API-Key": keys["operator"]}
-            model = f"{server.url}/api/models/slow"
-            while httpx.get(model, headers=known, timeout=60).json()["waiting"] != 4:
-                assert time.monotonic() < until
-            refused = ask(keys["operator"], QUICK)
-            assert refused.status_code == 503
-            assert refused.headers["Cache-Control"] == "no-store"
-            assert ask(None, QUICK).status_code == 401
-            assert ask("kp_unknown", QUICK).status_code == 401
-            assert ask(keys["laboratory"], QUICK).status_code == 403
-            assert server.requests(status=503)[-1]["key"] == "operator"
-            assert [f.result().status_code for f in waiting] == [200] * 4
+    with (
+        serving(slow_models, tmp_path, api_keys_file=keys.file, request_timeout_s=120) as server,
+        _full(server, keys["operator"]),
+    ):
+        refused = _ask(server, QUICK, keys["operator"])
+        assert refused.status_code == 503
+        assert refused.headers["Cache-Control"] == "no-store"
+        assert _ask(server, QUICK).status_code == 401
+        assert _ask(server, QUICK, "kp_unknown").status_code == 401
+        assert _ask(server, QUICK, keys["laboratory"]).status_code == 403
+        assert server.requests(status=503)[-1]["key"] == "operator"
 
 
 CAPACITY, OVERLOAD, QUEUE = 8, 80, 16

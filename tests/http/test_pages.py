@@ -29,7 +29,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     nan.layers[0].set_weights([np.full((2, 1), np.nan), np.zeros(1)])
     (models / "nan").mkdir()
     nan.save(models / "nan" / "model.keras")
-    (models / "nan" / "model.yaml").write_text("task: tensor\n")
+    (models / "nan" / "model.yaml").write_text(
+        "task: tensor\nmetrics: {accuracy: 0.947, measured_on: 300 held-out rows}\n"
+    )
     for i in range(6):
         save_text_model(models / f"writer-{i}")
     with serving(models, folder, max_body_mb=1) as server:
@@ -53,6 +55,11 @@ def test_what_is_not_there_is_a_page(server: ServerProcess, path: str) -> None:
     assert "Check the address" in text
     assert page.headers["X-Request-ID"] in text
     assert page.headers["Vary"] == "Accept"
+
+
+@pytest.mark.parametrize("path", ["/", "/models/nan"])
+def test_metrics_are_in_words_everywhere(server: ServerProcess, path: str) -> None:
+    assert "94.7 % right on 300 held-out rows" in text_of(browse(server, path))
 
 
 @pytest.mark.parametrize("path", ["/api/none", "/api", "/predict/none", "/static/none.js"])

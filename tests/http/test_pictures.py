@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from tests.support import ServerProcess, picture, serving
 SIDE = 3000
 # Of a request, eight times as many.
 MAX_PIXELS = SIDE * SIDE
+JSON = {"Content-Type": "application/json"}
 CARD = "task: image-classification\nlabels: [ant, bee, fly]\n"
 
 
@@ -164,3 +166,59 @@ def test_a_client_that_leaves_ends_its_decoding(server: ServerProcess, slow: byt
             connection.close()
         await_admitted(server, 4, "three")
     assert len(server.requests(status=499)) == before + 3
+
+
+# --- pictures in JSON
+
+
+def in_json(data: bytes, kind: str = "png") -> dict[str, str]:
+    return {"image": f"data:image/{kind};base64,{base64.b64encode(data).decode()}"}
+
+
+def predictions(answer: httpx.Response) -> Any:
+    assert answer.status_code == 200, answer.text
+    return answer.json()["predictions"]
+
+
+@pytest.mark.parametrize("size", [(32, 24), (640, 480)])
+def test_pictures_in_json_are_those_in_a_form(server: ServerProcess, size: Any) -> None:
+    """Also where they are read in a native thread, and under the type that curl sends."""
+    files = [picture(i, size, format) for i, format in enumerate(("PNG", "JPEG", "AVIF"))]
+    wanted = predictions(ask(server, "native", files))
+    assert predictions(server.post("/api/three", json=[in_json(data) for data in files])) == wanted
+    assert predictions(server.post("/api/three", json=in_json(files[2]))) == wanted[2:]
+    body = json.dumps([in_json(data) for data in files])
+    for kind in ("application/x-www-form-urlencoded", "application/vnd.x+json"):
+        answer = server.post("/api/three", content=body, headers={"Content-Type": kind})
+        assert predictions(answer) == wanted
+    every = server.post("/predict", json=in_json(files[0])).json()
+    assert every["three"]["predictions"] == wanted[:1]
+
+
+def test_problems_of_pictures_in_json_have_their_place(server: ServerProcess) -> None:
+    answer = server.post("/api/three", json=[in_json(picture()), {}, {"image": "?"}, 7])
+    assert answer.status_code == 422
+    details = answer.json()["error"]["details"]
+    assert [(d["field"], d["problem"]) for d in details] == [
+        ("[1].image", "missing"),
+        ("[2].image", "not base64"),
+        ("[3]", "wrong type"),
+    ]
+    answer = server.post("/predict", json=in_json(b"no picture"))
+    assert answer.status_code == 422
+    assert [d["field"] for d in answer.json()["error"]["details"]] == ["image"]
+    assert server.post("/api/three", content=b"{", headers=JSON).status_code == 400
+
+
+def test_json_is_for_programs(server: ServerProcess) -> None:
+    answer = server.post("/models/three", json=in_json(picture()))
+    assert answer.status_code == 415
+    answer = server.post("/api/three", content=b"a,b", headers={"Content-Type": "text/csv"})
+    assert answer.status_code == 415
+    assert 'or in JSON: {"image": "data:…"}' in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(("count", "status"), [(8, 200), (9, 422)])
+def test_pixels_in_json_count(server: ServerProcess, large: bytes, count: int, status: int) -> None:
+    answer = server.post("/api/three", json=[in_json(large)] * count)
+    assert answer.status_code == status, answer.text

@@ -1,4 +1,4 @@
-"""Texts over HTTP: in one piece, word by word, many at once, and cut off."""
+"""Texts over HTTP: at once, word by word, many at a time, and cancelled."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_words_that_are_not_known_are_named(server: ServerProcess) -> None:
     assert streamed(server, body)[0][1]["unknown_words"] == ["zebra", "quagga"]
 
 
-def test_a_random_start_and_how_it_goes_on(server: ServerProcess) -> None:
+def test_a_random_start_and_its_continuation(server: ServerProcess) -> None:
     found = set()
     for _ in range(20):
         (answer,) = server.post("/api/writer", json={"seed": None}).json()["predictions"]
@@ -139,7 +139,7 @@ def _none_left(server: ServerProcess) -> None:
         time.sleep(0.05)
 
 
-def test_who_is_cut_off_leaves_the_others_alone(server: ServerProcess) -> None:
+def test_texts_that_are_cut_off_do_not_affect_others(server: ServerProcess) -> None:
     """Two hundred texts over sixteen places, a hundred of them cut at random points: the rest read
     as they would alone."""
     rng = random.Random(1)
@@ -169,7 +169,7 @@ def test_who_is_cut_off_leaves_the_others_alone(server: ServerProcess) -> None:
     _none_left(server)
 
 
-def test_a_reader_who_stops_reading_holds_nobody_up(server: ServerProcess) -> None:
+def test_a_reader_that_stops_holds_up_no_others(server: ServerProcess) -> None:
     url = f"{server.url}/api/writer"
     with httpx.stream("POST", url, json=order(words=100), headers=EVENTS, timeout=60) as slow:
         assert slow.status_code == 200  # and nothing is read of it

@@ -296,7 +296,7 @@ def test_a_form_without_an_upload_says_what_it_has(
     ("model", "name", "example"),
     [("cats-dogs", "image", "cat.jpg"), ("mpg", "file", "rows.csv")],
 )
-def test_a_forgotten_at_sign_is_told(
+def test_a_forgotten_at_sign_is_reported(
     server: ServerProcess, model: str, name: str, example: str
 ) -> None:
     """`-F image=cat.jpg`: also beside an upload, whose answer would pass for that of both."""
@@ -312,7 +312,7 @@ def test_a_forgotten_at_sign_is_told(
         )
 
 
-def test_a_csv_in_another_field_is_told(server: ServerProcess) -> None:
+def test_a_csv_in_another_field_is_reported(server: ServerProcess) -> None:
     table = b"weight\n1\n"
     for fields, found in ((["data"], "the field 'data'"), (["file", "file"], "2 files")):
         answer = server.post("/api/mpg", files=[(f, ("ok.csv", table)) for f in fields])
@@ -376,7 +376,7 @@ def test_compressed_bodies_are_read_in_every_protocol(server: ServerProcess, kin
 
 
 @pytest.mark.parametrize("kind", BODIES)
-def test_other_codings_are_told_apart_from_bad_bodies(server: ServerProcess, kind: str) -> None:
+def test_unsupported_codings_are_no_bad_bodies(server: ServerProcess, kind: str) -> None:
     path, body, headers = BODIES[kind]
 
     def message(answer: httpx.Response) -> str:
@@ -386,7 +386,7 @@ def test_other_codings_are_told_apart_from_bad_bodies(server: ServerProcess, kin
     for coding in ("br", "gzip, gzip", "zstd"):
         answer = server.post(path, content=body, headers={**headers, "Content-Encoding": coding})
         assert answer.status_code == 415
-        assert message(answer).endswith("is not read here: expected gzip or deflate")
+        assert message(answer).endswith("is not supported: expected gzip or deflate")
         assert answer.headers["Accept-Encoding"] == "gzip, x-gzip, deflate"
     for content in (b"no", gzip.compress(body)[:-1], gzip.compress(b"") * 10_001):
         gzipped = {**headers, "Content-Encoding": "gzip"}

@@ -1,5 +1,5 @@
-"""A model that hangs: its requests are told at once, the others finish, and the process ends so
-that it is started again. And a hub that stands still, which nothing in its process can help."""
+"""A model that hangs: its requests fail at once, others finish, and the process ends and is
+restarted. And a hub that stands still, which only another process can end."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from tests.models import save_hanging_model, save_slow_model
 from tests.native import Orders
-from tests.support import ServerProcess, serving
+from tests.support import ServerProcess, eventually, serving
 
 HUNG_EXIT = 70
 # Longer than any run of the other models takes, on a busy machine as well.
@@ -40,19 +39,6 @@ def server(models: Path, tmp_path: Path) -> Iterator[ServerProcess]:
         yield server
 
 
-def _await(check: Callable[[], Any]) -> Any:
-    until = time.monotonic() + 60
-    while not (found := check()):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    return found
-
-
-def _waiting(server: ServerProcess, model: str) -> int:
-    waiting: int = server.get(f"/api/models/{model}").json()["waiting"]
-    return waiting
-
-
 def _error(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
 
@@ -66,10 +52,10 @@ def test_a_model_that_hangs_ends_the_process(server: ServerProcess) -> None:
 
     with ThreadPoolExecutor(8) as pool, httpx.Client(base_url=server.url, timeout=60) as kept:
         hanging = pool.submit(server.post, "/api/hangs", json=HANG)
-        _await(lambda: _waiting(server, "hangs") == 1)
+        server.await_waiting(1, "hangs")
         queued = pool.submit(server.post, "/api/hangs", json=GOOD)
-        _await(lambda: _waiting(server, "hangs") == 2)
-        _await(lambda: f"hangs: a run has not ended within {WATCHDOG_S} s" in server.log())
+        server.await_waiting(2, "hangs")
+        eventually(lambda: f"hangs: a run has not ended within {WATCHDOG_S} s" in server.log())
         # The port stays open for drain_delay_s.
         live, ready = kept.get("/livez"), kept.get("/readyz")
         assert (live.status_code, ready.status_code) == (503, 503)
@@ -123,9 +109,9 @@ def test_a_signal_meanwhile_cuts_nothing_off(models: Path, tmp_path: Path) -> No
     ):
         # Many runs, some of them after the other model is given up.
         others = pool.submit(server.post, "/api/slow", json=[[10.0]] * 40)
-        _await(lambda: _waiting(server, "slow") == 1)
+        server.await_waiting(1)
         hanging = pool.submit(server.post, "/api/hangs", json=HANG)
-        _await(lambda: "port closed" in server.log())
+        eventually(lambda: "port closed" in server.log())
         server.terminate()
         assert _error(hanging.result()) == (504, "deadline_exceeded")
         assert others.result().status_code == 200
@@ -190,7 +176,7 @@ def test_a_hub_that_stands_still_ends_the_process(
         _stand_still(orders, STILL[way])
         assert server.process.wait(100) == HUNG_EXIT
         last = server.lines()[-1]
-        assert (last["level"], last["logger"]) == ("critical", "app.supervisor")
+        assert (last["level"], last["logger"]) == ("critical", "app.server.supervisor")
         assert "the hub has stood still for 4 s (KERAPORT_WATCHDOG_S)" in last["event"]
         assert " in stands_still\n" in last["stack"]
         assert 'gevent/hub.py", line' in last["stack"]
@@ -202,40 +188,40 @@ def test_sigterm_ends_a_hub_that_stands_still(
 ) -> None:
     with serving(none, tmp_path, drain_delay_s=1, drain_timeout_s=1) as server:
         _stand_still(orders, STILL[way])
-        _await(lambda: not _alive(server))
+        eventually(lambda: not _alive(server))
         server.terminate()
         assert server.process.wait(60) == HUNG_EXIT
-        assert "although the server was told to stop" in server.lines()[-1]["event"]
+        assert "although the server was asked to stop" in server.lines()[-1]["event"]
         assert " in stands_still\n" in server.lines()[-1]["stack"]
 
 
 def test_a_pause_is_no_end(orders: Orders, none: Path, tmp_path: Path) -> None:
     """Of the hub for less than the setting, and of the process for longer."""
-    with serving(none, tmp_path, watchdog_s=6) as server:
-        _stand_still(orders, "time.sleep(2)")
-        time.sleep(4)
+    with serving(none, tmp_path, watchdog_s=4) as server:
+        _stand_still(orders, "time.sleep(1)")
+        time.sleep(3)
         for pid in (server.pid, server.process.pid):
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(9)
+        time.sleep(6)
         for pid in (server.pid, server.process.pid):
             os.kill(pid, signal.SIGCONT)
-        time.sleep(3)
+        time.sleep(2)
         assert server.get("/livez").json() == {"alive": True}
         os.kill(server.pid, signal.SIGSTOP)  # which the supervisor sees
-        time.sleep(9)
+        time.sleep(6)
         os.kill(server.pid, signal.SIGCONT)
-        time.sleep(3)
+        time.sleep(2)
         assert server.get("/livez").json() == {"alive": True}
         server.terminate()
         assert server.process.wait(60) == 0
         assert not [line for line in server.lines() if line["level"] == "critical"]
 
 
-def test_a_group_of_processes_that_is_told_to_stop(slow_models: Path, tmp_path: Path) -> None:
+def test_a_group_of_processes_that_is_stopped(slow_models: Path, tmp_path: Path) -> None:
     """As by systemd or the shell: the server gets the signal twice, and finishes all the same."""
     with serving(slow_models, tmp_path, drain_delay_s=0) as server, ThreadPoolExecutor(1) as pool:
         inflight = pool.submit(server.post, "/api/slow", json=[[100.0]])
-        _await(lambda: _waiting(server, "slow") == 1)
+        server.await_waiting(1)
         for pid in (server.pid, server.process.pid):
             os.kill(pid, signal.SIGTERM)
         assert inflight.result().status_code == 200

@@ -1,4 +1,4 @@
-"""What Prometheus is told to ask and to alert of, and the dashboard of Grafana."""
+"""The scrapes and alerts of Prometheus, and the dashboard of Grafana."""
 
 from __future__ import annotations
 

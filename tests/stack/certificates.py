@@ -1,4 +1,4 @@
-"""Certificates of an authority of these tests, put where an operator would put them."""
+"""Certificates of a test authority, put where an operator would put them."""
 
 from __future__ import annotations
 

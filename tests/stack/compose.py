@@ -8,13 +8,13 @@ import shutil
 import socket
 import ssl
 import subprocess
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from tests import support
 from tests.support import ROOT
 
 NGINX, APP_1, APP_2 = "172.16.239.5", "172.16.239.10", "172.16.239.11"
@@ -61,13 +61,8 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def eventually(check: Callable[[], Any], timeout: float = 60, every: float = 0.3) -> Any:
-    """The first true value of `check`."""
-    until = time.monotonic() + timeout
-    while not (value := check()):
-        assert time.monotonic() < until, f"not within {timeout} s: {check}"
-        time.sleep(every)
-    return value
+# Each look may start a process of Docker's.
+eventually = partial(support.eventually, every=0.3)
 
 
 class Stack:

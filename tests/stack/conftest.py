@@ -1,4 +1,4 @@
-"""The stack is started once, torn down always, and its logs are printed when a test failed."""
+"""Starts the stack once, always removes it, and prints its logs if a test failed."""
 
 from __future__ import annotations
 

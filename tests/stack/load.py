@@ -1,4 +1,4 @@
-"""A steady load over HTTPS that counts: what was sent, what was answered with 200."""
+"""A steady load over HTTPS that counts requests and answers of 200."""
 
 from __future__ import annotations
 

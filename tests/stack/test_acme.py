@@ -22,7 +22,7 @@ from tests.stack.compose import Stack, eventually, free_ports
 GATEWAY = "172.16.239.1"
 DOMAIN = "keraport.test"
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def _listens(port: int) -> bool:
@@ -105,7 +105,7 @@ def test_a_certificate_is_obtained_and_renewed(stack: Stack, pebble: str, tmp_pa
 
         # Asked again, there is nothing to do; forced, the renewed one is served.
         stack.compose(*files, "restart", "acme", **settings)
-        eventually(lambda: stack.logs("acme").count("the certificate is in order") == 2, 60)
+        eventually(lambda: stack.logs("acme").count("the certificate is valid") == 2, 60)
         assert served_certificate(stack) == first
         renew = "certbot renew --force-renewal --no-random-sleep-on-renew --quiet"
         folders = (

@@ -1,4 +1,4 @@
-"""Certificates come and go in the mounted folder while the stack runs."""
+"""Certificates are added to and removed from the mounted folder while the stack runs."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_bad_certificate_leaves_the_one_before(stack: Stack) -> None:
     assert served_certificate(stack) == good
 
     file.write_text("nonsense")
-    _complains(stack, known + 1, "privkey.pem is no private key")
+    _complains(stack, known + 1, "privkey.pem is not a private key in PEM form")
     assert served_certificate(stack) == good
 
     file.unlink()

@@ -1,4 +1,4 @@
-"""The commands of the documentation that are about the stack, on the composed one."""
+"""The documented commands that concern the stack, run on it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OURS = list({c.text: c for c in commands() if place_of(c.text) == "stack"}.value
 
 @pytest.fixture(scope="module")
 def reader(stack: Stack) -> Iterator[Reader]:
-    """Somebody in the folder that the stack was started from."""
+    """A reader in the folder that the stack was started from."""
     model = stack.folder / "models" / "flowers"
     model.mkdir()
     save_flowers(model / "flowers.keras")
@@ -64,7 +64,7 @@ def test_a_command_does_what_it_says(
 
 
 @pytest.mark.parametrize("command", [c for c in OURS if c.text in ENDLESS], ids=str)
-def test_a_command_goes_on_until_it_is_stopped(reader: Reader, command: Command) -> None:
+def test_a_command_runs_until_it_is_stopped(reader: Reader, command: Command) -> None:
     begun = reader.begin(command.text)
     try:
         begun.says("app-1")

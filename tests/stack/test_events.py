@@ -1,4 +1,4 @@
-"""Texts that are sent word by word, through nginx."""
+"""Texts that are sent word by word through nginx."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Nothing is smuggled through nginx: whatever of the table of cases nginx makes of the bytes, the
-applications see the same requests as it does."""
+"""No request is smuggled through nginx: the applications see the same requests as nginx does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client meets: pages, predictions, redirects, headers."""
+"""What clients get: pages, predictions, redirects, headers."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_security_headers_on_what_nginx_cannot_read(stack: Stack) -> None:
     assert '"code":"bad_request"' in text
 
 
-def test_a_plain_request_to_the_tls_port_is_told_so(stack: Stack) -> None:
+def test_a_plain_request_to_the_tls_port_gets_an_explanation(stack: Stack) -> None:
     answer = httpx.get(f"http://localhost:{stack.https_port}/")
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == "bad_request"

@@ -1,4 +1,4 @@
-"""Who can reach what, and what a container may do."""
+"""Which addresses can be reached from where, and what containers may do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stack with API keys: its applications are replaced by ones that have them, and back."""
+"""The stack with API keys: its applications are replaced by ones with keys, and back."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_known_keys_have_no_limit_of_the_address_and_made_up_ones_have(
         nginx.remove()
 
 
-def test_replicas_know_each_other_and_nobody_else_is_one(stack: Stack, keys: _Keys) -> None:
+def test_replicas_recognise_each_other_and_no_one_else(stack: Stack, keys: _Keys) -> None:
     with stack.client() as client:
         status = client.get("/api/status", headers={"X-API-Key": keys["operator"]}).json()
         assert [r["reachable"] for r in status["replicas"]] == [True, True]
@@ -101,9 +101,7 @@ def test_a_key_made_in_a_container_is_for_the_file(stack: Stack, keys: _Keys) ->
     assert (guest.name, guest.models) == ("guest", frozenset({"mpg"}))
 
 
-def test_an_edit_counts_at_once_and_a_file_that_was_replaced_is_told(
-    stack: Stack, keys: _Keys
-) -> None:
+def test_an_edit_counts_at_once_and_a_replaced_file_is_reported(stack: Stack, keys: _Keys) -> None:
     keys.add("visitor")
     with stack.client() as client:
         for _ in range(4):
@@ -128,7 +126,7 @@ def test_a_session_is_for_https_and_both_applications(stack: Stack, keys: _Keys)
             assert client.post("/api/mpg", json=CAR, headers=PAGE).status_code == 200
 
 
-def test_who_guesses_is_slowed_down(stack: Stack, keys: _Keys) -> None:
+def test_guessing_keys_is_slowed_down(stack: Stack, keys: _Keys) -> None:
     with stack.client() as client:
         answers = [client.post("/login", data={"key": "kp_wrong"}, headers=PAGE) for _ in range(40)]
         statuses = {answer.status_code for answer in answers}

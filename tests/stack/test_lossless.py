@@ -1,4 +1,4 @@
-"""What ops do, and what happens by itself, under load: no request is lost."""
+"""Operations and failures under load: no request is lost."""
 
 from __future__ import annotations
 
@@ -14,32 +14,65 @@ from tests.stack.compose import Stack, eventually
 from tests.stack.load import SteadyLoad
 
 pytestmark = pytest.mark.timeout(600)
+APPS = ("app-1", "app-2")
+TURNS = (1, 2)
 
 
 @pytest.fixture(scope="module")
 def load(stack: Stack) -> Iterator[SteadyLoad]:
     """One load over all that happens here, which takes some minutes."""
     with SteadyLoad(stack) as load:
+        time.sleep(3)
         yield load
 
 
 @pytest.fixture(autouse=True)
 def nothing_lost(load: SteadyLoad) -> Iterator[None]:
-    """Three seconds before and after what a test does count as well."""
-    time.sleep(3)
+    """Three seconds after what a test does count as well."""
     yield
     time.sleep(3)
     load.check()
 
 
-def test_make_restart(stack: Stack) -> None:
-    before = {app: stack.container(app) for app in ("app-1", "app-2")}
+@pytest.mark.parametrize("turn", TURNS)
+def test_make_restart(stack: Stack, turn: int) -> None:
+    before = {app: stack.container(app) for app in APPS}
     nginx = stack.container("nginx")
     stack.make("restart")
     for app, container in before.items():
         assert stack.container(app) != container, "it was not replaced"
         assert stack.health(app) == "healthy"
     assert stack.container("nginx") == nginx
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_docker_compose_restart(stack: Stack, load: SteadyLoad, turn: int) -> None:
+    """Both get SIGTERM at once."""
+    before = {app: started_at(stack, app) for app in APPS}
+    load.burst(20)
+    stack.compose("restart", *APPS)
+    for app, started in before.items():
+        assert started_at(stack, app) > started
+        eventually(lambda app=app: stack.health(app) == "healthy", 120)  # type: ignore[misc]
+    assert sum("serving until another replica is ready" in stack.logs(app) for app in APPS) > 0
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_docker_compose_up_with_a_changed_image(stack: Stack, load: SteadyLoad, turn: int) -> None:
+    """Both end before the first one starts: what is asked meanwhile waits."""
+    before = {app: stack.container(app) for app in APPS}
+    nginx = stack.container("nginx")
+    with (stack.folder / "app" / "__init__.py").open("a") as file:
+        file.write(f"# {turn}\n")
+    load.burst(20)
+    stack.compose("up", "-d", "--build", "--wait")
+    for app, container in before.items():
+        assert stack.container(app) != container, "it was not replaced"
+    assert stack.container("nginx") == nginx
+
+
+def started_at(stack: Stack, app: str) -> str:
+    return str(stack.inspect(app)["State"]["StartedAt"])
 
 
 def test_a_killed_process_which_comes_back_within_a_minute(stack: Stack, load: SteadyLoad) -> None:

@@ -1,4 +1,4 @@
-"""The profile `monitoring`: Prometheus runs beside the stack, and finds what is asked of it."""
+"""The profile `monitoring`: Prometheus runs beside the stack and finds the metrics."""
 
 from __future__ import annotations
 
@@ -101,13 +101,14 @@ def test_the_services_are_as_closed_as_the_others(config: dict[str, Any]) -> Non
     assert len(addresses) == len(set(addresses))
 
 
-def test_nobody_has_a_password_in_grafana(config: dict[str, Any]) -> None:
+def test_no_one_has_a_password_in_grafana(config: dict[str, Any]) -> None:
     environment = config["services"]["grafana"]["environment"]
     assert not [name for name in environment if "PASSWORD" in name]
     assert environment["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
     assert environment["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
 
 
+@pytest.mark.slow
 def test_all_targets_are_up(prometheus: httpx.Client) -> None:
     def health() -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
@@ -124,12 +125,14 @@ def test_all_targets_are_up(prometheus: httpx.Client) -> None:
     }
 
 
+@pytest.mark.slow
 def test_https_and_its_certificate_are_watched(prometheus: httpx.Client) -> None:
     eventually(lambda: _ask(prometheus, 'probe_success{job="https"} == 1'), PATIENCE_S)
     left = 'probe_ssl_earliest_cert_expiry{job="https"} - time() > 21 * 86400'
     assert _ask(prometheus, left)
 
 
+@pytest.mark.slow
 def test_every_query_of_the_dashboard_has_data(stack: Stack, prometheus: httpx.Client) -> None:
     def has_data(expr: str) -> bool:
         return any(series["value"][1] != "NaN" for series in _ask(prometheus, expr))
@@ -146,6 +149,7 @@ def test_every_query_of_the_dashboard_has_data(stack: Stack, prometheus: httpx.C
     assert missing == []
 
 
+@pytest.mark.slow
 def test_what_was_sent_is_what_prometheus_knows(stack: Stack, prometheus: httpx.Client) -> None:
     """Over both replicas, whichever nginx chose."""
     counted = 'sum(keraport_requests_total{model="mpg",protocol="v1",code="200"})'
@@ -167,6 +171,7 @@ def test_what_was_sent_is_what_prometheus_knows(stack: Stack, prometheus: httpx.
     assert known() - before == 40
 
 
+@pytest.mark.slow
 def test_every_rule_can_be_evaluated(prometheus: httpx.Client) -> None:
     def rules() -> list[dict[str, Any]]:
         groups = prometheus.get("/rules").json()["data"]["groups"]
@@ -182,11 +187,13 @@ def test_every_rule_can_be_evaluated(prometheus: httpx.Client) -> None:
     assert firing == []
 
 
+@pytest.mark.slow
 def test_the_whole_configuration_is_valid(stack: Stack, prometheus: httpx.Client) -> None:
     """With what it names in the container: rules and the key."""
     stack.exec("prometheus", "promtool", "check", "config", "/etc/prometheus/prometheus.yml")
 
 
+@pytest.mark.slow
 def test_they_write_nowhere_and_are_nobody(stack: Stack, prometheus: httpx.Client) -> None:
     for service in STARTED:
         assert stack.shell(service, "id -u").strip() == "65534"

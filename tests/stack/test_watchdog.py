@@ -1,5 +1,5 @@
-"""A model that hangs in one of the two applications: that one is restarted, the other is not, and
-nobody who asks for other models notices."""
+"""A model that hangs in one of the two applications: only that one is restarted, and requests for
+other models are not affected."""
 
 from __future__ import annotations
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from app.serving.card import Card
-from app.web.about import facts, moment, shape_in_words
-from app.web.text import gap
+from app.serving.cards.card import Card
+from app.web.about import facts, measured, moment, shape_in_words
+from app.web.models.text_page import gap
 
 
 def about(**changes: Any) -> dict[str, Any]:
-    card = Card(task=changes.get("task", "tensor"), labels=changes.pop("labels", None))
+    card = Card(task=changes.get("task") or "tensor", labels=changes.pop("labels", None))
     return {
         "task": card.task,
         "card": card.model_dump(mode="json"),
@@ -23,6 +23,7 @@ def about(**changes: Any) -> dict[str, Any]:
         "aliases": {},
         "canary": None,
         "metrics": {},
+        "guessed": [],
         **changes,
     }
 
@@ -43,6 +44,61 @@ def test_shapes(shape: list[int | None] | None, words: str) -> None:
 
 def test_what_is_not_known_is_left_out() -> None:
     assert [term for term, _ in facts(about())] == ["Task", "Precision", "Version"]
+
+
+@pytest.mark.parametrize(
+    ("guessed", "words"),
+    [
+        (["task", "input.scale"], "0 to 255, as they are (a guess)"),
+        (["task"], "0 to 255, as they are"),
+    ],
+)
+def test_a_scale_that_is_a_guess_is_called_one(guessed: list[str], words: str) -> None:
+    found = dict(facts(about(task="image-classification", guessed=guessed)))
+    assert found["Pixels"] == [words]
+
+
+def test_a_scale_that_the_page_tries_is_named_where_it_is_a_guess() -> None:
+    for guessed, words in (
+        (["input.scale"], "0 to 255, as they are (a guess; this page tries -1..1)"),
+        ([], "0 to 255, as they are"),
+    ):
+        found = dict(facts(about(task="image-classification", guessed=guessed), "-1..1"))
+        assert found["Pixels"] == [words]
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(1, "a number"), (39, "several numbers"), (None, "several numbers")]
+)
+def test_a_regression_says_how_much_it_predicts(count: int | None, words: str) -> None:
+    outputs = {"value": {"kind": "number", "unit": None, "count": count}}
+    found = dict(facts(about(task="tabular-regression", outputs=outputs)))
+    assert found["Task"] == [f"Predicts {words} from a row of values (tabular-regression)"]
+
+
+def test_inputs_and_outputs_are_described_by_their_kinds() -> None:
+    picture = {"kind": "picture", "size": [8, 8], "color": "rgb", "scale": "0..1"}
+    inputs = {"face": picture, "other": {**picture, "scale": "none"}}
+    outputs = {
+        "age": {"kind": "number", "unit": "years", "count": 1},
+        "box": {"kind": "number", "unit": None, "count": 4},
+        "features": {"kind": "vector", "length": 5},
+    }
+    found = dict(
+        facts(
+            about(
+                task=None,
+                inputs=inputs,
+                outputs=outputs,
+                guessed=["inputs.face.scale"],
+            )
+        )
+    )
+    assert found["Takes"] == [
+        "face: a picture, resized to 8 × 8, rgb, scaled 0..1 (a guess)",
+        "other: a picture, resized to 8 × 8, rgb, 0 to 255",
+    ]
+    assert found["Answers"] == ["age: a number in years", "box: numbers", "features: a vector"]
 
 
 def test_many_labels_are_counted() -> None:
@@ -80,9 +136,34 @@ def test_the_only_version_says_what_else_it_is_called() -> None:
     assert dict(facts(about(aliases={"stable": 2})))["Version"] == ["2 (called stable)"]
 
 
-def test_metrics_without_a_place_of_measure() -> None:
-    assert dict(facts(about(metrics={"val_loss": 0.5})))["Measured"] == ["val loss 0.5"]
-    assert "Measured" not in dict(facts(about(metrics={"measured_on": "x"})))
+@pytest.mark.parametrize(
+    ("metrics", "words"),
+    [
+        (
+            {"accuracy": 0.947, "measured_on": "300 held-out pictures"},
+            "94.7 % right on 300 held-out pictures",
+        ),
+        (
+            {"rmse": 2.92, "mae": 1.86, "measured_on": "64 held-out cars"},
+            "RMSE 2.92, MAE 1.86 on 64 held-out cars",
+        ),
+        ({"accuracy": 1}, "100.0 % right"),
+        ({"accuracy": 94.7}, "accuracy 94.7"),
+        ({"accuracy": -1.0}, "accuracy -1"),
+        ({"accuracy": float("nan")}, "accuracy nan"),
+        ({"accuracy": "good"}, "accuracy good"),
+        ({"val_loss": 0.5, "pictures": 200.0}, "val loss 0.5, pictures 200"),
+    ],
+)
+def test_metrics_in_words(metrics: dict[str, Any], words: str) -> None:
+    assert measured(metrics) == words
+    assert dict(facts(about(metrics=metrics)))["Measured"] == [words]
+
+
+@pytest.mark.parametrize("metrics", [{}, {"measured_on": "x"}])
+def test_no_metrics_are_left_out(metrics: dict[str, Any]) -> None:
+    assert measured(metrics) == ""
+    assert "Measured" not in dict(facts(about(metrics=metrics)))
 
 
 def test_how_texts_are_made_where_the_whole_window_is_read() -> None:

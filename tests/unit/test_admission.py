@@ -1,4 +1,4 @@
-"""Which requests a model takes: by how many wait, and by what it answers a second."""
+"""Admission control: which requests a model accepts, by the length of its queue and its rate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import deque
 
 import pytest
 
-from app.serving.admission import FORGET_S, MARGIN, Admission
+from app.serving.engine.admission import FORGET_S, MARGIN, Admission
 
 BATCH = 4
 
@@ -55,7 +55,7 @@ def test_the_rate_is_that_of_full_work() -> None:
 
 
 @pytest.mark.parametrize(("waiting", "refused"), [(62, False), (64, True)])
-def test_who_would_be_too_late_is_refused_at_once(waiting: int, refused: bool) -> None:
+def test_requests_that_would_be_too_late_are_refused_at_once(waiting: int, refused: bool) -> None:
     clock = Clock()
     admission = _filled(clock, waiting)
     _answer(admission, clock, 0.5, 20)  # two a second: the last of 63 gets its answer in 31.5 s
@@ -66,7 +66,7 @@ def test_who_would_be_too_late_is_refused_at_once(waiting: int, refused: bool) -
         assert waiting / 2 <= refusal.retry_after <= waiting / 2 * 1.2 + 1
 
 
-def test_who_waits_for_one_run_only_is_never_refused_by_the_rate() -> None:
+def test_requests_that_wait_for_one_run_are_never_refused_by_the_rate() -> None:
     clock = Clock()
     admission = _filled(clock, BATCH + 1)
     _answer(admission, clock, 100, 20)

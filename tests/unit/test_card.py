@@ -1,4 +1,4 @@
-"""model.yaml as a card, with all that can be wrong with it; and cards of models that have none."""
+"""Reading `model.yaml`: valid cards, and the problems of others."""
 
 from __future__ import annotations
 
@@ -9,16 +9,9 @@ from typing import Any
 import pytest
 
 from app.errors import CardError
-from app.serving.card import (
-    Card,
-    FieldSpec,
-    ImageInput,
-    Output,
-    Runtime,
-    dump_card,
-    infer_card,
-    read_card,
-)
+from app.serving.cards.card import Card, FieldSpec, ImageInput, Output, Runtime
+from app.serving.cards.infer import infer_card
+from app.serving.cards.read import dump_card, read_card
 from tests.support import ROOT
 from tests.unit.signatures import signature, spec
 
@@ -151,7 +144,10 @@ def test_an_unknown_key_is_named(tmp_path: Path, text: str, key: str) -> None:
         ("input: {size: [0, 5]}", r"input.size\[0\]: expected greater than 0, found 0"),
         ("input: {size: [5, 4097]}", r"input.size\[1\]: expected less than or equal to 4096"),
         ("input: {size: [5.5, 5]}", r"input.size\[0\]: expected a whole number, found 5.5"),
-        ("input: {color: blue}", "input.color: expected 'rgb' or 'grey', found \"blue\""),
+        (
+            "input: {color: blue}",
+            "input.color: expected 'rgb', 'bgr', 'rgba' or 'grey', found \"blue\"",
+        ),
         ("input: {scale: 1}", "input.scale: expected 'none', '0..1'"),
         ("input: {resize: fit}", "input.resize: expected 'stretch', 'crop' or 'pad'"),
         ("threshold: 1", "threshold: expected less than 1, found 1"),
@@ -201,11 +197,26 @@ def test_a_wrong_value_is_named_with_its_key(tmp_path: Path, text: str, message:
     assert "; " not in found
 
 
-def test_a_card_without_a_task_is_told_the_line_to_add(tmp_path: Path) -> None:
-    assert refusal(tmp_path, "trusted: true") == (
-        "model.yaml: the key 'task' is missing: add the line 'task: tensor', or "
-        "image-classification, tabular-regression, tabular-classification, text-generation"
-    )
+def test_a_card_need_not_say_what_the_model_is(tmp_path: Path) -> None:
+    found = card(tmp_path, "trusted: true\ntitle: Flowers\n", labels="a\nb\n")
+    assert (found.task, found.inputs, found.outputs, found.labels) == (None, None, None, None)
+    assert found.is_open
+    assert card(tmp_path, "labels: labels.txt\n").labels == ["a", "b"]
+
+
+def test_an_unknown_task_is_told_of_the_other_way(tmp_path: Path) -> None:
+    found = refusal(tmp_path, "task: image-regression")
+    assert found.endswith(" (other models are described by 'inputs' and 'outputs')")
+
+
+def test_fields_without_keys_get_the_form_to_write(tmp_path: Path) -> None:
+    for text in (
+        "task: tabular-regression\nfields: [height, weight]",
+        "inputs: {x: {kind: fields, fields: [height, weight]}}",
+    ):
+        found = refusal(tmp_path, text)
+        assert 'fields[0]: expected a mapping, found "height": write {name: height}' in found
+        assert found.endswith("write {name: weight}")
 
 
 def test_all_problems_at_once(tmp_path: Path) -> None:
@@ -215,7 +226,6 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         "input.color",
         "labels[0]",
         "runtime.threads",
-        "the key 'task' is missing",
         "top",
         "unknown key 'topp'",
     ]
@@ -224,7 +234,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "must be a mapping with at least the key 'task'"),
+        ("", "must be a mapping, such as 'title: Flowers'"),
         ("[task]", "must be a mapping"),
         ("tensor", "must be a mapping"),
         ("task: [", r"cannot be read: .*stream end.* \(line 1, column 8\)"),

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.errors import CardError
-from app.serving.card import Card, Output
-from app.serving.tasks.classes import Classes
-from tests.unit.signatures import signature, spec
+from app.json_body import write_json
+from app.serving.cards.card import Card, Output
+from app.serving.signature import OutputMeaning
+from app.serving.tasks import Limits, RowTask
+from app.serving.tasks.outputs.classes import Classes, conversion
+from tests.unit.signatures import MEANINGS, signature, spec
 
 
 def classes(units: int, activation: str | None = "softmax", **card: Any) -> Classes:
-    return Classes(
+    (made,) = RowTask(
         Card(task="tabular-classification", **card),
         signature(classes=units, activation=activation),
-    )
+        Limits(),
+    ).outputs
+    assert isinstance(made, Classes)
+    return made
 
 
 def answer(reader: Classes, *scores: float) -> dict[str, Any]:
-    (found,) = reader.answer(np.array([scores], np.float32))
+    (found,) = reader.values(np.array([scores], np.float32))
     return found
 
 
-def top(found: dict[str, Any]) -> list[tuple[str, float]]:
-    return [(entry["label"], entry["probability"]) for entry in found["top"]]
+def top(found: dict[str, Any], key: str = "probability") -> list[tuple[str, float]]:
+    return [(entry["label"], entry[key]) for entry in found["top"]]
 
 
 @pytest.mark.parametrize(
@@ -87,28 +96,118 @@ def test_several_sigmoid_units_each_stand_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "card", "kind", "logits"),
+    ("file", "card", "kind", "function", "key"),
     [
-        ("softmax", None, "single", False),
-        ("sigmoid", None, "multi", False),
-        ("linear", None, "single", True),
-        (None, None, "single", False),
-        ("softmax", "softmax", "single", False),
-        ("sigmoid", "sigmoid", "multi", False),
-        ("linear", "softmax", "single", True),
-        ("linear", "sigmoid", "multi", True),
-        (None, "softmax", "single", True),
-        (None, "sigmoid", "multi", True),
-        ("linear", "none", "single", False),
-        ("sigmoid", "none", "multi", False),
-        (None, "none", "single", False),
+        ("softmax", None, "single", None, "probability"),
+        ("sigmoid", None, "multi", None, "probability"),
+        ("linear", None, "single", "softmax", "probability"),
+        ("log_softmax", None, "single", "exp", "probability"),
+        ("relu", None, "single", None, "score"),
+        (None, None, "single", None, "score"),
+        ("softmax", "softmax", "single", None, "probability"),
+        ("sigmoid", "sigmoid", "multi", None, "probability"),
+        ("log_softmax", "softmax", "single", "exp", "probability"),
+        ("softmax", "sigmoid", "multi", "sigmoid", "probability"),
+        ("sigmoid", "softmax", "single", "softmax", "probability"),
+        ("linear", "softmax", "single", "softmax", "probability"),
+        ("linear", "sigmoid", "multi", "sigmoid", "probability"),
+        ("relu", "softmax", "single", "softmax", "probability"),
+        (None, "softmax", "single", "softmax", "probability"),
+        (None, "sigmoid", "multi", "sigmoid", "probability"),
+        ("linear", "none", "single", None, "score"),
+        ("log_softmax", "none", "single", None, "score"),
+        ("relu", "none", "single", None, "score"),
+        ("softmax", "none", "single", None, "probability"),
+        ("sigmoid", "none", "multi", None, "probability"),
+        (None, "none", "single", None, "probability"),
     ],
 )
 def test_the_card_goes_before_what_the_file_says(
-    file: str | None, card: Any, kind: str, logits: bool
+    file: str | None, card: Any, kind: str, function: str | None, key: str
 ) -> None:
     reader = classes(3, file, output=Output(activation=card))
-    assert (reader.kind, reader.logits) == (kind, logits)
+    meaning = meaning_of(file)
+    assert (reader.reading, conversion(meaning, card).function, reader.key) == (kind, function, key)
+    assert list(answer(reader, 0.1, 0.2, 0.3))[1] == key
+
+
+def meaning_of(file: str | None) -> OutputMeaning:
+    return MEANINGS[file] if file else OutputMeaning("unknown", None, False, "")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "proven", "card", "function", "key"),
+    [
+        ("softmax", False, None, None, "score"),
+        ("softmax", False, "softmax", None, "probability"),
+        ("unknown", False, None, None, "score"),
+        ("values", True, "none", None, "score"),
+        ("logits", True, None, "softmax", "probability"),
+    ],
+)
+def test_a_guess_about_the_numbers_is_no_probability(
+    numbers: Any, proven: bool, card: Any, function: str | None, key: str
+) -> None:
+    found = conversion(OutputMeaning(numbers, True, proven, ""), card)
+    assert (found.function, found.probable) == (function, key == "probability")
+
+
+def scored(units: int, meaning: OutputMeaning, **card: Any) -> Classes:
+    made = replace(signature(classes=units), meanings=(meaning,))
+    (out,) = RowTask(Card(task="tabular-classification", **card), made, Limits()).outputs
+    assert isinstance(out, Classes)
+    return out
+
+
+def test_a_number_that_is_no_probability_is_a_score() -> None:
+    reader = scored(3, MEANINGS["relu"], labels=["a", "b", "c"], top=2)
+    assert answer(reader, 7.5, 1234.25, 0.0) == {
+        "label": "b",
+        "score": 1234.25,
+        "top": [{"label": "b", "score": 1234.25}, {"label": "a", "score": 7.5}],
+    }
+
+
+def test_scores_have_seven_digits_wherever_the_point_is() -> None:
+    reader = scored(2, MEANINGS["relu"], labels=["a", "b"])
+    assert top(answer(reader, 1.25e-12, 1 / 3), "score") == [("b", 0.3333333), ("a", 1.25e-12)]
+    found = answer(reader, -1.234567e-38, -3.234567e38)
+    assert len(write_json(found)) <= reader.row_bytes
+
+
+def test_logarithms_of_probabilities_are_made_probabilities() -> None:
+    found = answer(classes(2, "log_softmax", labels=["a", "b"]), *np.log([0.25, 0.75]))
+    assert found["probability"] == pytest.approx(0.75, abs=1e-6)
+    several = OutputMeaning("log-probabilities", None, True, "", multi=True)
+    found = answer(scored(2, several, labels=["a", "b"]), *np.log([0.75, 0.625]))
+    assert found["labels"] == ["a", "b"]
+    assert found["probability"] == pytest.approx(0.75, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("middle", "score", "label", "scores"),
+    [
+        (0.5, 0.75, "yes", {"no": 0.25, "yes": 0.75}),
+        (0.5, 0.25, "no", {"no": 0.75, "yes": 0.25}),
+        (0.0, 0.25, "yes", {"no": -0.25, "yes": 0.25}),
+        (0.0, -2.0, "no", {"no": 2.0, "yes": -2.0}),
+    ],
+)
+def test_a_single_score_stands_for_the_second_label_from_its_middle(
+    middle: float, score: float, label: str, scores: dict[str, float]
+) -> None:
+    meaning = OutputMeaning("values", True, True, "", middle=middle)
+    found = answer(scored(1, meaning, labels=["no", "yes"]), score)
+    assert (found["label"], found["score"]) == (label, scores[label])
+    assert {entry["label"]: entry["score"] for entry in found["top"]} == scores
+    said = scored(1, meaning, labels=["no", "yes"], threshold=0.9)
+    assert answer(said, score)["label"] == "no"
+
+
+def test_logits_of_several_classes_at_once_get_a_sigmoid() -> None:
+    meaning = OutputMeaning("logits", True, True, "", multi=True)
+    reader = scored(2, meaning, labels=["a", "b"])
+    assert answer(reader, 0.0, 0.0)["labels"] == ["a", "b"]
 
 
 def test_logits_become_probabilities() -> None:
@@ -139,7 +238,7 @@ def test_extreme_logits_do_not_overflow(size: float) -> None:
 
 def test_probabilities_sum_to_one_and_have_six_decimals() -> None:
     rng = np.random.default_rng(0)
-    for found in classes(20, "linear", top=20).answer(rng.normal(size=(50, 20)).astype(np.float32)):
+    for found in classes(20, "linear", top=20).values(rng.normal(size=(50, 20)).astype(np.float32)):
         values = [p for _, p in top(found)]
         assert sum(values) == pytest.approx(1, abs=20 * 5e-7)
         assert all(p == round(p, 6) for p in values)
@@ -149,15 +248,15 @@ def test_probabilities_sum_to_one_and_have_six_decimals() -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_rows_stay_apart_whatever_their_dtype(dtype: str) -> None:
-    found = classes(2, labels=["a", "b"]).answer(np.array([[1, 0], [0.25, 0.75]], dtype))
+    found = classes(2, labels=["a", "b"]).values(np.array([[1, 0], [0.25, 0.75]], dtype))
     assert [(f["label"], f["probability"]) for f in found] == [("a", 1.0), ("b", 0.75)]
-    assert classes(2).answer(np.zeros((0, 2), dtype)) == []
+    assert classes(2).values(np.zeros((0, 2), dtype)) == []
 
 
 @pytest.mark.parametrize(
     ("units", "labels", "message"),
     [
-        (1, ["a"], "1 labels do not match the model's output of 1 unit, a probability: expected 2"),
+        (1, ["a"], "1 labels do not match the model's output of 1 unit, the .* of two: expected 2"),
         (1, ["a", "b", "c"], "expected 2 labels"),
         (3, ["a", "b"], "2 labels do not match the model's output of 3 units: expected 3 labels"),
         (3, [], "0 labels"),
@@ -172,13 +271,17 @@ def test_labels_must_be_as_many_as_the_model_has(units: int, labels: Any, messag
 @pytest.mark.parametrize("shape", [None, (), (None,), (None, None), (None, 2, 3)])
 def test_an_output_of_another_shape_is_no_classifier(shape: Any) -> None:
     with pytest.raises(CardError, match=r"output of shape \(rows, classes\).*task: tensor"):
-        Classes(Card(task="tabular-classification"), signature(outputs=(spec("y", shape=shape),)))
+        RowTask(
+            Card(task="tabular-classification"),
+            signature(outputs=(spec("y", shape=shape),)),
+            Limits(),
+        )
 
 
 def test_two_outputs_are_no_classifier() -> None:
     two = (spec("a", shape=(None, 2)), spec("b", shape=(None, 2)))
     with pytest.raises(CardError, match="this one has 2"):
-        Classes(Card(task="tabular-classification"), signature(outputs=two))
+        RowTask(Card(task="tabular-classification"), signature(outputs=two), Limits())
 
 
 def test_a_softmax_of_one_unit_would_always_say_one() -> None:
@@ -197,10 +300,32 @@ def test_a_softmax_of_one_unit_would_always_say_one() -> None:
 def test_the_schema_is_that_of_the_answers(units: int, activation: str, keys: list[str]) -> None:
     made = classes(units, activation, top=2)
     schema = made.schema()
-    (answer,) = made.answer(np.full((1, units), 0.6, np.float32))
+    (answer,) = made.values(np.full((1, units), 0.6, np.float32))
     assert list(answer) == keys == schema["required"] == list(schema["properties"])
     top = schema["properties"]["top"]
     assert top["minItems"] == top["maxItems"] == len(answer["top"]) == 2
     labels = schema["properties"]["label"]["enum"]
     assert labels == made.labels
     assert answer["label"] in labels
+
+
+@given(
+    names=st.lists(st.text(min_size=1, max_size=30), min_size=1, max_size=8, unique=True),
+    activation=st.sampled_from(["softmax", "sigmoid"]),
+    most=st.integers(1, 10),
+    data=st.data(),
+)
+def test_no_answer_is_longer_than_said(
+    names: list[str], activation: str, most: int, data: st.DataObject
+) -> None:
+    units = len(names)
+    if units == 1:
+        names, activation = ["", *names], "sigmoid"
+    reader = classes(units, activation, labels=names, top=most)
+    scores = st.lists(st.floats(0, 1, width=32), min_size=units, max_size=units)
+    found = len(write_json(answer(reader, *data.draw(scores))))
+    longest = len(write_json(answer(reader, *[0.987654] * units)))
+    assert max(found, longest) <= reader.row_bytes
+    # All of them as long as the longest: not much more than the truth.
+    if len({len(write_json(name)) for name in names}) == 1:
+        assert reader.row_bytes == longest

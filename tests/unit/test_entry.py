@@ -1,21 +1,24 @@
-"""Which version speaks for its model, and what is said of the others."""
+"""Which version answers for its model, and how the others are described."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from app.api.native.describe import model_summary
 from app.errors import ModelNotFound, ModelUnavailable
-from app.serving.entry import Entry, Group, State
-from app.serving.versions import Canary, Policy
+from app.serving.cards.versions import Canary, Policy
+from app.serving.registry.entry import Entry, Group, State
+from app.serving.registry.registry import Registry
 
 
 def _group(states: dict[int, State], policy: Policy | None = None) -> Group:
     group = Group("m")
     group.policy = policy or Policy()
-    group.there = frozenset(states)
+    group.present = frozenset(states)
     for version, state in states.items():
         group.put(_entry(group, version, state))
     return group
@@ -50,10 +53,10 @@ def test_neither_the_canary_nor_what_is_only_named_answers_by_default() -> None:
     assert _group({1: "ready", 2: "ready"}, listed).default.version == 1
 
 
-def test_the_last_one_goes_on_until_another_is_ready() -> None:
-    """Its folder is gone, or the card has become another: nobody is left without an answer."""
+def test_the_last_one_answers_until_another_is_ready() -> None:
+    """Even if its folder is gone or the card has changed: no request stays without an answer."""
     group = _group({3: "ready"})
-    group.there = frozenset({2})
+    group.present = frozenset({2})
     group.put(_entry(group, 2, "loading"))
     assert group.default.version == 3
     group.put(_entry(group, 2, "failed"))
@@ -67,14 +70,14 @@ def test_where_the_policy_names_nothing_that_is_ready_another_stands_in() -> Non
     assert _group({22: "failed", 1: "failed", 2: "ready"}, wrong).default.version == 2
     assert _group({1: "loading", 22: "failed"}, wrong).default.version == 1
     assert _group({1: "failed", 22: "failed"}, wrong).default.version == 22
-    # Who answered already goes on.
+    # The version that answered before continues.
     group = _group({1: "ready"})
-    group.there, group.policy = frozenset({1, 2}), wrong
+    group.present, group.policy = frozenset({1, 2}), wrong
     group.put(_entry(group, 2, "ready"))
     group.put(_entry(group, 22, "failed"))
     assert group.default.version == 1
     # Unless its folder is gone.
-    group.there = frozenset({2})
+    group.present = frozenset({2})
     group.choose()
     assert group.default.version == 2
 
@@ -85,19 +88,19 @@ def test_nothing_is_unloaded_before_another_answers() -> None:
     group.policy = Policy(versions=(22,))
     group.put(_entry(group, 22, "failed"))
     assert not group.may_unload(1)
-    group.there = frozenset({2})
+    group.present = frozenset({2})
     assert group.may_unload(1)  # what is gone cannot be kept in any case
-    group.there = frozenset()
+    group.present = frozenset()
     assert not group.may_unload(1)
-    group.there = frozenset({1, 2, 22})
+    group.present = frozenset({1, 2, 22})
     group.put(_entry(group, 22, "ready"))
     assert group.may_unload(1)
     assert group.may_unload(2)
 
 
-def test_a_version_loaded_anew_takes_over_from_itself() -> None:
+def test_a_version_that_is_loaded_again_replaces_itself() -> None:
     group = _group({3: "ready"})
-    group.there = frozenset()
+    group.present = frozenset()
     fresh = _entry(group, 3, "ready")
     group.put(fresh)
     assert group.default is fresh
@@ -114,7 +117,7 @@ def test_numbers_and_aliases_are_found() -> None:
 
 def test_a_version_that_is_there_but_not_served_says_why() -> None:
     group = _group({2: "ready"})
-    group.there = frozenset({1, 2})
+    group.present = frozenset({1, 2})
     said = "version 1 of the model 'm' is there but not served, for its card says 'versions: {}'; "
     with pytest.raises(ModelNotFound, match=re.escape(said.format("latest"))):
         group.pick(1)
@@ -136,7 +139,7 @@ def test_what_is_wrong_with_others_is_said_by_the_default_alone() -> None:
     group = _group({1: "failed", 2: "ready", 3: "failed"})
     assert group.versions[2].trouble == "version 1: reason 1; version 3: reason 3"
     assert group.versions[3].trouble == "reason 3"
-    assert group.versions[2].summary()["versions"] == [
+    assert model_summary(group.versions[2])["versions"] == [
         {"version": 1, "state": "failed", "reason": "reason 1"},
         {"version": 2, "state": "ready"},
         {"version": 3, "state": "failed", "reason": "reason 3"},
@@ -165,3 +168,26 @@ def test_the_label_names_the_version_of_numbered_folders_only() -> None:
     assert Entry(group, 3).label == "m (version 3)"
     assert Entry(group, 1, Path("m"), Path("m")).label == "m"
     assert Entry(group, 1, Path("m.h5")).label == "m"
+
+
+@pytest.mark.parametrize("percent", [0, 25, 100])
+def test_the_canary_has_its_share(percent: float) -> None:
+    """Of the requests that name no version; none of the others."""
+    group = _group({1: "ready", 2: "ready"}, Policy(canary=Canary(version=2, percent=percent)))
+    for entry in group.versions.values():
+        entry.model = cast(Any, object())
+    registry = Registry()
+    with registry.changing() as groups:
+        groups["m"] = group
+
+    def answering(version: int | None = None, *, canary: bool = True) -> int:
+        with registry.leased("m", version, canary=canary):
+            (found,) = (entry for entry in group.versions.values() if entry.leases)
+            return found.version
+
+    count, share = 2000, percent / 100
+    chosen = sum(answering() == 2 for _ in range(count))
+    # Five standard deviations of a binomial: once in two million runs by chance.
+    assert abs(chosen - count * share) <= 5 * (count * share * (1 - share)) ** 0.5
+    assert {answering(1) for _ in range(50)} == {1}
+    assert {answering(canary=False) for _ in range(50)} == {1}

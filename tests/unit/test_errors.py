@@ -1,4 +1,4 @@
-"""The tree of errors, and how a problem is written down."""
+"""The tree of errors, and the form of their problems."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from flask import Flask, Response
 
 from app import errors
-from app.api.answers import add_request_id
-from app.api.errors import STATUS, describe, install
+from app.api.http.answers import add_request_id
+from app.api.http.errors import STATUS, describe, install
 from app.errors import Detail, InvalidInput, KeraportError, Overloaded, Unavailable, short
 from app.serving.tasks.base import MAX_DETAILS, invalid
 from app.settings import Settings
@@ -47,7 +47,7 @@ def test_every_error_has_a_status(name: str) -> None:
     assert 400 <= STATUS[CLASSES[name].code] <= 504
 
 
-def test_errors_that_the_client_can_mend_are_no_faults_of_the_server() -> None:
+def test_errors_that_the_client_can_fix_are_no_faults_of_the_server() -> None:
     for item in CLASSES.values():
         if issubclass(item, errors.RequestError):
             assert 400 <= STATUS[item.code] < 500
@@ -79,7 +79,7 @@ def test_a_detail_keeps_values_that_are_falsy(value: object) -> None:
     }
 
 
-def test_one_problem_is_told_in_the_message() -> None:
+def test_a_single_problem_is_part_of_the_message() -> None:
     assert invalid([Detail("a", "missing")]).message == "a: missing"
     assert invalid([Detail("a", "missing", expected="x")]).message == "a: missing, expected x"
     assert invalid([Detail("a", "b"), Detail("c", "d")]).message == "the input has 2 problems"

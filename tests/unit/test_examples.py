@@ -1,4 +1,4 @@
-"""Bodies that a model takes, made from what is known of it."""
+"""Example bodies that a model accepts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.api.examples import MAX_NUMBERS, Repeated, example_input
+from app.api.native.examples import MAX_NUMBERS, Repeated, example_input
 from app.web.snippets import languages
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.body import Body
+from app.api.http.body import Body
+from app.api.http.framing import FramingError, Request, chunk_size, read_fields, read_request_line
 from app.errors import BadRequest, ClientDisconnected
-from app.framing import FramingError, Request, chunk_size, read_fields, read_request_line
 from tests.framing import BODIES, GOOD, HEADS, MARKER, Case
 
 

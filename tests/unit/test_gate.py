@@ -1,18 +1,20 @@
-"""Every address of the application, without a key: by its own table."""
+"""Every route of the application without a key, from its own routing table."""
 
 from __future__ import annotations
 
+import gzip
 import re
+import zlib
 from pathlib import Path
 
 import pytest
 from flask import Flask
+from werkzeug.test import TestResponse
 
-from app.api.gate import own_path
+from app.api.http.gate import local_path
 from app.factory import create_app
-from app.keys.file import entry, new_key
-from app.serving.registry import Registry
-from app.serving.tasks.base import Limits
+from app.keys.file import key_lines, new_key
+from app.serving.registry.registry import Registry
 from app.settings import Settings
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
@@ -30,9 +32,9 @@ UNKNOWN = ("/nowhere", "/api", "/api/x/y", "/v2/x", "/v3", "//livez", "/livez/x"
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
     folder = tmp_path_factory.mktemp("gate")
-    (folder / "keys.yaml").write_text(entry("a", new_key()[1]))
+    (folder / "keys.yaml").write_text(key_lines("a", new_key()[1]))
     settings = Settings(api_keys_file=folder / "keys.yaml", uploads_dir=folder)
-    return create_app(settings, Registry(folder, Limits(), reload=False))
+    return create_app(settings, Registry())
 
 
 def address(rule: str) -> str:
@@ -58,14 +60,14 @@ def test_nothing_but_the_open_addresses_answers_without_a_key(app: Flask) -> Non
     assert answered == OPEN
 
 
-def test_pages_of_other_origins_may_ask_whether_they_may_ask(tmp_path: Path) -> None:
-    """A preflight brings no key; what follows needs one, and the page can read that it does."""
-    (tmp_path / "keys.yaml").write_text(entry("a", new_key()[1]))
+def test_preflights_of_other_origins_need_no_key(tmp_path: Path) -> None:
+    """A preflight has no key; the request after it needs one, and the page can read that."""
+    (tmp_path / "keys.yaml").write_text(key_lines("a", new_key()[1]))
     origin = "https://app.example.org"
     settings = Settings(
         api_keys_file=tmp_path / "keys.yaml", uploads_dir=tmp_path, cors_origins=(origin,)
     )
-    client = create_app(settings, Registry(tmp_path, Limits(), reload=False)).test_client()
+    client = create_app(settings, Registry()).test_client()
     asks = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "X-API-Key"}
     preflight = client.options("/api/models", headers={"Origin": origin, **asks})
     assert preflight.status_code == 204
@@ -83,9 +85,39 @@ def test_the_open_addresses_tell_no_names(app: Flask) -> None:
     assert client.post("/login", data={"key": "x"}).status_code == 403
 
 
+def test_the_form_of_a_login_may_be_compressed(tmp_path: Path) -> None:
+    """Like every other body: all are read by one reader."""
+    key, digest = new_key()
+    (tmp_path / "keys.yaml").write_text(key_lines("a", digest))
+    settings = Settings(api_keys_file=tmp_path / "keys.yaml", uploads_dir=tmp_path)
+    client = create_app(settings, Registry()).test_client()
+    form = f"key={key}&next=/status".encode()
+
+    def sign_in(body: bytes, coding: str) -> TestResponse:
+        return client.post(
+            "/login",
+            data=body,
+            content_type="application/x-www-form-urlencoded",
+            headers={"Content-Encoding": coding, "Sec-Fetch-Site": "same-origin"},
+        )
+
+    for body, coding in (
+        (form, "identity"),
+        (gzip.compress(form), "gzip"),
+        (zlib.compress(form), "deflate"),
+    ):
+        answer = sign_in(body, coding)
+        assert (answer.status_code, answer.headers["Location"]) == (303, "/status")
+    for body in (form, gzip.compress(form)[:-1]):
+        refused = sign_in(body, "gzip")
+        assert refused.status_code == 400
+        assert "gzip" in refused.get_json()["error"]["message"]
+    assert sign_in(form, "br").status_code == 415
+
+
 @pytest.mark.parametrize("path", ["/", "/status", "/models/mpg?x=1", "/models/größe", "/a//b"])
 def test_paths_of_this_server(path: str) -> None:
-    assert own_path(path) == path
+    assert local_path(path) == path
 
 
 @pytest.mark.parametrize(
@@ -97,4 +129,4 @@ def test_paths_of_this_server(path: str) -> None:
     ],
 )
 def test_what_leads_elsewhere_leads_home(path: str) -> None:
-    assert own_path(path) == "/"
+    assert local_path(path) == "/"

@@ -1,4 +1,4 @@
-"""JSON bodies, small and large ones: what is read piece by piece is what one call reads."""
+"""Reading JSON bodies: reading in pieces gives the same as reading at once; NaN and depth."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import math
 from functools import partial
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.errors import BadRequest
-from app.json_body import _with_nan, read_json
+from app.json_body import _with_nan, check_depth, read_json, write_json, write_numbers
 from app.json_pieces import Parse, TooDeep, read_pieces
-from app.slices import SLICE
+from app.thread_slices import SLICE
 
 # Whatever a scanner or a cut could take for something else.
 TRICKY = st.text(alphabet='[]{}",:\\\n\x7fé体\U0001f600\ud83d', max_size=9) | st.text(max_size=20)
@@ -59,7 +60,7 @@ def test_pieces_are_the_whole(value: Any, indent: int | None, ascii: bool, block
     assert_same(written({"a": value, "b": [value]}, indent, ascii), block)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=10 * settings().max_examples)
 @given(st.lists(st.sampled_from(TOKENS), max_size=30).map("".join), BLOCKS)
 @example('["a",[1][2]]', 3)
 @example('["aaaaaaaaaaaaaaaaaaaaaaaaaaaaa"1]', 2)
@@ -76,7 +77,7 @@ def test_what_is_nearly_json_has_the_same_fault_at_the_same_place(text: str, blo
         assert_same(whole.encode(), block, _with_nan)
 
 
-@settings(max_examples=500)
+@settings(max_examples=5 * settings().max_examples)
 @given(VALUES, st.data(), st.booleans(), BLOCKS)
 def test_a_damaged_text_has_the_same_fault(value: Any, data: Any, ascii: bool, block: int) -> None:
     text = bytearray(written([value, {"a": value}], None, ascii))
@@ -151,3 +152,62 @@ def test_large_bodies(name: str) -> None:
 def test_a_large_body_that_is_too_deep() -> None:
     with pytest.raises(BadRequest, match="more than 64 levels"):
         read_json(b"[" * 1_000_000, 64)
+
+
+NUMERIC = st.sampled_from(["float16", "float32", "float64", "int8", "uint64", "bool"])
+SHAPES = st.lists(st.integers(0, 3), max_size=3)
+
+
+@given(NUMERIC, SHAPES, st.data())
+def test_numbers_are_written_as_they_are_with_nan_among_them(
+    dtype: str, shape: list[int], data: st.DataObject
+) -> None:
+    size = math.prod(shape)
+    values = st.sampled_from([0.1, -2.5, 0, 1, math.nan, math.inf, -math.inf])
+    drawn = data.draw(st.lists(values, min_size=size, max_size=size))
+    finite = [value if math.isfinite(value) else 0 for value in drawn]
+    array = np.array(drawn if dtype.startswith("f") else np.abs(finite)).astype(dtype)
+    array = array.reshape(shape)
+    whole = array if shape else array[()]
+    back = np.array(json.loads(write_numbers(whole))).astype(dtype).reshape(shape)
+    assert np.array_equal(back, array, equal_nan=dtype.startswith("f"))
+    # Each number has the text that it has by itself, whatever its neighbours are.
+    alone = [write_numbers(one)[1:-1] for one in array.reshape(-1, 1)]
+    assert write_numbers(array.reshape(-1)) == b"[" + b",".join(alone) + b"]"
+    if np.isfinite(array).all():
+        assert write_numbers(whole) == write_json(whole)
+
+
+# --- depth
+
+BRACKETS = st.text(alphabet='[]{}",:\\\né', max_size=8)
+NESTED = st.recursive(
+    st.none() | st.integers() | BRACKETS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(BRACKETS, inner, max_size=3),
+)
+
+
+def _depth(value: Any) -> int:
+    if not isinstance(value, list | dict):
+        return 0
+    inner = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(_depth, inner), default=0)
+
+
+@given(NESTED, st.sampled_from([None, 1]))
+def test_the_depth_is_that_of_what_is_parsed(value: Any, indent: int | None) -> None:
+    text, depth = json.dumps(value, indent=indent).encode(), _depth(value)
+    check_depth(text, depth)
+    if depth:
+        with pytest.raises(BadRequest, match=rf"more than {depth - 1} levels.*MAX_JSON_DEPTH"):
+            check_depth(text, depth - 1)
+
+
+@pytest.mark.parametrize("text", [b"", b"]" * 9, b'"[', b'["\\', b"\\", b"\xff[", b'{"a":[}'])
+def test_what_is_no_json_may_pass(text: bytes) -> None:
+    check_depth(text, 2)
+
+
+def test_a_list_that_does_not_end_is_found_as_well() -> None:
+    with pytest.raises(BadRequest):
+        check_depth(b"[" * 1_000_000, 200)

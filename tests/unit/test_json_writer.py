@@ -1,4 +1,4 @@
-"""JSON in pieces is what it is in one piece."""
+"""JSON written in pieces is the same as JSON written at once."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.api.json_writer import CHUNK, chunks, dumps, json_pieces, weight
-from app.serving.rounds import VALUES, free_texts
+from app.api.http.json_writer import CHUNK, chunks, dumps, json_pieces, value_count
+from app.serving.hub_rounds import VALUES, free_texts
 from app.serving.tasks.predictions import Predictions, predictions
 
 RNG = np.random.default_rng(1)
@@ -93,7 +93,7 @@ def test_chunks_are_the_pieces_joined() -> None:
 
 def test_a_small_value_is_one_piece() -> None:
     value = {"id": "x", "predictions": [{"mpg": 1.5}]}
-    assert weight(value) < 10
+    assert value_count(value) < 10
     assert [*json_pieces(floats(3, 0))] == [b"[[],[],[]]"]
     assert [*json_pieces(value)] == [b'{"id":"x","predictions":[{"mpg":1.5}]}']
 

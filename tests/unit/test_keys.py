@@ -14,8 +14,8 @@ from limits import parse
 
 from app.errors import KeysError
 from app.keys import session
-from app.keys.file import MAX_RATE, append, entry, new_key, parse_keys, read_keys
-from app.keys.rates import Rates
+from app.keys.file import MAX_RATE, append_key, key_lines, new_key, parse_keys
+from app.keys.rate_limiter import RateLimiter
 from app.keys.ring import KeyRing
 
 HASH = new_key()[1]
@@ -35,10 +35,10 @@ def test_a_key_fits_its_own_hash_alone() -> None:
     (one, hash), (other, _) = new_key(), new_key()
     assert re.fullmatch(r"kp_[\w-]{43}", one)
     assert one not in hash
-    (key,) = parse_keys(entry("one", hash).encode(), "")
-    assert key.fits(one)
+    (key,) = parse_keys(key_lines("one", hash).encode(), "")
+    assert key.matches(one)
     for wrong in (other, "", one[:-1], f"{one} ", hash, "\udcff", "ключ"):
-        assert not key.fits(wrong)
+        assert not key.matches(wrong)
 
 
 def test_the_same_key_has_another_hash_each_time() -> None:
@@ -47,7 +47,7 @@ def test_the_same_key_has_another_hash_each_time() -> None:
 
 
 def test_what_is_written_is_read() -> None:
-    text = entry("a", HASH) + entry("on", new_key()[1], ("mpg", "007"), "10/second")
+    text = key_lines("a", HASH) + key_lines("on", new_key()[1], ("mpg", "007"), "10/second")
     plain, limited = parse_keys(f"# whose\n\n{text}".encode(), "")
     assert (plain.name, plain.models, plain.rate) == ("a", None, None)
     assert (limited.name, limited.models) == ("on", frozenset({"mpg", "007"}))
@@ -66,7 +66,7 @@ def test_a_key_may_be_for_no_model() -> None:
 
 @pytest.mark.parametrize("rate", ["1/second", "60/minute", f"{MAX_RATE}/hour"])
 def test_rates_at_the_edge_are_taken(rate: str) -> None:
-    (key,) = parse_keys(entry("a", HASH, (), rate).encode(), "")
+    (key,) = parse_keys(key_lines("a", HASH, (), rate).encode(), "")
     assert key.rate == parse(rate)
 
 
@@ -98,12 +98,12 @@ def test_other_rates_are_not(rate: str) -> None:
         (b"\xff", "the file: not UTF-8"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(text: str | bytes, problem: str) -> None:
+def test_problems_are_reported_with_their_lines(text: str | bytes, problem: str) -> None:
     (found,) = problems(text)
     assert found.startswith(problem)
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     twice = f"- name: a\n  hash: {HASH}\n"
     assert problems(twice + twice) == [
         "line 3: name: another key has the same",
@@ -132,12 +132,12 @@ def test_a_key_in_a_wrong_place_is_not_repeated() -> None:
 
 def test_lines_are_added_and_the_rest_of_the_file_stays(tmp_path: Path) -> None:
     file = tmp_path / "keys.yaml"
-    append(file, entry("a", HASH))
+    append_key(file, key_lines("a", HASH))
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     file.write_text("# ours\n" + file.read_text().rstrip("\n"))
     file.chmod(0o640)
-    append(file, entry("b", new_key()[1]))
-    assert [key.name for key in read_keys(file)] == ["a", "b"]
+    append_key(file, key_lines("b", new_key()[1]))
+    assert [key.name for key in parse_keys(file.read_bytes(), "")] == ["a", "b"]
     assert file.read_text().startswith("# ours\n")
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
     assert list(tmp_path.iterdir()) == [file]
@@ -149,7 +149,7 @@ def test_where_lines_cannot_be_added_the_file_stays(tmp_path: Path, before: str)
     file = tmp_path / "keys.yaml"
     file.write_text(before)
     with pytest.raises(KeysError):
-        append(file, entry("a", new_key()[1]))
+        append_key(file, key_lines("a", new_key()[1]))
     assert file.read_text() == before
     assert list(tmp_path.iterdir()) == [file]
 
@@ -158,9 +158,9 @@ def test_a_link_to_the_file_stays_one(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     link = tmp_path / "keys.yaml"
     link.symlink_to(tmp_path / "real" / "keys.yaml")
-    append(link, entry("a", HASH))
+    append_key(link, key_lines("a", HASH))
     assert link.is_symlink()
-    assert [key.name for key in read_keys(tmp_path / "real" / "keys.yaml")] == ["a"]
+    assert [key.name for key in parse_keys(link.read_bytes(), "")] == ["a"]
 
 
 # --- the keys in force ---------------------------------------------------------------------------
@@ -182,11 +182,11 @@ def write(file: Path, text: str, *, age_s: float = 0) -> None:
 @pytest.mark.parametrize("age_s", [0, 3600])
 def test_a_change_counts_from_the_next_question_on(file: Path, age_s: float) -> None:
     (one, hash_1), (two, hash_2) = new_key(), new_key()
-    write(file, entry("one", hash_1), age_s=age_s)
+    write(file, key_lines("one", hash_1), age_s=age_s)
     ring = KeyRing(file)
     assert ring.find(one) is not None
     assert ring.find(two) is None
-    write(file, entry("two", hash_2), age_s=age_s)
+    write(file, key_lines("two", hash_2), age_s=age_s)
     assert ring.find(one) is None
     found = ring.find(two)
     assert found is not None
@@ -196,10 +196,10 @@ def test_a_change_counts_from_the_next_question_on(file: Path, age_s: float) -> 
 def test_a_change_in_place_within_the_same_moment_is_seen(file: Path) -> None:
     """Neither its time nor its size nor its place tells."""
     (one, hash_1), (two, hash_2) = new_key(), new_key()
-    file.write_text(entry("a", hash_1))
+    file.write_text(key_lines("a", hash_1))
     before = file.stat()
     ring = KeyRing(file)
-    file.write_text(entry("a", hash_2))
+    file.write_text(key_lines("a", hash_2))
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert ring.find(one) is None
     assert ring.find(two) is not None
@@ -210,7 +210,7 @@ def test_links_that_are_swapped_are_followed(tmp_path: Path) -> None:
     (one, hash_1), (two, hash_2) = new_key(), new_key()
     for folder, hash in (("v1", hash_1), ("v2", hash_2)):
         (tmp_path / folder).mkdir()
-        write(tmp_path / folder / "keys.yaml", entry("a", hash), age_s=60)
+        write(tmp_path / folder / "keys.yaml", key_lines("a", hash), age_s=60)
     (tmp_path / "data").symlink_to("v1")
     (tmp_path / "keys.yaml").symlink_to("data/keys.yaml")
     ring = KeyRing(tmp_path / "keys.yaml")
@@ -226,7 +226,7 @@ def test_a_file_that_breaks_leaves_the_keys_as_they_were(
 ) -> None:
     caplog.set_level(logging.INFO)
     key, hash = new_key()
-    write(file, entry("a", hash))
+    write(file, key_lines("a", hash))
     ring = KeyRing(file)
     for text, told in (("- name: a\n  hash: x\n", "line 2: hash"), (None, "No such file")):
         caplog.clear()
@@ -239,17 +239,17 @@ def test_a_file_that_breaks_leaves_the_keys_as_they_were(
         assert len(errors) == 1
         assert told in errors[0]
         assert "stay in force" in errors[0]
-    write(file, entry("a", hash))
+    write(file, key_lines("a", hash))
     assert ring.find(key)
     assert "can be used again" in caplog.text
 
 
-def test_a_file_replaced_behind_a_mount_is_told(
+def test_a_file_replaced_behind_a_mount_is_reported(
     file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Docker mounts the file itself, not its name: what is left of it there has no name."""
     key, hash = new_key()
-    write(file, entry("a", hash))
+    write(file, key_lines("a", hash))
     with file.open() as opened:
         ring = KeyRing(Path(f"/proc/self/fd/{opened.fileno()}"))
         file.unlink()
@@ -257,11 +257,11 @@ def test_a_file_replaced_behind_a_mount_is_told(
     assert "restart it" in caplog.text
 
 
-def test_no_key_means_nobody(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_key_means_no_one(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     write(file, "")
     ring = KeyRing(file)
-    assert "nobody gets in" in caplog.text
+    assert "every request is refused" in caplog.text
     assert ring.find("") is None
     assert ring.credentials == ""
     assert not ring.is_replica("")
@@ -280,8 +280,8 @@ def test_a_file_that_cannot_be_used_is_refused_at_first(file: Path) -> None:
 
 def test_a_session_ends_with_its_key(file: Path) -> None:
     key, hash = new_key()
-    other = entry("other", new_key()[1])
-    write(file, entry("a.b", hash) + other)
+    other = key_lines("other", new_key()[1])
+    write(file, key_lines("a.b", hash) + other)
     ring = KeyRing(file)
     found = ring.find(key)
     assert found is not None
@@ -289,13 +289,13 @@ def test_a_session_ends_with_its_key(file: Path) -> None:
     assert key not in token
     assert ring.find_session(token) == found
     # The same name with another key, and no such name.
-    for text in (entry("a.b", new_key()[1]) + other, other):
+    for text in (key_lines("a.b", new_key()[1]) + other, other):
         write(file, text)
         assert ring.find_session(token) is None
 
 
 def test_a_session_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    (key,) = parse_keys(entry("a", HASH).encode(), "")
+    (key,) = parse_keys(key_lines("a", HASH).encode(), "")
     token = session.sign(key)
     now = time.time()
     monkeypatch.setattr("itsdangerous.timed.time.time", lambda: now + session.MAX_AGE_S - 5)
@@ -305,7 +305,7 @@ def test_a_session_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_forged_sessions_are_none(file: Path) -> None:
-    first, second = parse_keys((entry("a", HASH) + entry("b", new_key()[1])).encode(), "")
+    first, second = parse_keys((key_lines("a", HASH) + key_lines("b", new_key()[1])).encode(), "")
     good = session.sign(first)
     name, moment, signature = good.split(".")
     for token in (
@@ -323,7 +323,7 @@ def test_forged_sessions_are_none(file: Path) -> None:
 
 
 def test_replicas_with_the_same_keys_know_each_other(file: Path, tmp_path: Path) -> None:
-    text = entry("a", HASH) + entry("b", new_key()[1])
+    text = key_lines("a", HASH) + key_lines("b", new_key()[1])
     write(file, text)
     other_file = tmp_path / "other.yaml"
     # Comments and order make no difference.
@@ -332,7 +332,7 @@ def test_replicas_with_the_same_keys_know_each_other(file: Path, tmp_path: Path)
     assert other.is_replica(one.credentials)
     for forged in ("", " ", "x", one.credentials[:-1], HASH, "é"):
         assert not other.is_replica(forged)
-    write(other_file, entry("a", HASH))
+    write(other_file, key_lines("a", HASH))
     stranger = KeyRing(other_file)
     assert not stranger.is_replica(one.credentials)
 
@@ -342,9 +342,9 @@ def test_replicas_know_each_other_while_a_change_reaches_them(
 ) -> None:
     other_file = tmp_path / "other.yaml"
     for each in (file, other_file):
-        write(each, entry("a", HASH))
+        write(each, key_lines("a", HASH))
     one, other = KeyRing(file), KeyRing(other_file)
-    write(file, entry("b", new_key()[1]))
+    write(file, key_lines("b", new_key()[1]))
     assert other.is_replica(one.credentials)
     assert one.is_replica(other.credentials)
     now = time.monotonic()
@@ -357,19 +357,19 @@ def test_replicas_know_each_other_while_a_change_reaches_them(
 
 
 def test_a_rate_is_kept_for_each_alone() -> None:
-    rates, rate = Rates(), parse("3/hour")
-    assert [rates.take(rate, "a") for _ in range(3)] == [0, 0, 0]
-    assert 0 < rates.take(rate, "a") <= 3600
-    assert 0 < rates.left(rate, "a") <= 3600
-    assert rates.left(rate, "b") == 0
-    assert rates.take(rate, "b") == 0
+    rates, rate = RateLimiter(), parse("3/hour")
+    assert [rates.hit(rate, "a") for _ in range(3)] == [0, 0, 0]
+    assert 0 < rates.hit(rate, "a") <= 3600
+    assert 0 < rates.check(rate, "a") <= 3600
+    assert rates.check(rate, "b") == 0
+    assert rates.hit(rate, "b") == 0
 
 
 def test_what_is_refused_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who goes on asking is let in again when the period is over."""
-    rates, rate = Rates(), parse("2/minute")
+    """A client that keeps asking is let in again when the period is over."""
+    rates, rate = RateLimiter(), parse("2/minute")
     now = time.time()
-    assert [rates.take(rate, "a") for _ in range(2)] == [0, 0]
-    assert all(rates.take(rate, "a") for _ in range(10))
+    assert [rates.hit(rate, "a") for _ in range(2)] == [0, 0]
+    assert all(rates.hit(rate, "a") for _ in range(10))
     monkeypatch.setattr("time.time", lambda: now + 62)
-    assert rates.take(rate, "a") == 0
+    assert rates.hit(rate, "a") == 0

@@ -1,4 +1,4 @@
-"""The budget of a request: what is a setting, what follows from others, both sides of each."""
+"""The budget of a request: which limits are settings, which are derived, and both sides of each."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import Detail, InvalidInput
-from app.serving.card import Card, Runtime, TextSettings
+from app.serving.cards.card import Card, Runtime, TextSettings
 from app.serving.limits import DEFAULT_LENGTH, Limits, megabytes, too_many_elements
 from app.serving.signature import TensorSpec
-from app.serving.tensors import from_nested, problems
+from app.serving.tensors import from_nested, tensor_problems
 from app.settings import Settings
 from tests.unit.signatures import signature, spec
 
@@ -88,7 +88,7 @@ def test_open_dimensions_have_a_limit(
             continue
         array = np.zeros(sizes, np.float32)
         nested = from_nested(array.tolist(), only)
-        found = problems({"a": array}, signature(only))
+        found = tensor_problems({"a": array}, signature(only))
         if not wrong:
             assert isinstance(nested, np.ndarray)
             assert found == []
@@ -101,7 +101,7 @@ def test_a_signature_without_rows_has_no_endless_first_dimension() -> None:
     """Such a model cannot be run in parts."""
     only = signature(spec("a", shape=(None, 2)), outputs=(spec("y", shape=()),)).bounded(5, 100)
     (first,) = only.inputs
-    found = problems({"a": np.zeros((6, 2), np.float32)}, only)
+    found = tensor_problems({"a": np.zeros((6, 2), np.float32)}, only)
     assert [d.problem for d in found] == ["6 long"]
     assert from_nested([[1, 2]] * 6, first) == found[0]
     assert isinstance(from_nested([[1, 2]] * 5, first), np.ndarray)
@@ -112,7 +112,7 @@ def test_an_input_of_any_rank_has_a_limit_on_its_elements() -> None:
     for sizes, good in (((3, 4), True), ((13,), False), ((2, 7), False)):
         array = np.zeros(sizes, np.float32)
         nested = from_nested(array.tolist(), only)
-        found = problems({"a": array}, signature(only))
+        found = tensor_problems({"a": array}, signature(only))
         assert (found == []) is good
         assert isinstance(nested, Detail) is not good
         if not good:

@@ -1,10 +1,9 @@
-"""From events to lines: whole, readable by programs, and without what clients sent."""
+"""Log lines: whole, readable by programs, and without what clients sent."""
 
 from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -16,13 +15,12 @@ import pytest
 from flask import Flask
 
 from app import logs
-from app.access_log import AccessLog, shown_path
-from app.api import errors
-from app.api.record import Record
+from app.api.http import errors
+from app.api.telemetry.access_log import AccessLog, shown_path
+from app.api.telemetry.record import Record
 from app.errors import InferenceError
-from app.lines import Lines
+from app.line_writer import LineWriter
 from app.serving.call import Call
-from app.serving.loader import _serve
 from app.settings import Settings
 from app.web.errors import error_page
 from tests.support import ROOT
@@ -46,7 +44,7 @@ def test_what_json_does_not_know_is_written_all_the_same() -> None:
 def test_lines_of_many_threads_stay_whole(tmp_path: Path) -> None:
     """Also those that are longer than what a pipe takes at once."""
     reader, writer = os.pipe()
-    lines = Lines(writer)
+    lines = LineWriter(writer)
     found: list[bytes] = []
 
     def read() -> None:
@@ -73,7 +71,7 @@ def test_lines_of_many_threads_stay_whole(tmp_path: Path) -> None:
 def test_a_log_that_cannot_be_written_stops_nothing() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    Lines(writer).write(b"nobody listens")
+    LineWriter(writer).write(b"no one listens")
     os.close(writer)
 
 
@@ -82,7 +80,7 @@ class _Written:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, every: int, level: str = "info") -> None:
         self._reader, writer = os.pipe()
-        monkeypatch.setattr(logs, "_lines", Lines(writer))
+        monkeypatch.setattr(logs, "_lines", LineWriter(writer))
         monkeypatch.setattr(logs, "_style", logs.Style(level, as_text=False, replica="app-1"))
         self.log = AccessLog(logs.access_logger(), every)
         self._writer = writer
@@ -131,7 +129,7 @@ def test_failures_are_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (line["level"], line["path"], line["status"]) == ("warning", "/", 503)
 
 
-def test_who_did_not_wait_for_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clients_that_did_not_wait_for_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     written = _Written(monkeypatch, 1)
     written.ask("/", 499)
     written.ask("/", 200, Record(id="x", code="deadline_exceeded", key="build"))
@@ -166,7 +164,7 @@ def test_paths() -> None:
     assert shown_path(f"http://me:{SECRET}@host/a") is None
 
 
-def test_errors_of_requests_are_told_without_their_words(
+def test_errors_of_requests_are_logged_without_their_contents(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     app = Flask(__name__)
@@ -200,36 +198,12 @@ def test_errors_of_requests_are_told_without_their_words(
     assert not any(SECRET in f"{formatter.format(r)}{vars(r)}" for r in caplog.records)
 
 
-def test_the_process_that_reads_models_ends_with_one_line(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    context = multiprocessing.get_context("spawn")
-    pipe, theirs = context.Pipe()
-    output, into = context.Pipe(duplex=False)
-    style = logs.Style("info", as_text=False, replica="app-1")
-    destination = logs.Destination.make()
-    args = (theirs, into, tmp_path / "none", style, destination)
-    process = context.Process(target=_serve, args=args)
-    process.start()
-    pipe.send("no request")
-    process.join(120)
-    for descriptor in (destination.descriptor, destination.lock):
-        os.close(descriptor)
-    into.close()
-    output.close()
-    assert process.exitcode == 1
-    (line,) = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
-    assert (line["level"], line["replica"]) == ("error", "app-1")
-    assert line["exception"].startswith("Traceback (most recent call last):\n")
-    assert "ValueError: too many values" in line["exception"]
-
-
 EVERYTHING = """
 import gevent, logging, threading, warnings
 from app import logs
 
 logs.configure(logs.Style("info", as_text=False, replica="app-1"))
-gevent.get_hub().print_exception = logs.tell_of_hub
+gevent.get_hub().print_exception = logs.log_hub_error
 warnings.warn("of a library", UserWarning)
 logging.getLogger("some.library").debug("hush-hush")
 logging.getLogger("some.library").info("two\\nlines")

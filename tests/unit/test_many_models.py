@@ -1,4 +1,4 @@
-"""What lists all models takes the hub no longer for hundreds of them."""
+"""Listing hundreds of models does not hold up the hub."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from flask import Flask
 from gevent import get_hub
 
 from app.factory import create_app
-from app.serving.card import Card
-from app.serving.entry import Entry, Group
-from app.serving.registry import Registry
+from app.serving.cards.card import Card
+from app.serving.models.statistics import Statistics
+from app.serving.registry.entry import Entry, Group
+from app.serving.registry.registry import Registry
 from app.serving.signature import Signature, SignatureDef, TensorSpec
-from app.serving.statistics import Statistics
-from app.serving.tasks import make_task
+from app.serving.tasks import RowTask
 from app.serving.tasks.base import Limits
 from app.settings import Settings
 from tests.largest import LISTS, MANY
@@ -33,12 +33,11 @@ BUSY_S = 0.06
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
-    """An application over models that are ready, and that nobody can ask."""
+    """An application over models that are ready, but cannot run."""
     folder = tmp_path_factory.mktemp("many")
     settings = Settings(models_dir=folder, uploads_dir=folder)
     limits = Limits.of(settings)
-    registry = Registry(folder, limits)
-    registry.find()
+    registry = Registry()
     card = Card.model_validate(yaml.safe_load((ROOT / "models/mpg/model.yaml").read_text()))
     definition = SignatureDef(
         (TensorSpec("x", "x:0", "float32", (None, 7)),),
@@ -54,12 +53,13 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
             signature=signature,
             signatures={"serving_default": definition},
             default_signature="serving_default",
-            task=make_task(card, signature, limits),
+            task=RowTask(card, signature, limits),
             statistics=Statistics(),
             weight_bytes=1000,
             waiting=0,
             loaded_at=1.0,
             details=dict,
+            guessed=(),
         )
         group = groups[model.name] = Group(model.name)
         group.put(Entry(group, 1, Path("x"), None, "ready", None, model, card, 1.0))

@@ -1,4 +1,4 @@
-"""Metrics without a server: what is forgotten, which protocol, what is kept apart."""
+"""Metrics without a server: which series are dropped, which protocol counts, what is kept apart."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.api.metrics import FORGET_S, Metrics
-from app.api.protocols import protocol_of
-from app.api.record import record_of
+from app.api.telemetry.metrics import FORGET_S, Metrics
+from app.api.telemetry.protocols import protocol_of
+from app.api.telemetry.record import record_of
 from app.factory import create_app
 from app.serving.call import Call
-from app.serving.entry import Entry, Group
-from app.serving.registry import Registry
-from app.serving.tasks.base import Limits
+from app.serving.registry.entry import Entry, Group
+from app.serving.registry.registry import Registry
 from app.settings import Settings
 from tests.metrics import Scrape
 
@@ -30,7 +29,7 @@ class Clock:
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     """Two versions of `a` and one of `b`, none of them loaded."""
-    registry = Registry(tmp_path, Limits())
+    registry = Registry()
     with registry.changing() as groups:
         for name, versions in (("a", (1, 2)), ("b", (1,))):
             groups[name] = Group(name)

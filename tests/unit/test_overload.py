@@ -1,4 +1,4 @@
-"""Refusals by the headers alone: for whom, in which shape, and when they leave."""
+"""Refusals by the headers alone: which requests, in which shape, and when they are sent."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from app.api.access import ModelAccess
-from app.api.overload import MOST_DELAY_S, REFUSALS_PER_S, Pace
+from app.api.http.access import ModelAccess
+from app.api.http.overload import MOST_DELAY_S, REFUSALS_PER_S, Pace
 from app.errors import ModelNotFound, Overloaded
 from app.factory import create_app
-from app.keys.file import entry, new_key
-from app.serving.registry import Registry
-from app.serving.tasks.base import Limits
+from app.keys.file import key_lines, new_key
+from app.serving.registry.registry import Registry
 from app.settings import Settings
 
 FULL = "the model 'slow' has 4 requests waiting, its limit"
@@ -39,7 +38,7 @@ def _full(seconds: float) -> None:
     raise Overloaded(FULL, 7)
 
 
-def _only(access: ModelAccess, name: str, version: int | str | None = None) -> Any:
+def _sole_entry(access: ModelAccess, name: str, version: int | str | None = None) -> Any:
     if name != "slow" or version not in (None, 1, "stable"):
         raise ModelNotFound("there is none")
     model = SimpleNamespace(
@@ -49,16 +48,14 @@ def _only(access: ModelAccess, name: str, version: int | str | None = None) -> A
 
 
 def _client(folder: Path, **settings: Any) -> FlaskClient:
-    app = create_app(
-        Settings(uploads_dir=folder, **settings), Registry(folder, Limits(), reload=False)
-    )
+    app = create_app(Settings(uploads_dir=folder, **settings), Registry())
     return app.test_client()
 
 
 @pytest.fixture(autouse=True)
 def full(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model `slow` is full."""
-    monkeypatch.setattr(ModelAccess, "only", _only)
+    monkeypatch.setattr(ModelAccess, "sole_entry", _sole_entry)
 
 
 def test_the_native_shape(tmp_path: Path) -> None:
@@ -89,7 +86,7 @@ def test_a_key_is_needed_to_learn_that_a_model_is_full(tmp_path: Path) -> None:
     known, for_another = new_key(), new_key()
     file = tmp_path / "keys.yaml"
     file.write_text(
-        entry("a", known[1], (), "1/hour") + entry("b", for_another[1], ("other",), None)
+        key_lines("a", known[1], (), "1/hour") + key_lines("b", for_another[1], ("other",), None)
     )
     client = _client(tmp_path, api_keys_file=file)
     for path in ("/api/slow", *STANDARD):
@@ -106,6 +103,11 @@ def test_nginx_asks_another_replica_but_for_a_model_that_is_full(tmp_path: Path)
     loading = client.get("/readyz", headers=offers)
     assert (loading.status_code, loading.headers["X-Accel-Redirect"]) == (503, "@other")
     assert "X-Accel-Redirect" not in client.get("/readyz").headers
+    waits = client.get("/readyz", headers={"X-Keraport-Fallback": "hold"})
+    assert (waits.status_code, waits.headers["X-Accel-Redirect"]) == (503, "@hold")
+    for nonsense in ("", "elsewhere", "/login"):
+        answer = client.get("/readyz", headers={"X-Keraport-Fallback": nonsense})
+        assert "X-Accel-Redirect" not in answer.headers
     full = client.post("/api/slow", headers=offers)
     assert full.status_code == 503
     assert "X-Accel-Redirect" not in full.headers

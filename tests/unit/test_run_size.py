@@ -1,10 +1,10 @@
-"""How many rows a run has, by what runs have cost."""
+"""The number of rows in a run, by the cost of earlier runs."""
 
 from __future__ import annotations
 
 import pytest
 
-from app.serving.run_size import MAX_PAIRS, RUN_S, RunSize
+from app.serving.engine.run_size import MAX_PAIRS, RUN_S, RunSize
 
 SECOND = 1_000_000_000
 

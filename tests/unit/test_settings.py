@@ -1,4 +1,4 @@
-"""Settings, and that their documentation is complete."""
+"""Settings, and their complete documentation."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from app.environment import STACK_SETTINGS, read_settings
 from app.errors import SettingsError
-from app.settings import Settings
+from app.settings import STACK_SETTINGS, Settings, read_settings
 from tests.support import ROOT
 
 
@@ -35,7 +34,8 @@ def _of_the_stack() -> dict[str, str]:
     return variables
 
 
-def test_env_example_has_every_setting_with_its_default() -> None:
+def test_env_example_has_every_setting_with_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KERAPORT_CACHE_DIR")  # that of the tests
     example, stack = _example(), _of_the_stack()
     fields = {f"KERAPORT_{name.upper()}": name for name in Settings.model_fields}
     assert set(example) == set(fields) | set(stack)
@@ -96,7 +96,9 @@ SWITCHES = [name for name, field in Settings.model_fields.items() if field.annot
 
 
 @pytest.mark.parametrize("name", SWITCHES)
-def test_what_a_switch_takes_is_told(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_the_error_for_a_switch_lists_its_values(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     for value in ("maybe", "", "2"):
         monkeypatch.setenv(f"KERAPORT_{name.upper()}", value)
         with pytest.raises(ValidationError) as caught:
@@ -133,7 +135,9 @@ def test_origins_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None
     assert Settings().cors_origins == ("https://a.example", "http://localhost:3000")
 
 
-def test_all_problems_of_the_environment_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_problems_of_the_environment_are_reported_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("KERAPORT_MODEL_DIR", "/srv/models")
     monkeypatch.setenv("KERAPORT_WHATEVER", "1")
     monkeypatch.setenv("KERAPORT_PORT", "many")

@@ -1,17 +1,15 @@
-"""Figures of a model, on a clock that the tests turn."""
+"""Statistics of a model, on a clock that the tests control."""
 
 from __future__ import annotations
 
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from app.errors import ClientDisconnected, DeadlineExceeded, InvalidInput, Overloaded
-from app.serving.statistics import BATCH_ROWS, WINDOW_S, Spent, Statistics, Totals
-from tests.support import ROOT
+from app.serving.models.statistics import BATCH_ROWS, WINDOW_S, Statistics, Timing, Totals
 
 
 class Clock:
@@ -33,14 +31,14 @@ def statistics(clock: Clock) -> Statistics:
 
 
 def _ask(statistics: Statistics, clock: Clock, ms: float = 1, rows: int = 1) -> None:
-    with statistics.asked() as asked:
+    with statistics.counting() as asked:
         clock.now += ms / 1000
         asked.rows = rows
 
 
 def _fail(statistics: Statistics, error: BaseException, seconds: float = 0) -> None:
     def ask() -> None:
-        with statistics.asked():
+        with statistics.counting():
             statistics.clock.now += seconds  # type: ignore[attr-defined]
             raise error
 
@@ -172,7 +170,7 @@ def test_batches_and_words(statistics: Statistics, clock: Clock) -> None:
 
 
 def test_two_threads_write_while_one_reads() -> None:
-    """Nothing is lost, and nobody sees half of a number."""
+    """Nothing is lost, and no reader sees half of a number."""
     statistics = Statistics()
     runs = 20_000
 
@@ -183,33 +181,18 @@ def test_two_threads_write_while_one_reads() -> None:
     thread = threading.Thread(target=run)
     thread.start()
     while thread.is_alive():
-        with statistics.asked() as asked:
+        with statistics.counting() as asked:
             asked.rows = 1
         assert statistics.snapshot().mean_batch in (None, 3)
     thread.join()
     assert statistics.snapshot().mean_batch == 3
 
 
-def test_memory_of_the_weights(tmp_path: Path) -> None:
-    from app.serving.card import Runtime
-    from app.serving.loading import convert
-    from app.serving.runtime import ModelSession
-    from tests.unit.fixtures import fixture
-
-    for i, source in enumerate([ROOT / "models/mpg/model.keras", fixture("keras3_lookup")]):
-        (tmp_path / str(i)).mkdir()
-        model = convert(source, tmp_path / str(i), trusted=False)
-        session = ModelSession(model, Runtime(max_batch_size=1))
-        parameters = model.signature.parameters or 0
-        assert 4 * parameters <= session.weight_bytes <= 4 * parameters + 10_000
-        session.close()
-
-
 def test_totals_are_since_the_model_was_loaded(statistics: Statistics, clock: Clock) -> None:
-    none = Spent()
+    none = Timing()
     assert statistics.totals() == Totals(none, none, none, none, 0, 0, 0.0, {}, (0,) * 12, 0)
     for rows in (2, 3):
-        with statistics.asked() as asked:
+        with statistics.counting() as asked:
             asked.rows = rows
             clock.now += 0.5
     _fail(statistics, InvalidInput("bad"), 0.25)
@@ -221,9 +204,9 @@ def test_totals_are_since_the_model_was_loaded(statistics: Statistics, clock: Cl
     before = time.time()
     _ask(statistics, clock)
     found = statistics.totals()
-    assert (found.answered.count, found.failed) == (3, Spent(1, 250_000_000))
+    assert (found.answered.count, found.failed) == (3, Timing(1, 250_000_000))
     assert found.answered.ns >= 1_000_000_000
-    assert (found.waited, found.runs) == (Spent(4, 750), Spent(1, 4000))
+    assert (found.waited, found.runs) == (Timing(4, 750), Timing(1, 4000))
     assert found.last >= before
     assert (found.rows, found.words, found.errors) == (6, 1, {"invalid_input": 1})
 

@@ -17,8 +17,8 @@ import pytest
 from app.settings import Settings
 from app.status import peers as module
 from app.status.memory import memory
-from app.status.peers import MAX_BYTES, PATIENCE_S, Asked, Peers
-from app.status.shape import LostReplica, Memory, ModelStatus, ReplicaStatus
+from app.status.peers import MAX_BYTES, TOTAL_TIMEOUT_S, PeerAnswers, Peers
+from app.status.schema import LostReplica, Memory, ModelStatus, ReplicaStatus
 from app.status.summary import summarise
 from app.web.status import count, megabytes, number, points, requests
 from app.web.status import memory as memory_text
@@ -133,36 +133,28 @@ def _files(folder: Path, **files: object) -> None:
         (folder / name.replace("__", ".")).write_text(f"{content}\n")
 
 
-@pytest.fixture
-def statm(tmp_path: Path) -> Path:
-    file = tmp_path / "statm"
-    file.write_text("9999 10 3 1 0 5 0\n")
-    return file
-
-
-def test_memory_of_cgroup_v2(tmp_path: Path, statm: Path) -> None:
+def test_memory_of_cgroup_v2(tmp_path: Path) -> None:
     stat = "anon 5\ninactive_file 300"
     _files(tmp_path, memory__max=4000, memory__current=1000, memory__stat=stat)
-    found = memory(statm, tmp_path)
+    found = memory(tmp_path)
     assert (found.used, found.limit) == (700, 4000)
-    assert found.rss % 10 == 0
-    assert found.rss >= 40960
+    assert found.rss > 10_000_000
 
 
-def test_memory_of_cgroup_v1(tmp_path: Path, statm: Path) -> None:
+def test_memory_of_cgroup_v1(tmp_path: Path) -> None:
     v1 = {"memory__limit_in_bytes": 4000, "memory__usage_in_bytes": 1000}
     _files(tmp_path / "memory", **v1, memory__stat="inactive_file 1\ntotal_inactive_file 300")
-    found = memory(statm, tmp_path)
+    found = memory(tmp_path)
     assert (found.used, found.limit) == (700, 4000)
 
 
-def test_no_limit_is_no_limit(tmp_path: Path, statm: Path) -> None:
-    assert memory(statm, tmp_path).limit is None
+def test_no_limit_is_no_limit(tmp_path: Path) -> None:
+    assert memory(tmp_path).limit is None
     _files(tmp_path, memory__max="max", memory__current=1000, memory__stat="inactive_file 1")
-    assert memory(statm, tmp_path).limit is None
+    assert memory(tmp_path).limit is None
     v1 = {"memory__limit_in_bytes": 2**63 - 4096, "memory__usage_in_bytes": 1000}
     _files(tmp_path / "memory", **v1, memory__stat="total_inactive_file 1")
-    assert memory(statm, tmp_path).limit is None
+    assert memory(tmp_path).limit is None
 
 
 def test_this_process_has_a_memory() -> None:
@@ -204,22 +196,22 @@ def _server(answer: Callable[[], bytes], status: int = 200, **headers: str) -> I
         thread.join()
 
 
-def _asked(answer: bytes, status: int = 200, **headers: str) -> Asked:
+def _ask(answer: bytes, status: int = 200, **headers: str) -> PeerAnswers:
     with _server(lambda: answer, status, **headers) as url, pytest.MonkeyPatch.context() as patch:
         # However busy the machine is: those that hang have tests of their own.
-        patch.setattr(module, "TIMEOUT_S", 20)
-        patch.setattr(module, "PATIENCE_S", 20)
+        patch.setattr(module, "STEP_TIMEOUT_S", 20)
+        patch.setattr(module, "TOTAL_TIMEOUT_S", 20)
         return Peers([url]).ask()
 
 
 def test_no_peers_are_soon_asked() -> None:
-    assert Peers([]).ask() == Asked([], [])
+    assert Peers([]).ask() == PeerAnswers([], [])
 
 
 def test_a_peer_that_answers() -> None:
-    asked = _asked(_answer(later="a key of another version"))
-    assert [a.replicas[0].name for a in asked.answers] == ["app-2"]
-    assert asked.lost == []
+    result = _ask(_answer(later="a key of another version"))
+    assert [a.replicas[0].name for a in result.answers] == ["app-2"]
+    assert result.unreachable == []
 
 
 def test_patience_counts_from_the_question() -> None:
@@ -229,8 +221,8 @@ def test_patience_counts_from_the_question() -> None:
 
     with _server(after_a_while) as url:
         gevent.sleep(0.01)
-        time.sleep(PATIENCE_S)  # while the hub's clock stands still
-        assert Peers([url]).ask().lost == []
+        time.sleep(TOTAL_TIMEOUT_S)  # while the hub's clock stands still
+        assert Peers([url]).ask().unreachable == []
 
 
 @pytest.mark.parametrize(
@@ -258,29 +250,29 @@ def test_patience_counts_from_the_question() -> None:
     ],
 )
 def test_garbage_is_told_from_an_answer(body: bytes) -> None:
-    asked = _asked(body)
-    assert asked.answers == []
-    assert "cannot be read" in asked.lost[0].problem
+    result = _ask(body)
+    assert result.answers == []
+    assert "cannot be read" in result.unreachable[0].problem
 
 
 def test_other_things_that_peers_do() -> None:
-    assert "status 503" in _asked(b"", 503).lost[0].problem
-    assert "too long" in _asked(b" " * (MAX_BYTES + 1)).lost[0].problem
+    assert "status 503" in _ask(b"", 503).unreachable[0].problem
+    assert "too long" in _ask(b" " * (MAX_BYTES + 1)).unreachable[0].problem
     with _server(_answer) as other:
         # Not followed: a peer is where the settings say, and nowhere else.
-        assert "status 302" in _asked(b"", 302, Location=other).lost[0].problem
+        assert "status 302" in _ask(b"", 302, Location=other).unreachable[0].problem
     gone = Peers([other])
-    assert gone.ask().lost[0].problem == "connection refused"
+    assert gone.ask().unreachable[0].problem == "connection refused"
 
 
 def test_a_peer_keeps_the_name_that_it_once_had(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FRESH_S", 0)
     with _server(_answer) as url:
         peers = Peers([url])
-        assert peers.ask().lost == []
-    (lost,) = peers.ask().lost
+        assert peers.ask().unreachable == []
+    (lost,) = peers.ask().unreachable
     assert (lost.name, lost.url) == ("app-2", url.rstrip("/"))
-    (unknown,) = Peers([url]).ask().lost
+    (unknown,) = Peers([url]).ask().unreachable
     assert unknown.name == url.rstrip("/")
 
 
@@ -305,11 +297,11 @@ def test_one_that_hangs_costs_the_others_nothing_and_the_hub_goes_on() -> None:
         hanging, good = stack.enter_context(_server(hang)), stack.enter_context(_server(_answer))
         peers = Peers([hanging, good])
         ticking = gevent.spawn(tick)
-        asked = peers.ask()
+        result = peers.ask()
         assert len(ticks) > 10
         ticking.kill()
-        assert [lost.problem for lost in asked.lost] == ["it gives no answer"]
-        assert [a.replicas[0].name for a in asked.answers] == ["app-2"]
+        assert [lost.problem for lost in result.unreachable] == ["it does not answer"]
+        assert [a.replicas[0].name for a in result.answers] == ["app-2"]
 
 
 def test_however_many_look_a_peer_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
-"""Changes count once they are still."""
+"""Changes count once the files no longer change."""
 
 from __future__ import annotations
 
-from app.serving.stillness import Stillness
+from app.serving.registry.stillness import Stillness
 
 
 def _at(still: Stillness[str, int], now: float, **values: int) -> dict[str, int]:
@@ -23,7 +23,7 @@ def test_a_change_counts_after_the_time_and_not_before() -> None:
     assert _at(still, 12, a=2) == {"a": 2}
 
 
-def test_each_further_change_begins_the_time_anew() -> None:
+def test_each_further_change_restarts_the_time() -> None:
     still: Stillness[str, int] = Stillness(2)
     for now in range(10):
         assert _at(still, now, a=now) == {}

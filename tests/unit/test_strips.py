@@ -1,4 +1,4 @@
-"""Pictures that become plain block by block are what they were as a whole."""
+"""Flattening pictures block by block gives the same as flattening them at once."""
 
 from __future__ import annotations
 

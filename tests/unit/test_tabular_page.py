@@ -6,9 +6,14 @@ from typing import Any
 
 import pytest
 
-from app.serving.card import FieldSpec, Output
-from app.web.table_answer import answer_cells, answer_columns, plain, written
-from app.web.tabular import example_of, help_of
+from app.serving.cards.card import FieldSpec
+from app.web.models.columns import example_of, help_of
+from app.web.models.table_answer import (
+    answer_cells,
+    answer_columns,
+    number_for_people,
+    plain_number,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,11 +32,11 @@ from app.web.tabular import example_of, help_of
     ],
 )
 def test_numbers_for_people(value: float, decimals: int | None, text: str) -> None:
-    assert written(value, decimals) == text
+    assert number_for_people(value, decimals) == text
 
 
 def test_plain_numbers() -> None:
-    assert [plain(v) for v in (8, 8.0, 23.7, 2**60, 1e-7)] == [
+    assert [plain_number(v) for v in (8, 8.0, 23.7, 2**60, 1e-7)] == [
         "8",
         "8",
         "23.7",
@@ -80,5 +85,5 @@ def test_columns_of_answers_never_hide_those_of_the_file() -> None:
     assert answer_columns({"weight": 1.0}, ["weight"]) == ["weight (answer)"]
     prediction = {"label": "a", "probability": 1.0, "labels": ["a", "b"], "top": []}
     assert answer_columns(prediction, ["label"]) == ["label (answer)", "probability", "labels"]
-    assert answer_cells(prediction, Output()) == ["a", "1", "a; b"]
-    assert answer_cells({"x": [1.25, -2.0]}, Output(decimals=1)) == ["1.2", "-2.0"]
+    assert answer_cells(prediction, {}) == ["a", "1", "a; b"]
+    assert answer_cells({"x": [1.25, -2.0]}, {"x": 1}) == ["1.2", "-2.0"]

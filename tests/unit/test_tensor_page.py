@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.serving.signature import TensorSpec
-from app.web.tensor import input_in_words
+from app.web.models.tensor_page import input_in_words
 from tests.unit.signatures import signature, spec
 
 

@@ -1,4 +1,4 @@
-"""Which versions are served, by what the card says."""
+"""Which versions are served, according to the card."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from app.errors import CardError
-from app.serving.card import Card, read_card
-from app.serving.versions import Canary, Policy, is_alias, version_number
+from app.serving.cards.card import Card
+from app.serving.cards.read import read_card
+from app.serving.cards.versions import Canary, Policy, is_alias, version_number
 
 
 @pytest.mark.parametrize(
-    ("policy", "there", "failed", "wanted"),
+    ("policy", "present", "failed", "wanted"),
     [
         (Policy(), {1, 2, 10}, set(), [10]),
         # The next lower one in place of what fails, and no further.
@@ -45,9 +46,9 @@ from app.serving.versions import Canary, Policy, is_alias, version_number
     ],
 )
 def test_what_is_served(
-    policy: Policy, there: set[int], failed: set[int], wanted: list[int]
+    policy: Policy, present: set[int], failed: set[int], wanted: list[int]
 ) -> None:
-    assert policy.wanted(there, failed) == wanted
+    assert policy.wanted(present, failed) == wanted
 
 
 @pytest.mark.parametrize(
@@ -61,14 +62,14 @@ def test_what_is_served(
         (Policy(), 1, [3]),
     ],
 )
-def test_what_answers_goes_on_where_a_list_has_nothing_to_serve(
+def test_the_current_version_answers_while_a_list_has_nothing_to_serve(
     policy: Policy, serving: int, wanted: list[int]
 ) -> None:
     assert policy.wanted({1, 2, 3}, set(), serving) == wanted
 
 
 @pytest.mark.parametrize(
-    ("policy", "there", "default"),
+    ("policy", "present", "default"),
     [
         (Policy(), {1, 2}, [2, 1]),
         (Policy(versions=(1,), aliases={"new": 3}), {1, 2, 3}, [1]),
@@ -76,8 +77,8 @@ def test_what_answers_goes_on_where_a_list_has_nothing_to_serve(
         (Policy(canary=Canary(version=2, percent=0)), {2}, [2]),
     ],
 )
-def test_what_answers_by_default(policy: Policy, there: set[int], default: list[int]) -> None:
-    assert policy.by_default(there) == default
+def test_what_answers_by_default(policy: Policy, present: set[int], default: list[int]) -> None:
+    assert policy.default_candidates(present) == default
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Runs that do not end: when they are noticed, and what those get who wait for them."""
+"""Runs that never end: when they are noticed, and which errors the waiting requests get."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from app.errors import DeadlineExceeded, KeraportError, ModelUnavailable
-from app.serving.batching import Array, Batcher
+from app.serving.arrays import Array
 from app.serving.call import Call
-from app.serving.entry import Entry
-from app.serving.streams import Generator, Stream
-from app.serving.watchdog import CHECK_S, Watchdog
+from app.serving.engine.batcher import Batcher
+from app.serving.engine.text_queue import Stream, TextQueue
+from app.serving.registry.entry import Entry
+from app.serving.registry.watchdog import CHECK_S, Watchdog
 
 
 class Clock:
@@ -28,7 +29,7 @@ class Clock:
 
 
 class _Entry(SimpleNamespace):
-    __hash__ = object.__hash__  # type: ignore[assignment]  # as entries are told apart
+    __hash__ = object.__hash__  # type: ignore[assignment]  # as entries are distinguished
 
 
 def entry(*running: int) -> Any:
@@ -76,7 +77,7 @@ def test_either_thread_of_a_model_may_hang() -> None:
     assert _seconds(watchdog, clock, 2)[-1] == [text]
 
 
-def test_a_process_that_stood_still_blames_nobody() -> None:
+def test_a_process_that_stood_still_blames_no_model() -> None:
     watchdog, clock = _watch(60, entry(1))
     assert not any(_seconds(watchdog, clock, 2))
     for _ in range(10):
@@ -90,7 +91,7 @@ def test_it_looks_often_enough_for_a_short_limit() -> None:
 
 
 class Held:
-    """A run that ends when it is let go; of a batch, and of a step."""
+    """A run that ends when it is released; of a batch, and of a step."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -136,7 +137,7 @@ def _began(held: Held) -> None:
             gevent.sleep(0.01)
 
 
-def test_who_is_in_the_run_is_told_another_thing_than_who_waits(held: Held) -> None:
+def test_running_and_waiting_requests_get_different_errors(held: Held) -> None:
     batcher = Batcher(held.run, name="m", max_batch_size=1)
     rows = [np.zeros((1, 1), np.float32)]
 
@@ -144,11 +145,11 @@ def test_who_is_in_the_run_is_told_another_thing_than_who_waits(held: Held) -> N
         call = _call()
         return batcher.submit(rows, call).wait(call)
 
-    assert batcher.running == []
+    assert batcher.running_since is None
     asked = [gevent.spawn(_outcome, ask)]
     gevent.sleep(0)
     _began(held)
-    assert len(batcher.running) == 1
+    assert batcher.running_since is not None
     asked.append(gevent.spawn(_outcome, ask))
     gevent.sleep(0)
     batcher.abandon()
@@ -161,27 +162,27 @@ def test_who_is_in_the_run_is_told_another_thing_than_who_waits(held: Held) -> N
     held.gate.set()
     gevent.get_hub().threadpool.apply(batcher.close)
     gevent.sleep(0)
-    assert batcher.running == []
+    assert batcher.running_since is None
 
 
-def test_texts_are_told_the_same(held: Held) -> None:
-    generator = Generator(held, name="m", max_streams=1)
+def test_texts_get_the_same_errors(held: Held) -> None:
+    queue = TextQueue(held, name="m", max_streams=1)
 
     def write() -> Any:
         stream = Stream([2], 3, diversity=1.0, top_k=0, random_seed=1)
-        generator.start(stream)
+        queue.start(stream)
         return list(stream.tokens(_call()))
 
     asked = [gevent.spawn(_outcome, write)]
     gevent.sleep(0)
     _began(held)
-    assert len(generator.stepping) == 1
+    assert queue.running_since is not None
     asked.append(gevent.spawn(_outcome, write))
     gevent.sleep(0)
-    generator.abandon()
+    queue.abandon()
     gevent.joinall(asked, timeout=30)
     assert [task.value for task in asked] == [DeadlineExceeded, ModelUnavailable]
     assert _outcome(write) is ModelUnavailable
     held.gate.set()
-    gevent.get_hub().threadpool.apply(generator.close)
-    assert generator.stepping == []
+    gevent.get_hub().threadpool.apply(queue.close)
+    assert queue.running_since is None

@@ -1,92 +1,121 @@
-"""What all tasks share."""
+"""The base of all tasks, and what they share."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO, ClassVar, Literal
-
-from numpy.typing import NDArray
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, BinaryIO, Literal
 
 from app.errors import BadRequest, Detail, InvalidInput
 from app.json_body import read_json
+from app.serving.arrays import Array
 from app.serving.call import Call
-from app.serving.card import Card
 from app.serving.limits import MAX_DETAILS as MAX_DETAILS
 from app.serving.limits import Limits as Limits
-from app.serving.signature import PictureFeed, Signature
+from app.serving.signature import Scale
 
-Array = NDArray[Any]
 # Problems of a request, after which no more are looked for.
 ENOUGH = 10 * MAX_DETAILS
 
 
+PictureFile = BinaryIO | bytes
+PictureFiles = Sequence[PictureFile]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a form. name: of its field. filename: None for a text, empty where a browser's
+    field for a file was left empty. size: in bytes."""
+
+    name: str
+    filename: str | None
+    file: BinaryIO
+    size: int
+
+
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What a client sent: a text (`json` or `csv`), or files (pictures).
+    """The body of a request: a text (`json` or `csv`), files (pictures), or the parts of a form.
 
-    names: what the client calls the files, where it says so.
+    names: what the client calls the files, where it says so. scale: to be tried in place of one
+    that is a guess.
     """
 
-    kind: Literal["json", "csv", "files"]
+    kind: Literal["json", "csv", "files", "form"]
     data: bytes = b""
     files: Sequence[BinaryIO] = field(default=())
     names: Sequence[str] = field(default=())
+    parts: Sequence[Part] = field(default=())
+    scale: Scale | None = None
+
+    def at(self, scale: Scale | None) -> Payload:
+        """Return a copy of which pictures are to be tried at another scale."""
+        return replace(self, scale=scale)
+
+    @property
+    def size(self) -> int:
+        """Bytes that may have to be read as text."""
+        return len(self.data) + sum(part.size for part in self.parts)
 
     def close(self) -> None:
         """Close the files, which frees what they spooled."""
-        for file in self.files:
+        for file in (*self.files, *(part.file for part in self.parts)):
             file.close()
 
 
-class Question(ABC):
-    """What may be asked of a model. Raises CardError from `__init__` where card and model do not
-    fit."""
+class Task(ABC):
+    """The form of requests to a model, and of its answers. Raises CardError from `__init__` where
+    card and model do not fit."""
 
-    accepts: ClassVar[frozenset[str]]
-    # What to tell whoever sends a body that the model does not take.
+    accepts: frozenset[str]
+    # Advice for clients that send a body that the model does not take.
     hint: str = ""
+    # The fields of a form that hold uploads, besides those that every form may have.
+    uploads: frozenset[str] = frozenset()
 
     @abstractmethod
     def input_schema(self) -> dict[str, Any]:
-        """What a request must look like, for people and programs: a JSON schema of one row, or
-        the picture's formats and limits."""
+        """Describe a request, for people and programs: a JSON schema of one row, or the picture's
+        formats and limits."""
 
     @abstractmethod
     def answer_schema(self) -> dict[str, Any]:
-        """What a prediction looks like: a JSON schema (2020-12) of one of them."""
+        """Describe a prediction: a JSON schema (2020-12) of one of them."""
 
+    def about(self) -> dict[str, Any]:
+        """Return the kinds of the inputs and outputs, where the model has some."""
+        return {}
 
-class Task(Question):
-    """A question that becomes rows of tensors, and an answer that is read from a model's
-    outputs."""
+    def labels(self) -> dict[str, list[str]]:
+        """Return the labels that the card lists for outputs of the model, by their names."""
+        return {}
 
-    # Set by tasks whose model is fed with pictures.
-    picture: PictureFeed | None = None
+    def pixels(
+        self, files: Mapping[str, PictureFiles], call: Call | None = None, hint: str = ""
+    ) -> dict[str, Array]:
+        """Decode pictures as the model is fed with them, by its inputs; those that take no pictures
+        are left out.
 
-    def __init__(self, card: Card, signature: Signature, limits: Limits) -> None:
-        self.card = card
-        self.signature = signature
-        self.limits = limits
-
-    @abstractmethod
-    def read(self, payload: Payload, call: Call | None = None) -> list[Array]:
-        """The request as one array an input, first dimension the rows.
-
-        call: whose end ends the work, of tasks that read in threads of their own.
-
-        Raises InvalidInput with all problems at once, BadRequest where nothing can be read.
+        Raises InvalidInput for those that cannot be read, with `hint` after what is expected of
+        each, or where they are too many, and what ends `call`.
         """
+        return {}
 
-    @abstractmethod
-    def answer(self, outputs: Sequence[Array]) -> list[Any]:
-        """The model's outputs, one array an output, as one prediction a row."""
+
+def object_schema(properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON Schema of an object with all these properties and no others."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def parse_json(data: bytes, limits: Limits, hint: str = "") -> Any:
-    """The value of a JSON text. Raises BadRequest saying where it breaks off, and `hint`, or that
-    it is nested too deeply."""
+    """Parse a JSON text. Raises BadRequest saying where it breaks off, and `hint`, or that it is
+    nested too deeply."""
     if not data.strip():
         raise BadRequest("the body is empty: expected JSON")
     try:
@@ -96,7 +125,7 @@ def parse_json(data: bytes, limits: Limits, hint: str = "") -> Any:
 
 
 def invalid(details: list[Detail], *, more: bool = False) -> InvalidInput:
-    """One error for all problems of a request; `more`: there may be others, unread."""
+    """Return one error for all problems of a request. more: there may be others, unread."""
     count = len(details)
     message = f"the input has {'at least ' if more else ''}{count} problems"
     if count > MAX_DETAILS:
@@ -110,5 +139,5 @@ def invalid(details: list[Detail], *, more: bool = False) -> InvalidInput:
 
 
 def whole(value: Any) -> Any:
-    """4.0 is a whole number: JSON has one kind of number only."""
+    """Return 4.0 as a whole number: JSON has one kind of number only."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from app.serving.tasks import webp
-from app.serving.tasks.gif import SIGNATURES, gif_size
-from app.serving.tasks.jpeg import MAX_SCANS, USUAL_SCANS, coefficient_bytes, scan_count
+from app.serving.tasks.formats import avif, libavif, webp
+from app.serving.tasks.formats.gif import SIGNATURES, gif_size
+from app.serving.tasks.formats.jpeg import MAX_SCANS, USUAL_SCANS, coefficient_bytes, scan_count
+from app.serving.tasks.formats.tiff import silence_libtiff, tile_pixels
 from app.serving.tasks.strips import (
     BLOCK,
     FILTER,
@@ -31,10 +32,15 @@ from app.serving.tasks.strips import (
     is_plain,
     shrink,
 )
-from app.serving.tasks.tiff import silence_libtiff, tile_pixels
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-FORMATS_TEXT = "JPEG, PNG, WebP, GIF, BMP or TIFF"
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+FORMATS_TEXT = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
+NOT_A_PICTURE = "not a picture in a supported format"
+HEIC = "HEIC, the format in which iPhones save photos, is not supported"
+HEIC_ADVICE = (
+    f"{FORMATS_TEXT}: convert the photo, or choose Most Compatible under Settings > Camera > "
+    "Formats on the phone"
+)
 MEDIA_TYPES = tuple(f"image/{name.lower()}" for name in FORMATS)
 ORIENTATION_TAG = 0x0112
 # How a picture of each EXIF orientation is set upright (Exif 2.32, tag Orientation).
@@ -62,7 +68,7 @@ PIECE = 4096
 
 # Our own check, on our own setting, comes before any pixel is read.
 Image.MAX_IMAGE_PIXELS = None
-# The flaws of a client's file are told to the client, not to whoever runs the server.
+# Warnings about a file concern the client that sent it, not the operator of the server.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 silence_libtiff()
@@ -79,22 +85,22 @@ class UnreadablePicture(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class PictureSpec:
-    """The pixels that a model wants. size: (height, width); mode: Pillow's RGB or L."""
+    """The pixels that a model wants. size: (height, width); mode: of Pillow."""
 
     size: tuple[int, int]
-    mode: Literal["RGB", "L"]
+    mode: Literal["RGB", "RGBA", "L"]
     resize: Literal["stretch", "crop", "pad"]
     max_pixels: int
 
     @property
     def channels(self) -> int:
-        """3 for RGB, 1 for grey."""
-        return 3 if self.mode == "RGB" else 1
+        """3 for RGB, 4 for RGBA, 1 for grey."""
+        return {"RGB": 3, "RGBA": 4, "L": 1}[self.mode]
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
-    """What decoding a picture takes. pixels: that go through the decoder, or stand for its work.
+class DecodeCost:
+    """The cost of decoding a picture. pixels: that go through the decoder, or stand for its work.
     memory: bytes, at the most."""
 
     pixels: int
@@ -111,8 +117,9 @@ def decode(
     """The picture as uint8 (height, width, channels), upright, the first frame of an animation.
 
     A JPEG is decoded at the smallest of the scales 1, 1/2, 1/4, 1/8 that is still large enough.
-    Transparent parts become white, as on a page. check: called again and again meanwhile; what it
-    raises ends the work. Raises UnreadablePicture. Thread-safe; releases the GIL while it decodes.
+    Transparent parts become white, as on a page, unless the mode is RGBA. check: called again and
+    again meanwhile; what it raises ends the work. Raises UnreadablePicture. Thread-safe; releases
+    the GIL while it decodes.
     """
     with opened(file, spec, check) as picture:
         return picture.decode()
@@ -130,15 +137,14 @@ def opened(
         if source.read(len(SIGNATURES[0])) in SIGNATURES:
             _check_size(gif_size(source), spec)
         source.seek(0)
-        with Image.open(source, formats=FORMATS) as image:
+        source, formats = _by_brand(source)
+        with Image.open(source, formats=formats) as image:
             _check_size(image.size, spec)
             yield Picture(image, source, spec, check)
     except UnreadablePicture:
         raise
     except UnidentifiedImageError:
-        raise UnreadablePicture(
-            "not a picture in a format that is read here", FORMATS_TEXT
-        ) from None
+        raise UnreadablePicture(NOT_A_PICTURE, FORMATS_TEXT) from None
     except MemoryError:
         raise UnreadablePicture(
             "the picture needs more memory than there is", "a smaller picture"
@@ -153,12 +159,25 @@ def opened(
         EOFError,
         OverflowError,
         AssertionError,  # a PNG of palette colours without a palette
+        RuntimeError,  # an AVIF that libavif does not take
         struct.error,
         Image.DecompressionBombError,
     ) as error:
         # What Pillow's readers raise on damaged files; its messages name no path of ours.
         reason = str(error) or "it cannot be decoded"
         raise UnreadablePicture(f"the picture is damaged: {reason}", "an intact file") from None
+
+
+def _by_brand(source: BinaryIO) -> tuple[BinaryIO, tuple[str, ...]]:
+    """The file as it is to be opened, and the formats that it may have. Raises UnreadablePicture
+    for HEIC, which has the same form as AVIF."""
+    brands = avif.brands(source.read(256))
+    source.seek(0)
+    if brands & avif.BRANDS:
+        return avif.Still(source.read()), ("AVIF",)
+    if brands & avif.HEIC_BRANDS:
+        raise UnreadablePicture(HEIC, HEIC_ADVICE)
+    return source, FORMATS
 
 
 class _Source:
@@ -215,6 +234,8 @@ class Picture:
             self._open_tiff()
         elif image.format == "BMP":
             self._open_bmp()
+        elif isinstance(file, avif.Still):
+            self._least_pixels = file.frames * image.width * image.height
         elif image.format == "GIF":
             self._more_bytes = image.width * image.height  # filled, for what comes after the frame
 
@@ -262,8 +283,8 @@ class Picture:
         self._more_bytes = 2 * width * height
 
     @property
-    def effort(self) -> Effort:
-        """What it takes to decode it."""
+    def cost(self) -> DecodeCost:
+        """The cost of decoding it."""
         image = self._image
         pixels = image.width * image.height
         box, target = self._region()
@@ -273,10 +294,12 @@ class Picture:
         a_pixel = PIXEL_BYTES.get(image.mode, 4)
         if image.format == "WEBP":
             a_pixel = webp.PIXEL_BYTES if webp.is_still(image) else MOST_BYTES
-        if image.format == "WEBP" or not is_plain(image, self._spec.mode):
+        elif image.format == "AVIF":
+            a_pixel = libavif.PIXEL_BYTES
+        if image.format in ("WEBP", "AVIF") or not is_plain(image, self._spec.mode):
             block = WORST_BYTES * min(pixels, max(BLOCK, across * down))
         memory = a_pixel * pixels + self._more_bytes + small + block
-        return Effort(max(pixels, self._least_pixels, target[0] * target[1]), memory)
+        return DecodeCost(max(pixels, self._least_pixels, target[0] * target[1]), memory)
 
     def decode(self) -> NDArray[np.uint8]:
         """The pixels that the model wants, as `decode` gives them."""
@@ -287,6 +310,10 @@ class Picture:
             self._target = height, width
         if webp.is_still(image):
             self._image = webp.still(image, self._file, PIECE)
+        elif isinstance(self._file, avif.Still) and libavif.is_available():
+            most = self._file.most_pixels(image.width * image.height)
+            self._check()
+            self._image = libavif.decode(image, self._file.getvalue(), most)
         else:
             image.load()
         image = self._fitted()

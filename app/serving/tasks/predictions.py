@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, overload
 
-from numpy.typing import NDArray
-
-from app.serving.rounds import VALUES, free_texts
-
-Array = NDArray[Any]
+from app.serving.arrays import Array
+from app.serving.hub_rounds import VALUES, free_texts
 
 
 class Predictions(Sequence[Any]):
@@ -46,7 +43,7 @@ class Predictions(Sequence[Any]):
             yield from part
 
     def parts(self) -> Iterator[list[Any]]:
-        """All of them, in lists that each take about a millisecond."""
+        """Yield all of them, in lists that each take about a millisecond."""
         for start in range(0, self._rows, self._at_once):
             yield self[start : start + self._at_once]
 
@@ -55,7 +52,7 @@ class Predictions(Sequence[Any]):
         free_texts(self._outputs)
 
     def tolist(self) -> list[Any]:
-        """All of them, as NumPy's arrays have it."""
+        """Return all of them as a list."""
         return list(self)
 
 

@@ -20,18 +20,19 @@ Box = tuple[float, float, float, float]
 FILTER = Image.Resampling.BILINEAR
 # How much finer than needed `resize` may start from a cheap reduction; 2 is hard to tell from none.
 REDUCING_GAP = 2.0
-# Of a block: some megabytes on the way, milliseconds of the interpreter's lock.
+# Pixels of a block: some megabytes on the way, milliseconds of the interpreter's lock.
 BLOCK = 1 << 18
 WORST_BYTES = 16  # a pixel of a block: as it was, as RGBA, white, and both together
 
 
 def is_plain(image: Image.Image, mode: str) -> bool:
-    """Whether the pixels are of `mode` as they are."""
+    """Tell whether the pixels are of `mode` as they are."""
     return image.mode == mode and not image.has_transparency_data
 
 
 def factors(box: Box, target: tuple[int, int]) -> tuple[int, int]:
-    """How many columns and rows become one before the rest is resized, as in `Image.resize`."""
+    """Return how many columns and rows become one before the rest is resized, as in
+    `Image.resize`."""
     across = (box[2] - box[0]) / target[0] / REDUCING_GAP
     down = (box[3] - box[1]) / target[1] / REDUCING_GAP
     return int(across) or 1, int(down) or 1
@@ -40,8 +41,8 @@ def factors(box: Box, target: tuple[int, int]) -> tuple[int, int]:
 def shrink(
     image: Image.Image, box: Box, target: tuple[int, int], mode: str, check: Callable[[], None]
 ) -> tuple[Image.Image, Box]:
-    """What `resize` needs to make `target` of `box`, in `mode` (RGB or L) on white, reduced by
-    `factors`; and where in it the box is.
+    """Return what `resize` needs to make `target` of `box`, in `mode` (RGBA, or RGB or L on white),
+    reduced by `factors`; and where in it the box is.
 
     check: called between blocks; what it raises ends the work.
     """
@@ -95,7 +96,7 @@ def _plain(
     if image.mode.startswith("I") or image.mode == "F":
         scale = _eight_bits(image, check)
         return lambda block: _flat(scale(block), mode)
-    if image.mode == "P" and image.has_transparency_data:
+    if image.mode == "P" and image.has_transparency_data and mode != "RGBA":
         _flatten_palette(image)
         # By way of RGB: Pillow rounds a palette's grey in another way.
         return lambda block: _flat(block.convert("RGB"), mode)
@@ -103,7 +104,7 @@ def _plain(
 
 
 def _flat(image: Image.Image, mode: str) -> Image.Image:
-    if image.has_transparency_data:
+    if image.has_transparency_data and mode != "RGBA":
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)

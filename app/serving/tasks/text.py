@@ -1,17 +1,17 @@
-"""What a request for text must look like, and what is made of it."""
+"""The task of writing texts: the form of a request, and of the answer."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any
 
 from app.errors import BadRequest, CardError, Detail, short
-from app.serving.card import CARD_FILE, Card, Range
+from app.serving.cards.card import CARD_FILE, Card, Range
 from app.serving.signature import Signature
-from app.serving.tasks.base import ENOUGH, Limits, Payload, Question, invalid, parse_json, whole
-from app.serving.tasks.words import Joiner, Vocabulary
+from app.serving.tasks.base import ENOUGH, Limits, Payload, Task, invalid, parse_json, whole
+from app.serving.tasks.vocabulary import Joiner, Vocabulary
 
 # Far more than any window; a longer one is a mistake or worse.
 MAX_SEED_CHARACTERS = 10_000
@@ -22,9 +22,9 @@ _EXAMPLE = {"word": 4, "character": 20}
 
 
 @dataclass(frozen=True)
-class Order:
+class TextRequest:
     """A text to be written. tokens: indices of the seed, at least one. actual: how the text that a
-    random start was taken from goes on."""
+    random start was taken from continues."""
 
     seed: str
     tokens: list[int]
@@ -46,11 +46,11 @@ class Order:
         return out
 
 
-class TextGeneration(Question):
+class TextGeneration(Task):
     """`{"seed": …, "diversity": …, "words": …}` to an order. Raises CardError from `__init__`
     where card and model do not fit."""
 
-    accepts: ClassVar[frozenset[str]] = frozenset({"json"})
+    accepts = frozenset({"json"})
 
     def __init__(self, card: Card, signature: Signature, limits: Limits) -> None:
         self._text = card.text
@@ -63,12 +63,13 @@ class TextGeneration(Question):
         if known is not None and known != lines:
             raise CardError(
                 f"{CARD_FILE}: text.vocabulary: {lines} entries do not match the model's output of "
-                f"{known} tokens: expected one line a token"
+                f"{known} tokens: expected one line per token"
             )
         self._example = self._find_example()
 
-    def read(self, payload: Payload) -> Order:
-        """The order in a JSON object. Raises BadRequest or InvalidInput with all problems."""
+    def read(self, payload: Payload) -> TextRequest:
+        """Read the request from a JSON object. Raises BadRequest or InvalidInput with all
+        problems."""
         body = parse_json(payload.data, self._limits)
         if not isinstance(body, dict):
             raise BadRequest(
@@ -86,7 +87,7 @@ class TextGeneration(Question):
         if problems:
             raise invalid(problems)
         indices, _ = self.vocabulary.encode(tokens)
-        return Order(
+        return TextRequest(
             seed,
             indices[-self._text.window :],
             int(words),
@@ -101,7 +102,7 @@ class TextGeneration(Question):
     def _seed(
         self, seed: Any, words: int, problems: list[Detail]
     ) -> tuple[str, list[str], list[str], str | None]:
-        """The seed as text and as tokens, what is unknown in it, and how a start goes on."""
+        """The seed as text and as tokens, what is unknown in it, and how a start continues."""
         if seed is None:
             if self._starts:
                 return self._start(words)
@@ -123,7 +124,8 @@ class TextGeneration(Question):
         return "", [], [], None
 
     def _start(self, words: int) -> tuple[str, list[str], list[str], str]:
-        """A random start: its first half at most `window` tokens long, the rest as it goes on."""
+        """Cut a random start into a seed, its first half (at most `window` tokens), and what
+        follows it, at most `words` tokens."""
         tokens = random.choice(self._starts)  # noqa: S311 - nothing hangs on it
         cut = min(max(1, len(tokens) // 2), self._text.window)
         seed, rest = tokens[:cut], tokens[cut : cut + words]
@@ -135,8 +137,8 @@ class TextGeneration(Question):
         )
 
     def _find_example(self) -> str:
-        """A seed that the model knows something of: how a random start begins, else a word, else
-        whatever there is."""
+        """The first text with a token that the model knows: the beginning of a random start, else a
+        token of letters only, else any token; empty if there is none."""
         length = _EXAMPLE[self._text.level]
         texts = [self._joined(start[:length]).strip() for start in self._starts]
         tokens: list[str] = list(self._text.vocabulary)
@@ -196,7 +198,7 @@ class TextGeneration(Question):
                 "generated": {"type": "string", "description": "What was written after it."},
                 "actual": {
                     "type": "string",
-                    "description": "How the text of a random start goes on.",
+                    "description": "How the text of a random start continues.",
                 },
                 "unknown_words": {
                     "type": "array",

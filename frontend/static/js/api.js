@@ -1,10 +1,10 @@
-/** What the API answers, and errors that say what to do, for all pages. */
+/** Requests to the API for all pages, and errors that say what to do. */
 
 export class ApiError extends Error {
   /**
-   * status: of HTTP, 0 where no answer came. details: as the API lists problems
+   * status: of HTTP, 0 without an answer. details: as the API lists problems
    * (`{field, problem, expected?}`). id: by which the server's log knows the request.
-   * retryAfter: in how many seconds to try again, where the server says so.
+   * retryAfter: seconds until the next try, if the server names them.
    */
   constructor(message, { status = 0, code = "", details = [], id = null, retryAfter = null } = {}) {
     super(message);
@@ -22,16 +22,16 @@ function problemOf(status, body, retryAfter) {
   try {
     answer = JSON.parse(body);
   } catch {
-    // A proxy's page in the place of our answer.
+    // A proxy's page in place of our answer.
   }
   if (!answer?.error) return new ApiError(`The server answered with status ${status}. Try again.`, { status });
   const { code, message, details } = answer.error;
-  // What programs are told, a key in a header, is of no use to people.
+  // The advice for programs, a key in a header, is of no use to people.
   if (status === 401) return new ApiError(SIGNED_OUT, { status, code, id: answer.id });
   return new ApiError(message, { status, code, details, id: answer.id, retryAfter: Number(retryAfter) || null });
 }
 
-/** The JSON that the server answers. Throws ApiError, or AbortError once `signal` says so. */
+/** The JSON that the server answers. Throws ApiError, or AbortError once `signal` aborts. */
 export async function ask(url, { json, signal, ...options } = {}) {
   const init = { signal, ...options };
   if (json !== undefined) {
@@ -43,7 +43,7 @@ export async function ask(url, { json, signal, ...options } = {}) {
   return response.json();
 }
 
-/** The response, once its headers are there and say success. Throws as `ask` does. */
+/** The response, once its headers have arrived and say success. Throws as `ask` does. */
 export async function open(url, init) {
   let response;
   try {
@@ -57,8 +57,8 @@ export async function open(url, init) {
 }
 
 /**
- * As `ask` for a body that takes long to send (fetch does not tell how much is sent).
- * onProgress: called with the part that is sent, 0 to 1.
+ * Like `ask`, for a body that takes long to send (fetch does not report progress).
+ * onProgress: called with the fraction sent, 0 to 1.
  */
 export function upload(url, body, { signal, onProgress } = {}) {
   return new Promise((resolve, reject) => {

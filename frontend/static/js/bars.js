@@ -1,30 +1,32 @@
-/** An answer about a picture, as the server's template shows it too. */
+/** An answer about a picture, as the server's template renders it. */
 import { make } from "./dom.js";
+import { chance, drawn, headline } from "./readings.js";
 
-/** 0.9312 as people read it. */
-export const percent = (probability) => `${(probability * 100).toFixed(1)} %`;
-
-/** What the model says: one label, or for models that give several, all that hold. */
-export function verdict({ label, labels }) {
-  return labels === undefined ? label : labels.join(", ") || "none of the labels";
-}
-
-/**
- * The elements of an answer. prediction: `{label, probability, top, labels?}`.
- * whole: what the API answered, for those who want the JSON.
- */
-export function answerParts(prediction, whole) {
-  const bar = ({ label, probability }) =>
+/** Labels with bars. */
+function classes(part) {
+  const bar = (top) =>
     make(
       "li",
       {},
-      make("span", {}, label),
-      make("meter", { value: probability, "aria-label": label }),
-      make("span", { className: "number" }, percent(probability)),
+      make("span", {}, top.label),
+      top.probability === undefined
+        ? make("span", {})
+        : make("meter", { value: top.probability, "aria-label": top.label }),
+      make("span", { className: "number" }, chance(top)),
     );
   return [
-    make("p", { className: "verdict" }, verdict(prediction)),
-    make("ul", { className: "bars", role: "list" }, ...prediction.top.map(bar)),
+    make("p", { className: "verdict" }, headline(part)),
+    make("ul", { className: "bars", role: "list" }, ...part.value.top.map(bar)),
+  ];
+}
+
+/**
+ * The elements of an answer. outputs: of the model, as the page gives them; null if it does not
+ * know. whole: the API's answer, for readers who want the JSON.
+ */
+export function answerParts(prediction, outputs, whole) {
+  return [
+    ...drawn(prediction, outputs, classes),
     make(
       "details",
       {},

@@ -1,26 +1,33 @@
-/** Pictures from a camera: the phone's own camera app, else a live view in the page. */
+/** Pictures from a camera: the phone's camera app, or a live view in the page. */
 import { make } from "./dom.js";
 
 const PROBLEMS = {
-  NotAllowedError: "The browser does not let this page use the camera. Allow it in the browser's address bar, or choose a picture instead.",
+  NotAllowedError:
+    "The browser does not let this page use the camera. Allow it in the browser's address bar, or choose a picture instead.",
   NotFoundError: "No camera was found. Choose a picture instead.",
   NotReadableError: "The camera cannot be used just now, perhaps because another program uses it.",
 };
 
 /**
- * A button, or null where there is no camera API (such as over plain HTTP).
+ * A button, or null without a camera API (such as over plain HTTP).
  * input: the form's file field. onFile: called with the picture taken. onProblem: with a message.
  */
 export function cameraButton(input, { onFile, onProblem }) {
   const label = "Use the camera";
   if (matchMedia("(pointer: coarse)").matches && "capture" in input) {
-    return make("button", { type: "button", className: "btn btn-outline-secondary", onclick: () => askPhone(input, onFile) }, label);
+    return make(
+      "button",
+      { type: "button", className: "btn btn-outline-secondary", onclick: () => askPhone(input, onFile) },
+      label,
+    );
   }
   if (!navigator.mediaDevices?.getUserMedia) return null;
   const open = async () => {
     onProblem("");
     try {
-      const stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1920 }, facingMode: "environment" } });
+      const stream = await navigator.mediaDevices.getUserMedia({
+        video: { width: { ideal: 1920 }, facingMode: "environment" },
+      });
       show(stream, onFile);
     } catch (error) {
       onProblem(PROBLEMS[error.name] ?? "The camera cannot be used. Choose a picture instead.");
@@ -42,7 +49,12 @@ function show(stream, onFile) {
   const video = make("video", { autoplay: true, muted: true, playsInline: true, srcObject: stream });
   const take = make("button", { type: "button", className: "btn btn-primary", disabled: true }, "Take picture");
   const close = make("button", { type: "button", className: "btn btn-outline-secondary" }, "Close");
-  const dialog = make("dialog", { className: "camera", "aria-label": "Camera" }, video, make("div", { className: "sending" }, take, close));
+  const dialog = make(
+    "dialog",
+    { className: "camera", "aria-label": "Camera" },
+    video,
+    make("div", { className: "sending" }, take, close),
+  );
   video.addEventListener("loadeddata", () => {
     take.disabled = false;
     take.focus();
@@ -54,7 +66,7 @@ function show(stream, onFile) {
     onFile(file);
   });
   close.addEventListener("click", () => dialog.close());
-  // However it is closed, Escape included, the camera goes off.
+  // Closing it in any way, Escape included, turns the camera off.
   dialog.addEventListener("close", () => {
     for (const track of stream.getTracks()) track.stop();
     dialog.remove();

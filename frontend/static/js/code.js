@@ -1,5 +1,4 @@
-/** The programs of a model's page get a button each, and times are told as the reader's clock has
- * them. */
+/** Adds a copy button to each program of a model's page, and shows times in the reader's time zone. */
 
 import { copyButton } from "./copy.js";
 

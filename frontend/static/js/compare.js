@@ -1,12 +1,13 @@
 /** One picture to every image model, side by side. */
-import { answerParts, verdict } from "./bars.js";
+import { answerParts } from "./bars.js";
 import { make } from "./dom.js";
 import { startPictures } from "./pictures.js";
+import { headline, partsOf } from "./readings.js";
 
 const grid = document.querySelector(".compared");
 const before = new Map(); // name -> what its card said at first
 
-/** Where a model's answer goes. Models that became ready after the page get a card of their own. */
+/** The place of a model's answer. Models that became ready after the page loaded get a card of their own. */
 function place(name) {
   const card = grid.querySelector(`[data-model="${CSS.escape(name)}"]`);
   if (card) return card.querySelector(".said");
@@ -30,8 +31,9 @@ startPictures(document.querySelector(".pictures-form"), document.querySelector("
         fill(name, [make("p", { className: "problem" }, answer.error.message)]);
         return `${name}: no answer`;
       }
-      fill(name, answerParts(answer.predictions[0], answer));
-      return `${name}: ${verdict(answer.predictions[0])}`;
+      fill(name, answerParts(answer.predictions[0], null, answer));
+      const [part] = partsOf(answer.predictions[0]);
+      return `${name}: ${headline(part)}`;
     });
     const answered = Object.values(answers).filter((answer) => !answer.error).length;
     row.answer(make("p", {}, `${answered} of ${said.length} models answered.`));

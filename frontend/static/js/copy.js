@@ -6,8 +6,8 @@ const SHOWN_MS = 2000;
 
 /** Whether it worked. */
 async function copied(text) {
-  // Browsers have the clipboard's own interface only where the page came by HTTPS or from the
-  // machine itself.
+  // Browsers offer the clipboard API only to pages that came over HTTPS or from the machine
+  // itself.
   if (navigator.clipboard) {
     return navigator.clipboard.writeText(text).then(
       () => true,
@@ -25,8 +25,8 @@ async function copied(text) {
 }
 
 /**
- * Lets a button copy, and say so.
- * text: a function that tells what to copy. said: the element of role "status" that announces it.
+ * Makes a button copy, and announce it.
+ * text: a function that returns the text to copy. said: the element of role "status" that announces it.
  */
 export function copies(button, text, said) {
   const label = button.textContent;
@@ -43,7 +43,7 @@ export function copies(button, text, said) {
   });
 }
 
-/** A button that copies, with what announces it. what: said of it to screen readers. */
+/** A button that copies, with the element that announces it. what: its description for screen readers. */
 export function copyButton(text, what) {
   const said = make("span", { role: "status", className: "visually-hidden" });
   const button = make("button", { type: "button", className: "btn btn-sm btn-outline-secondary" });

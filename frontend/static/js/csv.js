@@ -1,14 +1,14 @@
 /**
- * Cutting a CSV into its rows, each as it stands in the file, in the dialect that the API reads
- * (app/serving/tasks/csvtext.py): comma, semicolon or tab; quotes count at the start of a cell only,
- * and "" stands for one; spaces before a cell and blank lines do not count; any line ends.
+ * Splits a CSV into its rows, each as it is in the file, in the dialect that the API reads
+ * (app/serving/tasks/csv_table.py): comma, semicolon or tab; quotes count at the start of a cell only,
+ * and "" means one quote; spaces before a cell and blank lines do not count; any line ends.
  */
 
 export class CsvError extends Error {}
 
 const DELIMITERS = [",", ";", "\t"];
 
-/** The delimiter that makes most sense of the header. */
+/** The delimiter with which the header contains the most names of the model's columns. */
 function delimiterOf(text, names) {
   const header = text.trimStart().split(/\r|\n/, 1)[0];
   const known = (delimiter) => {
@@ -61,25 +61,27 @@ function afterQuotes(text, opening, line, delimiter) {
     at += 1;
   } while (text[at] === '"');
   if (at < text.length && text[at] !== delimiter && text[at] !== "\n" && text[at] !== "\r") {
-    throw new CsvError(`Line ${line}: there is text after a closing quotation mark. Write "" for a quotation mark within quotes.`);
+    throw new CsvError(
+      `Line ${line}: there is text after a closing quotation mark. Write "" for a quotation mark within quotes.`,
+    );
   }
   return at;
 }
 
-/** The cells of a record as they stand there. */
+/** The cells of a record as written. */
 export function rawCells(record, delimiter) {
   const starts = [];
   readRecord(record.text, 0, delimiter, record.line, starts);
   return starts.map((start, i) => record.text.slice(start, i + 1 < starts.length ? starts[i + 1] - 1 : undefined));
 }
 
-/** What a cell says. */
+/** The text of a cell. */
 export function unquoted(cell) {
   const text = cell.trim();
   return (text.startsWith('"') ? text.slice(1, -1).replaceAll('""', '"') : text).trim();
 }
 
-/** A cell that says `text`. */
+/** A cell with this text. */
 export function quoted(text, delimiter) {
   const special = /["\r\n]|^\s|\s$/.test(text) || text.includes(delimiter);
   return special ? `"${text.replaceAll('"', '""')}"` : text;

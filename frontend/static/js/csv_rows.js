@@ -6,14 +6,14 @@ import { answerCells, answerColumns } from "./tabular_answer.js";
 
 export const MAX_MB = 50;
 export const MAX_PROBLEMS = 100;
-// A part is what the server answers in well under a second, and below any sensible limit on bodies.
+// The server answers a part in well under a second, and it is below any sensible limit on bodies.
 const PART_ROWS = 200;
 const PART_CHARACTERS = 200_000;
 const TRIES = 5;
-// These pass: too many requests, a server that restarts or cannot be reached.
+// Temporary failures: too many requests, a server that restarts or cannot be reached.
 const PASSING = [0, 429, 502, 503];
 
-/** The file's text. Throws ApiError where it has none. */
+/** The file's text. Throws ApiError if it has none. */
 async function textOf(file) {
   if (file.size > MAX_MB * 1e6) {
     throw new ApiError(`The file is larger than ${MAX_MB} MB. Send it in parts.`);
@@ -22,12 +22,12 @@ async function textOf(file) {
   try {
     bytes = await file.arrayBuffer();
   } catch {
-    throw new ApiError("The file cannot be read. If it was changed meanwhile, choose it again.");
+    throw new ApiError("The file cannot be read. If it has changed since, choose it again.");
   }
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
-    throw new ApiError("This is no CSV text in UTF-8. In a spreadsheet, save the table as “CSV UTF-8”.");
+    throw new ApiError("This is not a CSV file in UTF-8. In a spreadsheet, save the table as “CSV UTF-8”.");
   }
 }
 
@@ -50,7 +50,7 @@ export class CsvRows {
     }
   }
 
-  /** Throws ApiError where columns are missing or too many: one mistake, not one a row. */
+  /** Throws ApiError if columns are missing or unexpected: one error instead of one per row. */
   checkHeader() {
     const { names, columns } = this;
     if (!columns.some((c) => names.includes(c))) return;
@@ -66,12 +66,12 @@ export class CsvRows {
   }
 
   /**
-   * Predictions, one a row. onProgress: called with the number of rows that are done.
+   * Predictions, one per row. onProgress: called with the number of rows that are done.
    * Throws ApiError with the problems of all rows by their lines (the first 100).
    */
   async predict(api, { signal, onProgress }) {
     this.checkHeader();
-    // What has no rows or no header is for the API to word.
+    // The API has the words for a file without rows or header.
     if (!this.rows.length || !this.columns.some((c) => this.names.includes(c))) await this.#ask(api, 0, 1, signal);
     const predictions = [];
     const problems = [];
@@ -80,7 +80,10 @@ export class CsvRows {
       end = this.#partFrom(start);
       try {
         const answers = await this.#ask(api, start, end, signal);
-        if (answers.length !== end - start) throw new ApiError(this.#where(start, end, "the server read other rows than this page: send the file through the API."));
+        if (answers.length !== end - start)
+          throw new ApiError(
+            this.#where(start, end, "the server read other rows than this page: send the file through the API."),
+          );
         predictions.push(...answers);
       } catch (error) {
         if (error.code !== "invalid_input") throw error;
@@ -132,32 +135,34 @@ export class CsvRows {
     const all = checked === this.rows.length && problems.length < MAX_PROBLEMS;
     const count = problems.length === 1 ? "one problem" : `${problems.length} problems`;
     const message = all
-      ? `The file has ${count}. No row was answered: mend the file and send it again.`
+      ? `The file has ${count}. No row was answered: correct the file and send it again.`
       : `The file has ${MAX_PROBLEMS} problems or more; these are the first ${MAX_PROBLEMS}. No row was answered.`;
     return new ApiError(message, { status: 422, code: "invalid_input", details: problems.slice(0, MAX_PROBLEMS) });
   }
 
-  /** The names of the columns that the answers get. */
+  /** The names of the answer columns. */
   answerColumns(predictions) {
     return answerColumns(predictions[0], this.columns);
   }
 
   /** The first rows, as cells. */
   preview(predictions, output, most) {
-    return this.rows.slice(0, most).map((row, i) => [
-      ...this.#fitted(row).map(unquoted),
-      ...answerCells(predictions[i], output),
-    ]);
+    return this.rows
+      .slice(0, most)
+      .map((row, i) => [...this.#fitted(row).map(unquoted), ...answerCells(predictions[i], output)]);
   }
 
-  /** The file as it was sent, its rows with their answers. */
+  /** The file as it was sent, with answers added to its rows. */
   answered(predictions, output) {
     const { delimiter } = this;
     const line = (record, cells) =>
-      [...(record.cells === this.columns.length ? [record.text] : this.#fitted(record)), ...cells.map((c) => quoted(c, delimiter))].join(delimiter);
+      [
+        ...(record.cells === this.columns.length ? [record.text] : this.#fitted(record)),
+        ...cells.map((c) => quoted(c, delimiter)),
+      ].join(delimiter);
     const rows = this.rows.map((row, i) => line(row, answerCells(predictions[i], output)));
     const text = [line(this.header, this.answerColumns(predictions)), ...rows, ""].join("\r\n");
-    // Spreadsheets know UTF-8 by the mark.
+    // Spreadsheets recognise UTF-8 by the byte order mark.
     return (this.mark || (/[^\0-\x7f]/.test(text) ? "\ufeff" : "")) + text;
   }
 

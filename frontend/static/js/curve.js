@@ -11,9 +11,9 @@ function svg(tag, attributes, text) {
 }
 
 /**
- * width, height: in pixels. points: [x, y] by x, y null where it is not known. range: of y, else what the points span.
+ * width, height: in pixels. points: [x, y] by x, y null if unknown. range: of y, by default that of the points.
  * at: x of the marker. dots: whether only the points mean something, not the line between.
- * text: y in words. label: what the chart shows, for those who do not see it.
+ * text: y in words. label: a description of the chart for screen readers.
  */
 export function drawCurve({ width, height, points, range, at, dots, text, label }) {
   const known = points.filter(([, y]) => y !== null);
@@ -28,8 +28,21 @@ export function drawCurve({ width, height, points, range, at, dots, text, label 
   const y = (value) => EDGE.top + ((high - value) / (high - low)) * (height - EDGE.top - EDGE.bottom);
   const px = (value) => value.toFixed(1);
 
-  const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", class: "curve", "aria-label": label });
-  const said = top === bottom ? [[(low + high) / 2, top]] : [[high, top], [low, bottom]];
+  const chart = svg("svg", {
+    viewBox: `0 0 ${width} ${height}`,
+    width,
+    height,
+    role: "img",
+    class: "curve",
+    "aria-label": label,
+  });
+  const said =
+    top === bottom
+      ? [[(low + high) / 2, top]]
+      : [
+          [high, top],
+          [low, bottom],
+        ];
   for (const [value, words] of said) {
     chart.append(
       svg("line", { class: "curve-grid", x1: left, x2: width - EDGE.right, y1: px(y(value)), y2: px(y(value)) }),
@@ -45,7 +58,9 @@ export function drawCurve({ width, height, points, range, at, dots, text, label 
     if (b !== null) path += `${i && points[i - 1][1] !== null ? "L" : "M"}${px(x(a))} ${px(y(b))}`;
   });
   chart.append(svg("path", { class: "curve-line", d: path }));
-  if (dots) known.forEach(([a, b]) => chart.append(svg("circle", { class: "curve-dot", cx: px(x(a)), cy: px(y(b)), r: 2.5 })));
+  if (dots) {
+    for (const [a, b] of known) chart.append(svg("circle", { class: "curve-dot", cx: px(x(a)), cy: px(y(b)), r: 2.5 }));
+  }
   if (at && at[1] !== null) {
     const [cx, cy] = [px(x(at[0])), px(y(at[1]))];
     chart.append(

@@ -2,7 +2,7 @@
 
 const place = document.getElementById("swagger-ui");
 
-// Swagger UI has dark colours, but waits for a class.
+// Swagger UI uses its dark colours only if a class is set.
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const follow = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
 dark.addEventListener("change", follow);
@@ -15,7 +15,7 @@ SwaggerUIBundle({
   url: place.dataset.url,
   deepLinking: true,
   displayRequestDuration: true,
-  // The colours that it takes by itself are too faint.
+  // Its default colours are too faint.
   syntaxHighlight: { theme: "arta" },
   defaultModelsExpandDepth: 0,
   // By default each page is reported to a validator on the internet.

@@ -15,7 +15,13 @@ export function make(tag, props = {}, ...children) {
 /** What went wrong, as a box that screen readers announce. error: an ApiError. */
 export function problemBox(error) {
   const details = (error.details ?? []).map(({ field, problem, expected }) =>
-    make("li", {}, field ? make("strong", {}, `${field}: `) : null, problem, expected === undefined ? "" : `; expected ${expected}`),
+    make(
+      "li",
+      {},
+      field ? make("strong", {}, `${field}: `) : null,
+      problem,
+      expected === undefined ? "" : `; expected ${expected}`,
+    ),
   );
   return make(
     "div",

@@ -1,8 +1,8 @@
-/** Server-sent events out of the answer to a POST, which EventSource cannot ask for. */
+/** Server-sent events from the response to a POST, which EventSource cannot send. */
 
 /**
  * The parser of WHATWG HTML, section 9.2.6, for texts that arrive in pieces cut anywhere.
- * Comments and fields other than `event` and `data` are passed over.
+ * Comments and fields other than `event` and `data` are ignored.
  */
 export class EventParser {
   #rest = "";
@@ -13,7 +13,7 @@ export class EventParser {
   /** The events that are complete with this piece: `{name, data}`, the data as text. */
   feed(piece) {
     if (!piece) return [];
-    // A line end of two characters may be cut in the middle: its second one ends no line then.
+    // A two-character line end may be cut in the middle: then its second character ends no line.
     if (this.#afterReturn && piece.startsWith("\n")) piece = piece.slice(1);
     this.#afterReturn = piece.endsWith("\r");
     const lines = (this.#rest + piece).split(/\r\n|\n|\r/);
@@ -52,7 +52,7 @@ export async function* events(body) {
       for (const { name, data } of parser.feed(value)) yield { name, data: JSON.parse(data) };
     }
   } finally {
-    // After an error there is nothing left to cancel, and saying so is an error again.
+    // After an error there is nothing left to cancel, and cancelling would throw again.
     await reader.cancel().catch(() => {});
   }
 }

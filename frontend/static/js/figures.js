@@ -1,6 +1,6 @@
-/** Figures in the words of app/web/status.py. */
+/** Figures formatted as in app/web/status.py. */
 
-/** A measure: `–`, `0`, `<0.1`, `3.2`, `1,234`. value: a number, or null. */
+/** Formats a measure: `–`, `0`, `<0.1`, `3.2`, `1,234`. value: a number, or null. */
 export function number(value) {
   if (value === null) return "–";
   const tenths = Math.floor(value * 10 + 0.5);
@@ -8,30 +8,35 @@ export function number(value) {
   return tenths < 100 ? (tenths / 10).toFixed(1) : count(Math.floor(value + 0.5));
 }
 
-/** `–`, `7`, `1,234`. */
+/** Formats a count: `–`, `7`, `1,234`. */
 export function count(value) {
   return value === null ? "–" : value.toLocaleString("en");
 }
 
-/** Bytes as a number of 10^6 bytes. */
+/** Formats bytes as a number of megabytes (10^6 bytes). */
 export function megabytes(value) {
   return number(value === null ? null : value / 1e6);
 }
 
-/** How much a replica has done since it started. */
+/** Describes how many requests a replica has had since it started. */
 export function requests(replica) {
   const total = replica.models.reduce((sum, model) => sum + (model.requests_total ?? 0), 0);
   return total ? `${count(total)} request${total === 1 ? "" : "s"} so far` : "no request yet";
 }
 
-/** What a replica takes, and what it may take. */
+/** Describes the memory that a replica uses, and its limit. */
 export function memory({ rss, used, limit }) {
   if (used === null || limit === null) return `${megabytes(rss)} MB of memory`;
   return `${megabytes(used)} of ${megabytes(limit)} MB of memory`;
 }
 
 const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-const DAY = new Intl.DateTimeFormat(undefined, { weekday: "short", hour: "numeric", minute: "2-digit", second: "2-digit" });
+const DAY = new Intl.DateTimeFormat(undefined, {
+  weekday: "short",
+  hour: "numeric",
+  minute: "2-digit",
+  second: "2-digit",
+});
 
 /**
  * Write a time, in seconds since 1970, into a <time> as the reader's clock shows it; of a recent

@@ -1,7 +1,7 @@
 /** Only the newest of several requests counts. */
 
 /**
- * A function that runs `work(signal, …)` and ends the run before it. Its promise is false where a
+ * A function that runs `work(signal, …)` and ends the run before it. Its promise is false if a
  * newer call has ended it.
  */
 export function latest(work) {

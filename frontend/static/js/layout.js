@@ -1,4 +1,4 @@
-/** JSON for people: what is short stays on one line, as in app/web/layout.py. */
+/** JSON laid out for people: short values stay on one line, as in app/web/layout.py. */
 
 const WIDTH = 76;
 
@@ -10,7 +10,7 @@ export function parse(text) {
   });
 }
 
-/** Text of several lines. value: of JSON, as `parse` gives it. */
+/** Writes a value as text of several lines. value: as `parse` returns it. */
 export function layout(value, indent = "", used = 0) {
   if (typeof value === "bigint") return String(value);
   if (typeof value !== "object" || value === null) return JSON.stringify(value);
@@ -18,10 +18,12 @@ export function layout(value, indent = "", used = 0) {
   if (indent.length + used + line.length <= WIDTH) return line;
   const inner = `${indent}  `;
   const list = Array.isArray(value);
-  const lines = list ? items(value, inner) : Object.entries(value).map(([key, item]) => {
-    const name = `${JSON.stringify(key)}: `;
-    return name + layout(item, inner, name.length);
-  });
+  const lines = list
+    ? items(value, inner)
+    : Object.entries(value).map(([key, item]) => {
+        const name = `${JSON.stringify(key)}: `;
+        return name + layout(item, inner, name.length);
+      });
   const body = lines.map((each) => inner + each).join(",\n");
   return list ? `[\n${body}\n${indent}]` : `{\n${body}\n${indent}}`;
 }
@@ -41,5 +43,7 @@ function items(value, indent) {
 function flat(value) {
   if (Array.isArray(value)) return `[${value.map(flat).join(", ")}]`;
   if (typeof value !== "object" || value === null) return layout(value);
-  return `{${Object.entries(value).map(([key, item]) => `${JSON.stringify(key)}: ${flat(item)}`).join(", ")}}`;
+  return `{${Object.entries(value)
+    .map(([key, item]) => `${JSON.stringify(key)}: ${flat(item)}`)
+    .join(", ")}}`;
 }

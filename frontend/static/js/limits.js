@@ -1,8 +1,8 @@
-/** Which pictures can be sent: the server's limits, checked before anything is uploaded. */
+/** The server's limits on pictures, checked before anything is uploaded. */
 
 const million = (value) => `${Number((value / 1e6).toPrecision(3))} million`;
 
-/** Bytes as people read them, in the units of the server's limit (1 MB is 10^6 bytes). */
+/** Formats bytes for people, in the units of the server's limit (1 MB is 10^6 bytes). */
 export function sizeText(bytes) {
   if (bytes < 1000) return `${bytes} bytes`;
   if (bytes < 999_500) return `${Math.round(bytes / 1000)} kB`;
@@ -19,14 +19,14 @@ export function readLimits(form, input) {
   };
 }
 
-/** Why a file cannot be sent, as far as its name and size tell; null where it can. */
+/** Why a file cannot be sent, judged by its name and size; null if it can. */
 export function fileProblem(file, limits) {
   if (/\.hei[cf]$/i.test(file.name) || /^image\/hei[cf]/.test(file.type)) {
-    return "HEIC pictures cannot be read here. Convert it to JPEG or PNG first.";
+    return "HEIC is not supported. Convert this picture to JPEG or PNG first.";
   }
-  // Without a type the browser does not know the name's ending; the server looks at the content.
+  // No type: the browser does not know the file's extension. The server looks at the content.
   if (file.type && !limits.types.includes(file.type)) {
-    return `Not a picture of a kind that is read here: ${limits.formats}.`;
+    return `Not a picture in a supported format: ${limits.formats}.`;
   }
   if (file.size === 0) return "This file is empty.";
   if (file.size > limits.maxBytes) {

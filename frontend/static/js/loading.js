@@ -1,4 +1,4 @@
-/** Shows the page anew whenever a model that was loading is ready or has failed. */
+/** Reloads the page whenever a loading model becomes ready or fails. */
 import { ask } from "./api.js";
 
 const INTERVAL_MS = 1500;
@@ -14,11 +14,11 @@ async function watch() {
     try {
       const now = await states();
       first ??= now;
-      // Between the page and the first question something may have happened: then none is loading.
+      // Models may have become ready between the page and the first request: then none is loading.
       if (now !== first || !now.includes(" loading")) return location.reload();
     } catch (error) {
       if (error.status === 401) return location.reload(); // which asks to sign in
-      // Restarting, perhaps: ask on.
+      // The server may be restarting: ask again.
     }
     await new Promise((resolve) => setTimeout(resolve, INTERVAL_MS));
   }

@@ -1,12 +1,13 @@
-/** Four ways for pictures to come in: chosen, dropped anywhere, pasted, or taken by the camera. */
+/** Four ways to add pictures: chosen, dropped anywhere, pasted, or taken by the camera. */
 import { cameraButton } from "./camera.js";
 
 const carriesFiles = (transfer) => transfer?.types.includes("Files");
-const isEditable = (element) => element instanceof Element && element.closest("input:not([type=file]), textarea, [contenteditable]");
+const isEditable = (element) =>
+  element instanceof Element && element.closest("input:not([type=file]), textarea, [contenteditable]");
 
 /**
  * form: of the template's `picker`. onFiles: called with an array of files, at least one.
- * onProblem: with a message for people, or "" to take it back.
+ * onProblem: called with a message for people, or "" to clear it.
  */
 export function startPicker(form, { onFiles, onProblem }) {
   const input = form.elements.image;
@@ -47,7 +48,7 @@ export function startPicker(form, { onFiles, onProblem }) {
   document.addEventListener("paste", (event) => {
     const files = [...event.clipboardData.files];
     const text = event.clipboardData.types.includes("text/plain");
-    // From a document come text and its picture: in a field, the text is meant.
+    // Documents paste as text and as a picture: in a field, the text is meant.
     if (!files.length || (text && isEditable(event.target))) return;
     event.preventDefault();
     onFiles(files);

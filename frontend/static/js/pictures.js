@@ -1,4 +1,4 @@
-/** The list of pictures on a page: sends each as it comes in, by a request of its own. */
+/** The list of pictures on a page: sends each one when it is added, in a request of its own. */
 import { upload } from "./api.js";
 import { readLimits } from "./limits.js";
 import { startPicker } from "./picker.js";
@@ -8,20 +8,23 @@ const AT_ONCE = 3;
 const GONE = "This file cannot be read. It may be a folder, or have changed since it was chosen: choose it again.";
 
 const plural = (count) => `${count} picture${count === 1 ? "" : "s"}`;
-// Those that say nothing about the picture itself, so that trying again may help.
+// Errors that do not concern the picture itself, so that trying again may help.
 const mayPass = ({ status }) => status === 0 || status === 429 || status >= 500;
 
 /** What went wrong with one picture. error: an ApiError. */
 function problemText({ message, details, retryAfter }) {
-  const said = details.map(({ problem, expected }) => problem + (expected === undefined ? "" : `: expected ${expected}`));
+  const said = details.map(
+    ({ problem, expected }) => problem + (expected === undefined ? "" : `: expected ${expected}`),
+  );
   const again = retryAfter ? ` Try again in ${retryAfter} second${retryAfter === 1 ? "" : "s"}.` : "";
   return `${said.join("; ") || message}${again ? "." : ""}${again}`;
 }
 
 /**
  * form: of the template's `picker`. list: where the rows go. single: a new picture replaces the old.
- * show: called with a row and what the API answered; fills in `row.answer(…)` and returns the answer
- * in a few words, for screen readers. onReset: called when earlier answers do not count any more.
+ * show: called with a row and the API's answer; fills in `row.answer(…)` and returns the answer
+ * in a few words, for screen readers. onReset: called when earlier answers no longer count. Returns
+ * `{again}`, which sends all pictures again that were answered.
  */
 export function startPictures(form, list, { single = false, show, onReset = () => {} }) {
   const input = form.elements.image;
@@ -36,7 +39,7 @@ export function startPictures(form, list, { single = false, show, onReset = () =
   let run = null; // from the first picture sent until none is left
 
   const queued = () => [...rows].filter((row) => row.state === "queued");
-  // What was cancelled, or may succeed another time: the button of the form is for these.
+  // Cancelled pictures, and those that may succeed later: the form's button sends them.
   const left = () => [...rows].filter((row) => row.state === "cancelled" || row.state === "failed");
 
   function say(text, { visible = false } = {}) {
@@ -55,7 +58,7 @@ export function startPictures(form, list, { single = false, show, onReset = () =
     cancel.hidden = !run;
     clear.hidden = single || !rows.size;
     form.classList.toggle("has-pictures", rows.size > 0);
-    // The button that had the focus went away, and must not take it along.
+    // The focused button was removed: keep the focus on the page.
     if (focused?.hidden) [cancel, submit, clear, input].find((control) => !control.hidden).focus();
     if (run?.total > 1) count.textContent = `${run.answered + run.failed} of ${run.total} done`;
   }
@@ -99,7 +102,7 @@ export function startPictures(form, list, { single = false, show, onReset = () =
     start([row]);
   }
 
-  /** note: what else to say. */
+  /** note: a further sentence. */
   function start(chosen, note = "") {
     if (chosen.length) {
       run ??= { total: 0, answered: 0, failed: 0, cancelled: false, last: "" };
@@ -122,7 +125,10 @@ export function startPictures(form, list, { single = false, show, onReset = () =
     try {
       await row.checked;
       if (row.state === "refused") throw { refused: row.problem };
-      await row.file.slice(0, 1).arrayBuffer().catch(() => Promise.reject({ refused: GONE }));
+      await row.file
+        .slice(0, 1)
+        .arrayBuffer()
+        .catch(() => Promise.reject({ refused: GONE }));
       const answer = await upload(form.dataset.url, row.file, { signal: controller.signal, onProgress });
       controller.signal.throwIfAborted();
       run.last = `${row.file.name}: ${show(row, answer)}`;
@@ -148,7 +154,7 @@ export function startPictures(form, list, { single = false, show, onReset = () =
     run.last = `${row.file.name}: ${row.problem}`;
   }
 
-  /** Goes on with the next picture, or ends the run. */
+  /** Continues with the next picture, or ends the run. */
   function settle() {
     pump();
     if (run && !sending.size) finish();
@@ -158,7 +164,7 @@ export function startPictures(form, list, { single = false, show, onReset = () =
   function finish() {
     const { total, cancelled, last } = run;
     run = null;
-    // All that the page shows, those too that were not sent.
+    // All pictures that the page shows, including those that were not sent.
     const found = (...states) => [...rows].filter(({ state }) => states.includes(state)).length;
     const [answered, failed] = [found("answered"), found("failed", "refused")];
     const parts = [answered && `${plural(answered)} answered`, failed && `${failed} failed`].filter(Boolean);
@@ -198,4 +204,5 @@ export function startPictures(form, list, { single = false, show, onReset = () =
 
   refresh();
   startPicker(form, { onFiles: add, onProblem: complain });
+  return { again: () => start([...rows].filter((row) => row.state === "answered")) };
 }

@@ -1,4 +1,4 @@
-/** What the API says is wrong, beside the fields that it is wrong with. */
+/** The API's problems, beside their fields. */
 
 const control = (form, name) => {
   const field = form.elements.namedItem(name);
@@ -11,7 +11,7 @@ function mark(field, text) {
   document.getElementById(`${field.id}-problem`).textContent = text;
 }
 
-/** Nothing is wrong any more. */
+/** Clears all problems. */
 export function clearProblems(form) {
   for (const field of form.elements) {
     if (field.name && control(form, field.name) === field) mark(field, "");
@@ -20,7 +20,7 @@ export function clearProblems(form) {
 
 /**
  * Shows the problems of an ApiError beside their fields and puts the focus on the first of these.
- * nameOf: the field that a problem belongs to, where it is called otherwise. Returns the problems
+ * nameOf: the field that a problem belongs to, if its name differs. Returns the problems
  * that belong to none.
  */
 export function showProblems(form, error, nameOf = (name) => name) {

@@ -5,7 +5,7 @@ import { fileProblem, pixelProblem, sizeText } from "./limits.js";
 export class PictureRow {
   /**
    * state: new, queued, sending, cancelled, answered, failed (trying again may help) or refused (it
-   * never will). checked: resolves once all is known that can be without the server.
+   * never will). checked: resolves after all checks that need no server.
    */
   state = "new";
   #url;
@@ -18,7 +18,12 @@ export class PictureRow {
     this.#facts = make("p", { className: "facts" }, sizeText(file.size));
     this.#said = make("div", { className: "said" });
     const thumb = make("div", { className: "thumb" });
-    const remove = { type: "button", className: "btn btn-outline-secondary btn-sm remove", "aria-label": `Remove ${file.name}`, onclick: () => onRemove(this) };
+    const remove = {
+      type: "button",
+      className: "btn btn-outline-secondary btn-sm remove",
+      "aria-label": `Remove ${file.name}`,
+      onclick: () => onRemove(this),
+    };
     this.element = make(
       "li",
       { className: "picture", tabIndex: -1 },
@@ -48,7 +53,7 @@ export class PictureRow {
     if (problem) this.refuse(problem);
   }
 
-  /** Sets the row's state and what it says. */
+  /** Sets the row's state and its text. */
   #become(state, ...parts) {
     this.state = state;
     this.#said.replaceChildren(...parts);
@@ -58,7 +63,7 @@ export class PictureRow {
     this.#become("queued", make("p", { className: "facts" }, "Waiting"));
   }
 
-  /** Begins to send. Returns what to call with the part that is sent, 0 to 1. */
+  /** Begins to send. Returns a function to call with the fraction sent, 0 to 1. */
   send() {
     const text = make("p", { className: "facts" }, "Sending");
     const bar = make("progress", { value: 0, "aria-label": `Sending ${this.file.name}` });
@@ -84,7 +89,12 @@ export class PictureRow {
 
   fail(problem) {
     this.problem = problem;
-    const retry = { type: "button", className: "btn btn-outline-secondary btn-sm", "aria-label": `Try ${this.file.name} again`, onclick: () => this.onRetry(this) };
+    const retry = {
+      type: "button",
+      className: "btn btn-outline-secondary btn-sm",
+      "aria-label": `Try ${this.file.name} again`,
+      onclick: () => this.onRetry(this),
+    };
     this.#become("failed", make("p", { className: "problem" }, problem), make("button", retry, "Try again"));
   }
 

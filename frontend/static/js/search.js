@@ -1,4 +1,4 @@
-/** Narrows the list of models while one types; without this module the form asks the server. */
+/** Filters the list of models while the user types; without this module the form asks the server. */
 
 const form = document.querySelector("form[role=search]");
 const field = form.elements.q;

@@ -11,7 +11,7 @@ const MOST_CHOICES = 12;
 // As keraport.css lays the answer out at the foot of a small screen.
 const small = matchMedia("(max-width: 60rem)");
 
-/** The values of a column to ask for. */
+/** The values of a column to predict for. */
 function spread(column) {
   if (column.kind === "choice") return column.choices.map(([value]) => value);
   const [min, max] = [Number(column.input.min), Number(column.input.max)];
@@ -19,7 +19,7 @@ function spread(column) {
   return column.kind === "integer" ? [...new Set(values.map(Math.round))] : values;
 }
 
-/** Whether a column has a range that can be gone through. */
+/** Whether a column has a range to plot over. */
 export function variable(column) {
   return column.slides || (column.kind === "choice" && column.choices.length <= MOST_CHOICES);
 }
@@ -29,7 +29,7 @@ export class Sensitivity {
   constructor(figure, api, output) {
     Object.assign(this, { figure, api, output });
     this.column = null;
-    // What was asked for last, and the predictions that came.
+    // The last request, and its predictions.
     this.asked = null;
     this.found = [];
     new ResizeObserver(() => this.found.length && !figure.hidden && this.#draw()).observe(figure.parentElement);
@@ -49,7 +49,7 @@ export class Sensitivity {
     const { [this.column.name]: at, ...others } = values;
     Object.assign(this, { shown, at: [at, shown.of(prediction)] });
     const key = JSON.stringify([this.column.name, others]);
-    // Moving along the curve leaves it as it is.
+    // Moving along the curve does not change it.
     if (this.asked === key) return this.found.length ? this.#draw() : undefined;
     this.asked = key;
     this.found = [];

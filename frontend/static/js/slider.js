@@ -1,8 +1,8 @@
-/** A slider beside a number input; both stay in step. */
+/** A slider beside a number input, kept in step with it. */
 
 import { make } from "./dom.js";
 
-/** The step of 1, 2 or 5 times a power of ten of which a range has at least a hundred. */
+/** The largest step of 1, 2 or 5 times a power of ten that divides a range into at least a hundred. */
 export function roundStep(range) {
   const power = 10 ** Math.floor(Math.log10(range / 100));
   return power * [5, 2, 1].find((n) => n * power <= range / 100);
@@ -10,7 +10,7 @@ export function roundStep(range) {
 
 /**
  * Put a slider after `input`, which has min, max and a label. unit: or undefined.
- * Moving the slider sets the input, which then says so with an event of its own.
+ * Moving the slider sets the input, which then fires its own event.
  */
 export function addSlider(input, unit) {
   const [min, max] = [Number(input.min), Number(input.max)];

@@ -1,6 +1,6 @@
 /**
  * Keeps the status page up to date. Everything is changed in place, text by text: focus and
- * scrolling stay, and screen readers hear of a change of the verdict only.
+ * scrolling stay, and screen readers announce changes of the verdict only.
  */
 
 import { ask } from "./api.js";
@@ -45,7 +45,7 @@ function list(element, texts) {
   );
 }
 
-/** The children of `parent`, one a name in that order: those that are there are kept. */
+/** The children of `parent`, one per name in that order: existing ones are kept. */
 function sync(parent, names, template) {
   const known = Map.groupBy([...parent.children], (child) => child.dataset.name);
   const wanted = names.map((name) => {
@@ -76,7 +76,10 @@ function showModel(row, model, peak) {
   const errors = Object.entries(model.errors);
   const total = errors.reduce((sum, [, times]) => sum + times, 0);
   fill(row, "errors", count(model.requests_total === null ? null : total));
-  list(cells(row, "codes")[0], errors.map(([code, times]) => `${count(times)} ${code.replaceAll("_", " ")}`));
+  list(
+    cells(row, "codes")[0],
+    errors.map(([code, times]) => `${count(times)} ${code.replaceAll("_", " ")}`),
+  );
   draw(row.querySelector("svg"), model.history, peak);
 }
 
@@ -104,7 +107,7 @@ function showReplica(section, replica, peaks) {
     fill(section, "memory", memory(replica.memory));
   }
   const rows = sync(section.querySelector("tbody"), keys(models), "new-model");
-  rows.forEach((row, i) => showModel(row, models[i], peaks.get(models[i].name)));
+  for (const [i, row] of rows.entries()) showModel(row, models[i], peaks.get(models[i].name));
 }
 
 function showEvents(events) {
@@ -128,8 +131,12 @@ function show({ summary, replicas, events }) {
   for (const { name, history } of replicas.flatMap((replica) => replica.models ?? [])) {
     peaks.set(name, Math.max(peaks.get(name) ?? 0, ...history));
   }
-  const sections = sync(page.replicas, replicas.map((replica) => replica.name), "new-replica");
-  sections.forEach((section, i) => showReplica(section, replicas[i], peaks));
+  const sections = sync(
+    page.replicas,
+    replicas.map((replica) => replica.name),
+    "new-replica",
+  );
+  for (const [i, section] of sections.entries()) showReplica(section, replicas[i], peaks);
   showEvents(events);
   showOverall(summary.level, summary.text);
 }
@@ -150,7 +157,7 @@ async function refresh() {
     status = await ask("/api/status", { signal });
   } catch (error) {
     if (error.status === 401) return location.reload(); // which asks to sign in
-    // Whatever it is, there is no answer.
+    // Whatever went wrong, there is no answer.
   }
   asking = null;
   if (document.hidden) return;
@@ -161,7 +168,10 @@ async function refresh() {
     write(page.live, `Updated every two seconds, last at ${answeredAt.toLocaleTimeString()}.`);
   } else {
     wait = Math.min(2 * wait, AT_MOST_EVERY_MS);
-    showOverall("problem", `No answer since ${answeredAt.toLocaleTimeString()}. The figures are from then; still trying.`);
+    showOverall(
+      "problem",
+      `No answer since ${answeredAt.toLocaleTimeString()}. The figures are from then; still trying.`,
+    );
   }
   timer = setTimeout(refresh, wait);
 }

@@ -10,12 +10,12 @@ import { RowForm } from "./tabular_form.js";
 
 // Changes within this time are answered together, in ms.
 const TOGETHER = 80;
-// The answer is read out once the form has been still for so long, in ms.
+// The answer is announced once the form has been unchanged for this time, in ms.
 const STILL = 700;
 
 const page = document.getElementById("tabular");
 const { api } = page.dataset;
-const output = JSON.parse(page.dataset.output);
+const output = JSON.parse(page.dataset.outputs);
 const form = document.getElementById("row");
 const reading = document.getElementById("answer");
 const answer = reading.querySelector("[data-answer]");
@@ -24,7 +24,7 @@ const said = document.getElementById("said");
 const row = new RowForm(form);
 const sensitivity = new Sensitivity(reading.querySelector("figure"), api, output);
 sensitivity.column = row.columns.find(variable) ?? null;
-// What the model answered last, and to what; null where it has no answer to what the form holds.
+// The model's last answer and its row; null if there is no answer to the current form.
 let current = null;
 let problems = [];
 let timer = null;
@@ -47,7 +47,8 @@ function showNone(text) {
 function explain(details) {
   const missing = details.filter((d) => d.problem === "missing").length;
   const wrong = new Set(details.map((d) => d.field)).size;
-  if (missing === details.length) return `Fill in ${missing === 1 ? "the field that is" : `the ${missing} fields that are`} empty to see the answer.`;
+  if (missing === details.length)
+    return `Fill in ${missing === 1 ? "the field that is" : `the ${missing} fields that are`} empty to see the answer.`;
   return `No answer yet: ${wrong} ${wrong === 1 ? "field needs" : "fields need"} a change.`;
 }
 
@@ -89,7 +90,7 @@ function changed() {
   }, TOGETHER);
 }
 
-/** Plot over the column that somebody works on. */
+/** Plot over the column that the user is editing. */
 function attend(target) {
   const column = row.columnOf(target);
   if (!column || column === sensitivity.column || !variable(column)) return;
@@ -129,4 +130,8 @@ if (!form.querySelector(".is-invalid")) {
   if (row.complete) update(false, true);
   else if (!answer.querySelector(".reading-value, .reading-values")) showNone("Fill in the fields to see the answer.");
 }
-watchCsv(document.getElementById("csv"), document.getElementById("csv-result"), { api, output, names: row.columns.map((c) => c.name) });
+watchCsv(document.getElementById("csv"), document.getElementById("csv-result"), {
+  api,
+  output,
+  names: row.columns.map((c) => c.name),
+});

@@ -1,101 +1,92 @@
-/** What a tabular model answered, as people read it: as app/web/table_answer.py writes it. */
+/** The answer of a model of rows, formatted for people as in app/web/models/table_answer.py. */
 
 import { make } from "./dom.js";
+import { chance, drawn as drawnBy, drawnValue, headline, partsOf, percent, written } from "./readings.js";
 
-/** A number for people: with the decimals that the card wants, else six digits. */
-export function written(value, decimals) {
-  if (decimals !== null) return grouped(value, decimals, decimals);
-  const magnitude = value === 0 ? 0 : Math.floor(Math.log10(Math.abs(value)));
-  if (magnitude <= -5 || magnitude >= 15) return value.toExponential(3).replace("+", "");
-  return grouped(value, 0, Math.max(0, 5 - magnitude));
+export { spoken } from "./readings.js";
+
+function classes(part) {
+  const items = part.value.top.map((top) =>
+    make(
+      "li",
+      {},
+      make("span", {}, top.label),
+      " ",
+      make("span", {}, chance(top)),
+      top.probability === undefined ? null : " ",
+      top.probability === undefined
+        ? null
+        : make("progress", { max: 1, value: top.probability, "aria-hidden": "true" }),
+    ),
+  );
+  return [
+    make("p", { className: "reading-value" }, headline(part), " "),
+    make("ul", { className: "chances" }, ...items),
+  ];
 }
 
-function grouped(value, minimumFractionDigits, maximumFractionDigits) {
-  return value.toLocaleString("en", { minimumFractionDigits, maximumFractionDigits });
-}
-
-/** A probability for people. */
-export const percent = (probability) => `${(probability * 100).toFixed(1)} %`;
-
-const isLabel = (prediction) => "top" in prediction;
-const valueOf = (prediction) => Object.values(prediction)[0];
-
-function headline(prediction, { decimals }) {
-  if (!isLabel(prediction)) return written(valueOf(prediction), decimals);
-  if (!prediction.labels) return prediction.label;
-  return prediction.labels.join(", ") || "none of the labels";
-}
-
-/** A prediction as nodes. output: name, unit and decimals of the card, null where it has none. */
-export function drawn(prediction, output) {
-  const nodes = [make("p", { className: "reading-name" }, output.name ?? (isLabel(prediction) ? "label" : "value"))];
-  const unit = isLabel(prediction) ? null : output.unit;
-  if (!isLabel(prediction) && Array.isArray(valueOf(prediction))) {
-    const items = valueOf(prediction).map((value) =>
-      make("li", {}, written(value, output.decimals), unit ? make("span", { className: "unit" }, ` ${unit}`) : null),
-    );
-    return [...nodes, make("ol", { className: "reading-values" }, ...items)];
-  }
-  const suffix = unit ? make("span", { className: "reading-unit" }, unit) : null;
-  nodes.push(make("p", { className: "reading-value" }, headline(prediction, output), " ", suffix));
-  if (isLabel(prediction)) {
-    const items = prediction.top.map(({ label, probability }) =>
-      make(
-        "li",
-        {},
-        make("span", {}, label),
-        " ",
-        make("span", {}, percent(probability)),
-        " ",
-        make("progress", { max: 1, value: probability, "aria-hidden": "true" }),
-      ),
-    );
-    nodes.push(make("ul", { className: "chances" }, ...items));
-  }
-  return nodes;
-}
-
-/** A prediction in a sentence, for those who hear it. */
-export function spoken(prediction, output) {
-  if (isLabel(prediction)) return `${headline(prediction, output)}, ${percent(prediction.probability)}`;
-  const values = [valueOf(prediction)].flat().map((value) => written(value, output.decimals));
-  return [output.name ?? "value", values.join(", "), output.unit].filter(Boolean).join(" ");
+/** A prediction as nodes. */
+export function drawn(prediction, outputs) {
+  const parts = partsOf(prediction, outputs);
+  if (parts.length > 1 || "score" in Object(parts[0].value)) return drawnBy(prediction, outputs, classes);
+  const [part] = parts;
+  return [
+    make("p", { className: "reading-name" }, part.title),
+    ...(part.kind === "classes" ? classes(part) : drawnValue(part)),
+  ];
 }
 
 /**
- * What of predictions can be plotted beside this one: `{title, of, text}`: what it is, a function
- * from a prediction to a number (or null), and one from that number to words. null: nothing.
+ * The value of predictions to plot beside this one: `{title, of, text}`, its name, a function from a
+ * prediction to a number (or null), and one from that number to words. null: nothing.
  */
-export function measure(prediction, output) {
-  if (isLabel(prediction)) {
-    const { label } = prediction;
-    return {
-      title: `the probability of “${label}”`,
-      of: ({ top }) => top.find((t) => t.label === label)?.probability ?? null,
-      text: percent,
-      range: [0, 1],
-    };
+export function measure(prediction, outputs) {
+  for (const [i, part] of partsOf(prediction, outputs).entries()) {
+    const sameOf = (other) => partsOf(other, outputs)[i].value;
+    if (part.kind === "classes") {
+      const { label } = part.value;
+      const number = "probability" in part.value ? "probability" : "score";
+      return {
+        title: `the ${number} of “${label}”`,
+        of: (other) => sameOf(other).top.find((t) => t.label === label)?.[number] ?? null,
+        ...(number === "probability" ? { text: percent, range: [0, 1] } : { text: (value) => written(value) }),
+      };
+    }
+    if (part.kind === "number" && typeof part.value === "number")
+      return { title: part.title, of: sameOf, text: (value) => written(value, part.decimals) };
   }
-  if (Array.isArray(valueOf(prediction))) return null;
-  return { title: output.name ?? "value", of: valueOf, text: (value) => written(value, output.decimals) };
+  return null;
 }
 
-/** The names of the columns that a table gets for its answers. taken: those that it has. */
+const isList = Array.isArray;
+const nested = (value) => isList(value) && value.some(isList);
+
+/** The names of the columns that a table gets for its answers. taken: those that it already has. */
 export function answerColumns(prediction, taken) {
-  let names;
-  if (isLabel(prediction)) names = ["label", "probability", ...(prediction.labels ? ["labels"] : [])];
-  else {
-    const [[name, value]] = Object.entries(prediction);
-    names = Array.isArray(value) ? value.map((_, i) => `${name} ${i + 1}`) : [name];
-  }
+  const names = partsOf(prediction).flatMap(({ name, value, kind }) => {
+    if (kind === "classes") {
+      const keys = ["probability", "score", "labels"].filter((key) => key in value);
+      return [name || "label", ...keys.map((key) => `${name} ${key}`.trim())];
+    }
+    if (isList(value) && !nested(value)) return value.map((_, i) => `${name} ${i + 1}`.trim());
+    if (value !== null && typeof value === "object" && !isList(value))
+      return Object.keys(value).map((key) => `${name} ${key}`);
+    return [name || "value"];
+  });
   return names.map((name) => (taken.includes(name) ? `${name} (answer)` : name));
 }
 
-/** The cells of `answerColumns`. */
-export function answerCells(prediction, { decimals }) {
-  if (isLabel(prediction)) {
-    const { label, probability, labels } = prediction;
-    return [label, String(probability), ...(labels ? [labels.join("; ")] : [])];
-  }
-  return [valueOf(prediction)].flat().map((value) => (decimals === null ? String(value) : value.toFixed(decimals)));
+/** The cells for `answerColumns`. */
+export function answerCells(prediction, outputs) {
+  return partsOf(prediction, outputs).flatMap(({ value, decimals }) => {
+    if (value !== null && typeof value === "object" && "top" in value) {
+      const { label, probability, score, labels } = value;
+      return [label, String(probability ?? score), ...(labels ? [labels.join("; ")] : [])];
+    }
+    if (nested(value)) return [JSON.stringify(value)];
+    const values = value !== null && typeof value === "object" ? Object.values(value) : [value];
+    return values.map((each) =>
+      typeof each !== "number" || decimals === null ? String(each) : each.toFixed(decimals),
+    );
+  });
 }

@@ -9,7 +9,7 @@ const PREVIEW_ROWS = 10;
 const count = (n) => n.toLocaleString("en");
 const rowsOf = (n) => (n === 1 ? "1 row" : `${count(n)} rows`);
 
-/** What is known of a run: how far it is, and a way to end it. */
+/** The progress of a run, with a button to cancel it. */
 function progressBox(total, cancel) {
   const bar = make("progress", { max: total, value: 0, "aria-label": "Rows answered" });
   const words = make("span", {}, `0 of ${rowsOf(total)}`);
@@ -23,7 +23,8 @@ function progressBox(total, cancel) {
 }
 
 function table(head, answerHead, rows) {
-  const cell = (tag, text, i) => make(tag, { className: i >= head.length ? "answered" : "", ...(tag === "th" ? { scope: "col" } : {}) }, text);
+  const cell = (tag, text, i) =>
+    make(tag, { className: i >= head.length ? "answered" : "", ...(tag === "th" ? { scope: "col" } : {}) }, text);
   const line = (tag, cells) => make("tr", {}, ...cells.map((text, i) => cell(tag, text, i)));
   return make(
     "div",
@@ -59,7 +60,15 @@ export function watchCsv(form, place, { api, output, names }) {
     const title = make("h3", { tabIndex: -1 }, `${rowsOf(predictions.length)} answered`);
     place.replaceChildren(
       title,
-      make("p", {}, make("a", { className: "btn btn-primary", href: address, download: `${name}-answers.csv` }, "Download with answers")),
+      make(
+        "p",
+        {},
+        make(
+          "a",
+          { className: "btn btn-primary", href: address, download: `${name}-answers.csv` },
+          "Download with answers",
+        ),
+      ),
       make("p", { className: "facts" }, shown < predictions.length ? `The first ${shown} of them:` : "All of them:"),
       table(rows.columns, rows.answerColumns(predictions), rows.preview(predictions, output, PREVIEW_ROWS)),
     );
@@ -75,7 +84,7 @@ export function watchCsv(form, place, { api, output, names }) {
     place.replaceChildren();
     status.textContent = "";
     let progress = null;
-    // Whoever is on the Cancel button goes on to what takes its place.
+    // The focus moves from the Cancel button to the element that takes its place.
     const leave = (element) => document.activeElement === progress?.button && element.focus();
     try {
       const rows = await CsvRows.read(file, names);

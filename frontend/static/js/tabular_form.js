@@ -1,8 +1,8 @@
-/** The form of one row: what is typed in it, and the problems beside its fields. */
+/** The form of one row: its values, and the problems beside its fields. */
 
 import { addSlider } from "./slider.js";
 
-// As the server reads a number that was typed.
+// Numbers as the server reads them from a form.
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 
 /** One input. kind: number, integer, text or choice. slides: whether it has a range to move in. */
@@ -16,10 +16,10 @@ class Column {
     this.slider = this.slides ? addSlider(input, unit) : null;
   }
 
-  /** As JSON has it; undefined where nothing is typed. Text that is no number stays text. */
+  /** The value for JSON; undefined if the field is empty. Text that is not a number stays text. */
   get value() {
     const text = this.input.value.trim();
-    // Browsers give no text for what they cannot read as a number.
+    // Browsers return no text for input that they cannot read as a number.
     if (this.input.validity.badInput) return "";
     if (text === "") return undefined;
     if (this.kind === "text" || this.kind === "choice") return this.input.value;
@@ -82,7 +82,7 @@ export class RowForm {
   }
 
   /**
-   * Put the API's problems beside their fields: all of them, or (while somebody is typing) those of
+   * Put the API's problems beside their fields: all of them, or (while the user is typing) those of
    * fields that have been filled in and left. Returns the first field that is wrong.
    */
   show(details, all) {
@@ -95,7 +95,7 @@ export class RowForm {
     for (const column of this.columns) {
       const texts = wrong.get(shortened(column.name)) ?? [];
       if (all) column.touched = true;
-      // Nobody is told of a problem amid a number; one that is there already may change or go.
+      // No new problem appears while a number is being typed; an existing one may change or go.
       const typing = column === this.typing && !all && column.problem.textContent === "";
       column.say(column.touched && !typing ? texts.join("; ") : "");
       if (texts.length) first ??= column;

@@ -11,7 +11,7 @@ const form = $("tensor");
 const answer = $("answer");
 const { url, maxLines } = form.dataset;
 
-/** All of the answer: the page shows its first lines only. */
+/** The whole answer: the page shows only its first lines. */
 let whole = answer.querySelector("pre").textContent;
 let running = null;
 
@@ -20,14 +20,18 @@ function show(predictions) {
   const lines = whole.split("\n");
   const more = lines.length - maxLines;
   answer.querySelector("pre").textContent = lines.slice(0, maxLines).join("\n");
-  $("more").textContent = more > 0 ? `These are the first ${maxLines} of ${lines.length.toLocaleString("en")} lines. Copy and Download give all of them.` : "";
+  $("more").textContent =
+    more > 0
+      ? `These are the first ${maxLines} of ${lines.length.toLocaleString("en")} lines. Copy and Download give all of them.`
+      : "";
   answer.hidden = false;
   answer.scrollIntoView({ block: "nearest" });
 }
 
 async function predict() {
   running?.abort();
-  const mine = (running = new AbortController());
+  const mine = new AbortController();
+  running = mine;
   clearProblems(form);
   $("failure").replaceChildren();
   $("progress").textContent = "Working…";
@@ -51,12 +55,12 @@ async function predict() {
   $("progress").textContent = end;
 }
 
-/** What the API says of a body that is no JSON, as the page says it without scripts. */
+/** The API's message for a body that is not JSON, worded as on the page without scripts. */
 function inWords(message) {
   return message.replace(/^the body is (not JSON.*): line (\d+) column (\d+).*$/s, "this is $1 at line $2, column $3");
 }
 
-/** All that is wrong with the request is wrong with the one field. */
+/** Every problem of the request belongs to the one field. */
 function refuse(error) {
   answer.hidden = true;
   if (error.code === "bad_request") error.details = [{ field: "body", problem: inWords(error.message) }];
@@ -64,7 +68,7 @@ function refuse(error) {
   else $("failure").append(problemBox(error));
 }
 
-/** Saves all of the answer as a file. */
+/** Saves the whole answer as a file. */
 function download() {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([`${whole}\n`], { type: "application/json" }));

@@ -17,12 +17,12 @@ const written = $("written").querySelector("mark");
 const rest = $("actual").querySelector(".rest");
 const { url, unit } = form.dataset;
 
-/** The AbortController of the text that is being written, if one is. */
+/** The AbortController of the text being written, if there is one. */
 let running = null;
-/** What the text on the page was asked for with; null for one that came with the page. */
+/** The request for the text on the page; null for a text that came with the page. */
 let asked = null;
 
-/** What the form asks for, as the API takes it. */
+/** The form's values as the API expects them. */
 function order() {
   const { seed, start, diversity, words } = form.elements;
   const numberOf = (field) => (Number.isNaN(field.valueAsNumber) ? null : field.valueAsNumber);
@@ -33,13 +33,13 @@ function order() {
   };
 }
 
-/** What stands between the seed and how it goes on: see `gap` in app/web/text.py. */
+/** The characters between the seed and the text that follows: see `gap` in app/web/models/text_page.py. */
 function gap(seed, text) {
   const together = unit === "character" || /^[.,;:!?)\]}%’”…]/u.test(text) || /[\s([{$#“‘]$/u.test(seed);
   return together ? "" : " ";
 }
 
-/** How one of the two texts begins. text: how it goes on, or the first words of that. */
+/** Shows the beginning of one of the two texts. text: its continuation, or the first words of it. */
 function begin(paragraph, seed, text) {
   paragraph.querySelector(".seed").textContent = seed;
   paragraph.querySelector(".gap").textContent = gap(seed, text);
@@ -49,11 +49,12 @@ function begin(paragraph, seed, text) {
 function start(what, { seed, unknown_words: unknown }) {
   const random = what.seed === null;
   asked = what;
-  for (const whose of answer.querySelectorAll(".whose")) whose.textContent = `${random ? "Random" : "Your"} beginning: `;
+  for (const whose of answer.querySelectorAll(".whose"))
+    whose.textContent = `${random ? "Random" : "Your"} beginning: `;
   begin($("written"), seed, "");
   begin($("actual"), seed, "");
   written.textContent = rest.textContent = "";
-  $("written-title").textContent = random ? "How the model goes on" : "The text";
+  $("written-title").textContent = random ? "How the model continues" : "The text";
   $("actual").parentElement.hidden = !random;
   answer.querySelector(".versions").classList.toggle("pair", random);
   $("unknown").textContent = unknown ? `Not known to the model: ${unknown.join(", ")}` : "";
@@ -87,13 +88,13 @@ async function show(what, response) {
     }
   } catch (error) {
     if (error.name === "AbortError") return `Stopped after ${soFar()}`;
-    // How the browser calls a connection that breaks says nothing to the people who use it.
+    // Browsers' names for a broken connection mean nothing to users.
     throw error instanceof ApiError ? error : new ApiError(LOST);
   }
   throw new ApiError(LOST);
 }
 
-/** Say what went wrong before the first word, beside the fields where they are to blame. */
+/** Show what went wrong before the first word, beside the fields if they are the cause. */
 function refuse(error) {
   if (error.name === "AbortError") return "Stopped.";
   const left = showProblems(form, error);
@@ -104,8 +105,8 @@ function refuse(error) {
   return answer.hidden ? "Nothing was written." : "Nothing new was written."; // below stands the text before
 }
 
-/** The buttons that go with a text that is being written, or with one that is not. The focus moves
- * on from a button that goes away. */
+/** Shows the buttons for a text being written, or for a finished one. The focus leaves a button that
+ * is removed. */
 function offer(writing) {
   const focused = document.activeElement;
   stop.hidden = !writing;
@@ -115,10 +116,11 @@ function offer(writing) {
   if (!writing && focused === stop) (again.hidden ? form.querySelector(".btn-primary") : again).focus();
 }
 
-/** Ask for a text. One that is being written makes way. */
+/** Ask for a text. One still being written is cancelled. */
 async function write(what) {
   running?.abort();
-  const mine = (running = new AbortController());
+  const mine = new AbortController();
+  running = mine;
   clearProblems(form);
   $("failure").replaceChildren();
   offer(true);
@@ -155,7 +157,8 @@ stop.addEventListener("click", () => running?.abort());
 again.addEventListener("click", () => write(asked ?? order()));
 copies(
   copy,
-  () => ["seed", "gap"].map((part) => $("written").querySelector(`.${part}`).textContent).join("") + written.textContent,
+  () =>
+    ["seed", "gap"].map((part) => $("written").querySelector(`.${part}`).textContent).join("") + written.textContent,
   $("copied"),
 );
 

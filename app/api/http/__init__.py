@@ -1,0 +1,1 @@
+"""HTTP shared by all protocols: bodies, answers, errors, access, keys."""

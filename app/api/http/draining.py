@@ -1,0 +1,24 @@
+"""The refusal of requests that arrive over open connections after the port is closed."""
+
+from __future__ import annotations
+
+from flask import Blueprint, request
+
+from app.errors import Draining
+from app.lifecycle import Lifecycle
+
+
+def refuse_while_draining(
+    routes: Blueprint, lifecycle: Lifecycle, health_prefix: str | None = None
+) -> None:
+    """Answer 503 `draining` to every request of `routes` once `lifecycle.refusing` is set.
+
+    health_prefix: the prefix of paths that are still answered.
+    """
+
+    @routes.before_request
+    def _refuse_while_draining() -> None:
+        if not lifecycle.refusing:
+            return
+        if health_prefix is None or not request.path.startswith(health_prefix):
+            raise Draining("this server is shutting down: send the request again")

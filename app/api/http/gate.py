@@ -1,0 +1,133 @@
+"""Authentication. With API keys configured, every route needs one except health checks, static
+files and the login.
+
+Keys are checked before every view and before any body is read. Programs send one in a header;
+browsers keep a session (`app.keys.session`), which counts only for requests of our own pages.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, Request, Response, g, request
+
+from app.api.telemetry.record import record_of
+from app.errors import Forbidden, TooManyRequests, Unauthorized
+from app.keys.file import Key
+from app.keys.rate_limiter import RateLimiter
+from app.keys.ring import REPLICA_HEADER, KeyRing
+
+COOKIE = "keraport_session"
+KNOWN_HEADER = "X-Keraport-Key"
+# Endpoints that need no key.
+OPEN = frozenset({"health.livez", "health.readyz", "static", "bootstrap.static", "login.login"})
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_HOW_TO_SEND = "send one as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
+
+
+def install(app: Flask, keys: KeyRing) -> None:
+    """Check the key of every request before all other hooks, except that of preflights, which have
+    no key."""
+    rates = RateLimiter()
+
+    @app.before_request
+    def _authenticate() -> None:
+        key = _key_of(request, keys)
+        if key is not None:
+            g.api_key, g.visible = key, key.models
+            record_of(request.environ).key = key.name
+        if request.endpoint in OPEN:
+            return
+        if key is None:
+            if _is_replica(request, keys):
+                g.visible = None
+                return
+            raise Unauthorized(_refusal(request))
+        if request.endpoint == "key":  # nginx asks, not the client
+            return
+        if key.rate is not None and (wait := rates.hit(key.rate, key.digest.hex())):
+            allowed = _rate_in_words(key)
+            raise TooManyRequests(f"the key {key.name!r} allows {allowed}: slow down", wait)
+        if request.path.rstrip("/") == "/metrics" and key.models is not None:
+            raise Forbidden(
+                f"the key {key.name!r} is for some models only, but the metrics cover all: use a "
+                "key without a list of models"
+            )
+
+    @app.get("/key")
+    def key() -> Response:
+        """Tell nginx whether the key is known: requests without one are limited by address."""
+        return Response(status=204, headers={KNOWN_HEADER: "known"})
+
+    @app.after_request
+    def _forbid_caching(response: Response) -> Response:
+        """Forbid caching of answers behind a key, in the browser as well: users may sign out."""
+        if request.endpoint not in ("static", "bootstrap.static"):
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+
+def visible_models() -> frozenset[str] | None:
+    """Return the names of the models that the current request may see, whether or not they exist;
+    None for all.
+
+    For servers with API keys only.
+    """
+    visible: frozenset[str] | None = g.get("visible", frozenset())
+    return visible
+
+
+def from_own_page(request: Request) -> bool:
+    """Whether a browser says that the request comes from a page of this server or from a typed
+    address."""
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    # All that browsers send over plain HTTP.
+    return request.headers.get("Origin") == request.host_url.rstrip("/")
+
+
+def _key_of(request: Request, keys: KeyRing) -> Key | None:
+    presented = presented_key(request.environ)
+    if presented is not None:
+        return keys.find(presented)
+    token = request.cookies.get(COOKIE)
+    if token is None or not (request.method in _SAFE_METHODS or from_own_page(request)):
+        return None
+    return keys.find_session(token)
+
+
+def presented_key(environ: dict[str, Any]) -> str | None:
+    """Return the key that was sent with the request of this WSGI environment, if any."""
+    scheme, _, key = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    found: str | None = key.strip() if scheme.lower() == "bearer" else environ.get("HTTP_X_API_KEY")
+    return found
+
+
+def _refusal(request: Request) -> str:
+    if presented_key(request.environ) is not None:
+        return "this API key is not known: it was changed in transit, or removed"
+    if COOKIE in request.cookies:
+        return "the session has ended, or this was not sent by a page of this server: sign in again"
+    return f"an API key is needed: {_HOW_TO_SEND}"
+
+
+def _is_replica(request: Request, keys: KeyRing) -> bool:
+    if request.endpoint != "status.status" or request.args.get("replica") != "self":
+        return False
+    return keys.is_replica(request.headers.get(REPLICA_HEADER, ""))
+
+
+def _rate_in_words(key: Key) -> str:
+    rate = key.rate
+    assert rate is not None, "only a key with a rate can exceed it"
+    return f"{rate.amount} requests per {rate.GRANULARITY.name}"
+
+
+def local_path(address: str) -> str:
+    """Return `address` if it is a path of this server, otherwise that of the home page."""
+    here = address.startswith("/") and not address.startswith("//")
+    # Browsers drop control characters and treat a backslash as a slash.
+    if not here or "\\" in address or not address.isprintable():
+        return "/"
+    return "/" if address.partition("?")[0] == "/login" else address

@@ -1,0 +1,1 @@
+"""The record of each request, the access log and the metrics."""

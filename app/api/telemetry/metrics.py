@@ -1,0 +1,250 @@
+"""The metrics for Prometheus: `GET /metrics`.
+
+What a model counts itself (rows, words, runs) is read by `app.api.telemetry.model_metrics` when the
+metrics are requested; what becomes of a request is counted here when it has ended. No text of a
+client ever becomes a label: a request is counted under a model and version only if that is what it
+asked, and they exist.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from flask import Blueprint, Response, request
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import choose_encoder
+
+from app import __version__
+from app.api.telemetry.model_metrics import ModelCollector, versions
+from app.api.telemetry.record import Record, record_of
+from app.errors import Overloaded
+from app.serving.registry.entry import Entry
+from app.serving.registry.outcomes import EventKind
+from app.serving.registry.registry import Registry
+from app.serving.threads import in_a_thread
+
+# Seconds. A row takes a millisecond, a text as long as a request may.
+DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+STAGE_DURATIONS = (0.0001, 0.00025, 0.0005, *DURATIONS[:-1])
+# Codes of errors that refuse a request because of the server, whatever is in it.
+REJECTIONS = ("overloaded", "model_unavailable", "draining", "too_many_requests")
+# Seconds that the metrics keep a version that is gone: long enough for Prometheus to see its last
+# requests; without an end, every version that ever existed would stay.
+FORGET_S = 600.0
+_LOADS: dict[EventKind, tuple[str, str]] = {
+    "loaded": ("load", "ok"),
+    "reloaded": ("reload", "ok"),
+    "failed": ("load", "failed"),
+    "not_reloaded": ("reload", "failed"),
+}
+
+# Otherwise each series has a second one with the time of its creation, which no one uses.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class _Series(dict[tuple[str, ...], Any]):
+    """The series of a metric by their labels, of which the first two are model and version.
+
+    `labels()` takes a lock and rebuilds the label strings on every call, which is most of the cost
+    of counting.
+    """
+
+    def __init__(self, metric: Counter | Histogram) -> None:
+        super().__init__()
+        self._metric = metric
+
+    def __missing__(self, labels: tuple[str, ...]) -> Any:
+        found = self[labels] = self._metric.labels(*labels)
+        return found
+
+    def forget(self, model: str, version: str) -> None:
+        """Drop the series of a version of a model."""
+        for labels in [labels for labels in self if labels[:2] == (model, version)]:
+            del self[labels]
+            self._metric.remove(*labels)
+
+
+class Metrics:
+    """The metrics of one server over `registry`. clock: seconds that only ever grow.
+
+    All but `loaded` belongs to the hub's thread.
+    """
+
+    def __init__(self, registry: Registry, clock: Callable[[], float] = time.monotonic) -> None:
+        self._registry = registry
+        self._clock = clock
+        # Not the library's global one: tests have several servers in a process.
+        self._exposed = exposed = CollectorRegistry()
+        self._requests = _Series(
+            Counter(
+                "keraport_requests",
+                "HTTP requests that have ended, by the status of the answer.",
+                ["model", "version", "protocol", "code"],
+                registry=exposed,
+            )
+        )
+        self._durations = _Series(
+            Histogram(
+                "keraport_request_duration_seconds",
+                "Time from the headers of a request to the end of its answer.",
+                ["model", "version", "protocol"],
+                buckets=DURATIONS,
+                registry=exposed,
+            )
+        )
+        self._stages = _Series(
+            Histogram(
+                "keraport_stage_duration_seconds",
+                "Time of a prediction in a stage: decode, queue or infer.",
+                ["model", "version", "stage"],
+                buckets=STAGE_DURATIONS,
+                registry=exposed,
+            )
+        )
+        self._rejections = _Series(
+            Counter(
+                "keraport_rejections",
+                "Requests that the server refused for its own state, by the code of the error.",
+                ["model", "version", "reason"],
+                registry=exposed,
+            )
+        )
+        self._of_versions = (self._requests, self._durations, self._stages, self._rejections)
+        self._loads = Counter(
+            "keraport_model_loads",
+            "Loads and reloads of model files.",
+            ["model", "kind", "result"],
+            registry=exposed,
+        )
+        self._in_flight = Gauge(
+            "keraport_requests_in_flight",
+            "Requests that have come and not ended, the one for metrics included.",
+            registry=exposed,
+        )
+        Info("keraport_build", "Versions of this server.", registry=exposed).info(_build())
+        self._models = ModelCollector(registry)
+        exposed.register(self._models)
+        ProcessCollector(registry=exposed)
+        GCCollector(registry=exposed)
+        self._last_seen: dict[tuple[str, str], float] = {}
+
+    def watch_in_flight(self, count: Callable[[], int]) -> None:
+        """count: how many requests are in flight now."""
+        self._in_flight.set_function(count)
+
+    def observe(self, environ: dict[str, Any], status: int, seconds: float) -> None:
+        """Count a request that has ended with this HTTP status."""
+        record = record_of(environ)
+        model, version = _only_version(record)
+        labels = (model, version, record.protocol)
+        self._requests[*labels, str(status)].inc()
+        self._durations[labels].observe(seconds)
+        if record.code in REJECTIONS:
+            self._rejections[model, version, record.code].inc()
+        for call in record.calls:
+            stages = call.stages
+            if stages.model is None:
+                continue
+            for stage, ns in (
+                ("decode", stages.decode_ns),
+                ("queue", stages.queue_ns),
+                ("infer", stages.infer_ns),
+            ):
+                # What it has not come to took no time at all.
+                if ns:
+                    self._stages[stages.model, str(stages.version), stage].observe(ns / 1e9)
+
+    def observe_refused(self, status: int) -> None:
+        """Count bytes that were no HTTP request, answered with this status."""
+        self._requests["", "", "other", str(status)].inc()
+
+    def loaded(self, kind: EventKind, entry: Entry, seconds: float | None) -> None:
+        """Count a load of a model, from any thread. seconds: how long it took."""
+        if kind not in _LOADS:
+            return
+        self._loads.labels(entry.name, *_LOADS[kind]).inc()
+        if seconds is not None:
+            self._models.load_seconds[entry.name, entry.version] = seconds
+
+    def text(self, accept: str) -> tuple[bytes, str]:
+        """Return the metrics and their media type: OpenMetrics where `accept` takes that, else the
+        text format of Prometheus. Blocks the greenlet."""
+        self._forget_old_versions()
+        encode, kind = choose_encoder(accept)
+        # A hundred models are some thousand lines: the hub turns meanwhile.
+        return in_a_thread(partial(encode, self._exposed)), kind
+
+    def _forget_old_versions(self) -> None:
+        """Forget the versions that have been gone for FORGET_S."""
+        now = self._clock()
+        for entry in versions(self._registry):
+            pair = entry.name, str(entry.version)
+            self._last_seen[pair] = now
+            # A counter that begins with 1 has not grown, for Prometheus.
+            self._rejections[*pair, Overloaded.code].inc(0)
+        for series in self._of_versions:
+            for model, number, *_ in series:
+                if model:
+                    self._last_seen.setdefault((model, number), now)
+        for model, number in [p for p, seen in self._last_seen.items() if now - seen > FORGET_S]:
+            del self._last_seen[model, number]
+            for series in self._of_versions:
+                series.forget(model, number)
+            self._models.load_seconds.pop((model, int(number)), None)
+            if not any(name == model for name, _ in self._last_seen):
+                self._loads.remove_by_labels({"model": model})
+
+
+def _only_version(record: Record) -> tuple[str, str]:
+    """Return the model and version that the request was for, if there was exactly one."""
+    entries = record.entries
+    if not entries:
+        return "", ""
+    first = entries[0]
+    for entry in entries:
+        if entry is not first and (entry.name, entry.version) != (first.name, first.version):
+            return "", ""
+    return first.name, str(first.version)
+
+
+def _build() -> dict[str, str]:
+    found = {"version": __version__, "python": platform.python_version()}
+    for name, packages in (
+        ("tensorflow", ("tensorflow-cpu", "tensorflow")),
+        ("keras", ("keras",)),
+    ):
+        for package in packages:
+            try:
+                found[name] = version(package)
+                break
+            except PackageNotFoundError:
+                continue
+    return found
+
+
+def blueprint(metrics: Metrics) -> Blueprint:
+    """Return the route `/metrics`."""
+    routes = Blueprint("metrics", __name__)
+
+    @routes.get("/metrics")
+    def text() -> Response:
+        body, kind = metrics.text(request.headers.get("Accept", ""))
+        response = Response(body, content_type=kind)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    return routes

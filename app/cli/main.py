@@ -1,0 +1,339 @@
+"""The command line: `python -m app …`.
+
+What needs TensorFlow is imported inside the commands: `--help` should not take seconds.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+import orjson
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from app import __version__
+from app.cli.keys import key
+from app.errors import CardError, Detail, KeraportError, SettingsError
+from app.settings import read_settings
+
+
+class _Command(click.Group):
+    """A group whose commands report Keraport's own errors as a message, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Raises ClickException in place of KeraportError."""
+        try:
+            return super().invoke(ctx)
+        except KeraportError as error:
+            # Where there is but one, most messages have it already.
+            alone = len(error.details) == 1 and not isinstance(error, SettingsError)
+            several = [] if alone else error.details
+            problems = "".join(f"\n  {_problem_line(detail)}" for detail in several)
+            raise click.ClickException(error.message + problems) from None
+
+
+class _ModelCommand(click.Command):
+    """A command that loads TensorFlow, which may write to stderr by itself or crash."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """In a child process from here on."""
+        from app.server.supervisor_launch import supervised_command
+        from app.serving.reading.oom import die_first
+
+        supervised_command()
+        die_first()
+        return super().invoke(ctx)
+
+
+@click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="keraport")
+def main() -> None:
+    """Keraport: a folder of Keras models as an HTTPS web app and API."""
+
+
+@main.command()
+def serve() -> None:
+    """Serve the models. Settings come from the environment: see .env.example."""
+    from app import logs
+    from app.server.supervisor import PASSED_ON
+    from app.server.supervisor_launch import supervised_server
+
+    # Until the server's own handlers are in place, a stop is just that.
+    for number in (signal.SIGTERM, PASSED_ON[signal.SIGTERM], PASSED_ON[signal.SIGINT]):
+        signal.signal(number, _stop_now)
+    # What it asks for is about to be done.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    settings = read_settings()
+    as_text = settings.log_format == "text"
+    if settings.log_format == "auto":
+        as_text = sys.stderr.isatty()
+    style = logs.Style(settings.log_level, as_text, settings.replica_name)
+    destination = logs.Destination.make()
+    logs.configure(style, destination=destination)
+    drain_s = settings.drain_delay_s + settings.drain_timeout_s
+    heartbeat = supervised_server(style, destination, settings.watchdog_s, drain_s)
+    from app.server.server import Server
+
+    _check_uploads(settings.uploads_dir)
+    try:
+        server = Server(settings)
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        raise click.ClickException(
+            f"cannot serve on {where} (KERAPORT_HOST, KERAPORT_PORT): {error.strerror}"
+        ) from None
+    if as_text:
+        folder = settings.models_dir
+        click.echo(f"Keraport {__version__} on {server.address}, models from {folder}/")
+    server.run(heartbeat)
+
+
+def _check_uploads(folder: Path) -> None:
+    """Check that uploads can be spooled there, rather than fail at the first large one."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise click.ClickException(
+            f"uploads cannot be spooled in {str(folder)!r} ({error.strerror}): set "
+            "KERAPORT_UPLOADS_DIR to a folder that can be written"
+        ) from None
+
+
+def _stop_now(number: int, frame: FrameType | None) -> None:
+    os._exit(0)
+
+
+@main.command(cls=_ModelCommand)
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def check(folder: Path | None, as_json: bool) -> None:
+    """Load every model of DIR (default: the models folder) and say what is wrong with it, what it
+    takes and what is a guess.
+
+    Exits with 1 when a model fails.
+    """
+    from app.cli.listing import document, listing
+    from app.cli.offline import check as check_folder
+    from app.cli.offline import warnings
+    from app.serving.registry.crash_guard import release
+    from app.serving.tasks.base import Limits
+
+    settings = read_settings()
+    if folder is not None and not folder.is_dir():
+        raise click.ClickException(
+            f"{folder} is a file: expected a folder" if folder.exists() else f"there is no {folder}"
+        )
+    folder = folder or settings.models_dir
+    with Console(stderr=True).status("loading…"):
+        checked = list(check_folder(folder, Limits.offline(settings)))
+    passed_over = warnings(folder)
+    for line in passed_over:
+        click.echo(f"warning: {line}", err=True)
+    if not checked:
+        raise click.ClickException(f"there is no model in {folder}")
+    if folder.resolve() == settings.models_dir.resolve():
+        for each in checked:
+            if each.entry.state == "ready":
+                release(settings.events_file, each.entry.name, each.entry.version)
+    if as_json:
+        _print_json(document(checked, passed_over))
+    else:
+        click.echo(listing(checked, shutil.get_terminal_size().columns))
+    if any(each.entry.state == "failed" for each in checked):
+        sys.exit(1)
+
+
+@main.command(cls=_ModelCommand)
+@click.argument("name")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a file.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one line a prediction.")
+@click.option("--seed", help="Text models: how the text begins. Default: a random start.")
+@click.option(
+    "--diversity",
+    type=float,
+    help="Text models: low writes likely words, high surprising ones. Default: the card's.",
+)
+@click.option("--words", type=int, help="Text models: how many to write. Default: the card's.")
+def predict(
+    name: str,
+    files: tuple[Path, ...],
+    as_json: bool,
+    as_csv: bool,
+    seed: str | None,
+    diversity: float | None,
+    words: int | None,
+) -> None:
+    """Ask the model NAME about FILES, without a server.
+
+    Pictures for image models, .csv or .json for tabular ones, .json for the rest. A file that
+    cannot be answered is reported, the others are answered all the same; then it exits with 1.
+    Without FILES, a text model writes a text, word by word.
+    """
+    if as_json and as_csv:
+        raise click.UsageError("choose one of --json and --csv")
+    options = {"seed": seed, "diversity": diversity, "words": words}
+    options = {key: value for key, value in options.items() if value is not None}
+    if not files:
+        _write(name, options)
+        return
+    if options:
+        raise click.UsageError("FILES, or --seed, --diversity and --words: not both")
+    from app.cli.offline import loaded
+    from app.cli.offline import predict as predict_files
+    from app.serving.tasks.base import Limits
+
+    settings = read_settings()
+    rows: list[dict[str, Any]] = []
+    failed = False
+    progress = Progress(console=Console(stderr=True), transient=True)
+    with progress, loaded(settings.models_dir, name, Limits.offline(settings)) as model:
+        results = predict_files(model, files)
+        for path, result in progress.track(results, total=len(files), description=name):
+            if isinstance(result, KeraportError):
+                failed = True
+                for problem in (
+                    map(_problem_line, result.details) if result.details else [result.message]
+                ):
+                    click.echo(f"{path}: {problem}", err=True)
+            elif as_json:
+                _print_json({"file": str(path), "predictions": result})
+            else:
+                rows += [{"file": str(path), **_flat(p)} for p in result]
+    if as_csv:
+        _print_csv(rows)
+    elif rows:
+        _print_table(rows)
+    if failed:
+        sys.exit(1)
+
+
+def _write(name: str, options: dict[str, Any]) -> None:
+    """Print a text while it is written."""
+    from app.cli.offline import loaded, write
+    from app.serving.tasks.base import Limits
+
+    settings = read_settings()
+    with ExitStack() as stack:
+        with Console(stderr=True).status("loading…"):
+            limits = Limits.offline(settings)
+            model = stack.enter_context(loaded(settings.models_dir, name, limits))
+        for piece in write(model, options):
+            click.echo(piece, nl=False)
+            sys.stdout.flush()
+    click.echo()
+
+
+def _problem_line(detail: Detail) -> str:
+    """Return a problem as one line, with the value and what was expected."""
+    value = "" if detail.value is None else f", found {detail.value}"
+    expected = "" if detail.expected is None else f", expected {detail.expected}"
+    return f"{detail.field}: {detail.problem}{value}{expected}"
+
+
+def _flat(prediction: Any) -> dict[str, Any]:
+    """Return a prediction as columns: the label and its probability, or whatever it has."""
+    if not isinstance(prediction, dict):
+        return {"output": _cell(prediction)}
+    flat: dict[str, Any] = {}
+    for name, value in prediction.items():
+        if isinstance(value, dict):
+            # Of several outputs: classes, or numbers with names.
+            parts = {f"{name} {k}": v for k, v in value.items() if k not in ("label", "top")}
+            flat |= {name: value["label"], **parts} if "top" in value else parts
+        elif name != "top":
+            flat[name] = value
+    return {name: _cell(value) for name, value in flat.items()}
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, (str, int, float)):
+        return value
+    return orjson.dumps(value, default=_listed, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+
+
+def _listed(value: Any) -> Any:
+    return value.tolist()
+
+
+def _print_json(value: Any) -> None:
+    click.echo(orjson.dumps(value, default=_listed, option=orjson.OPT_SERIALIZE_NUMPY))
+
+
+def _print_csv(rows: list[dict[str, Any]]) -> None:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(escape(str(row.get(column, ""))) for column in columns))
+    Console().print(table)
+
+
+@main.command(cls=_ModelCommand)
+@click.argument("file", type=click.Path(exists=True, path_type=Path))
+@click.option("--stdout", is_flag=True, help="Print the card instead of writing model.yaml.")
+@click.option("--force", is_flag=True, help="Replace a model.yaml that is there.")
+def card(file: Path, stdout: bool, force: bool) -> None:
+    """Write a starter model.yaml beside the model FILE, to be completed by hand, and report what is
+    a guess about it."""
+    from app.cli.starter import starter_card
+    from app.serving.cards.card import CARD_FILE
+
+    source = file.resolve()
+    folder = source if source.is_dir() else source.parent
+    bare = not source.is_dir() and folder == read_settings().models_dir.resolve()
+    target = folder / CARD_FILE
+    if bare and not stdout:
+        raise CardError(
+            f"a card needs a folder of its own: move the file to {file.parent / file.stem}/ first, "
+            "or use --stdout"
+        )
+    if target.exists() and not (force or stdout):
+        raise CardError(f"{target} exists: use --force to replace it, or --stdout")
+    starter = starter_card(source, None if bare else folder)
+    if stdout:
+        click.echo(starter.text, nl=False)
+    else:
+        target.write_text(starter.text, encoding="utf-8")
+        click.echo(f"wrote {target}")
+    for guess in starter.guesses:
+        click.echo(str(guess), err=True)
+
+
+@main.command(cls=_ModelCommand)
+@click.argument("architecture")
+@click.option("--name", help="The model's name; default: the architecture in lower case.")
+def add(architecture: str, name: str | None) -> None:
+    """Download a model of Keras Applications (mobilenet, resnet50, …) into the models folder.
+
+    Fetches the ImageNet weights and class names through Keras and writes a card with the right
+    preprocessing. Needs the network.
+    """
+    from app.cli.applications import add as add_application
+
+    settings = read_settings()
+    folder = add_application(architecture, settings.models_dir, name)
+    click.echo(f"wrote {folder}; see it with: python -m app check")
+
+
+main.add_command(key)

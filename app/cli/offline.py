@@ -1,0 +1,260 @@
+"""Models on the command line, without a server: check, ask and describe them."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+from gevent.pool import Pool
+
+from app.cli.footprint import Footprint, measured
+from app.errors import (
+    BadRequest,
+    CardError,
+    Detail,
+    InvalidInput,
+    KeraportError,
+    LoadError,
+    ModelError,
+    ModelNotFound,
+)
+from app.serving.base64_text import decode_base64
+from app.serving.call import Call
+from app.serving.cards.card import CARD_FILE
+from app.serving.models.model import Model
+from app.serving.models.statistics import Statistics
+from app.serving.models.stream_limit import StreamLimit
+from app.serving.reading.model_files import holds_model
+from app.serving.reading.process import ReaderProcess
+from app.serving.registry.entry import Entry, Group, no_folder
+from app.serving.registry.folder import ScannedModel, discover, read_cards, scan_model
+from app.serving.registry.ignored_files import ignored_files, ignored_files_of_model
+from app.serving.registry.open_model import import_engine, open_model
+from app.serving.tasks import Limits, Payload, RowTask
+from app.serving.tasks.base import invalid
+from app.serving.tasks.csv_table import on_lines, read_table
+from app.serving.tasks.inputs.fields import Fields
+from app.serving.tasks.pictures_json import KEY
+
+_MAX_PATH = 255
+# Offline no browser waits, and no one sends bombs to oneself.
+PATIENCE_S = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedVersion:
+    """A version that was loaded, or failed, what that took, and what is a guess about it."""
+
+    entry: Entry
+    footprint: Footprint
+    guesses: list[str]
+
+
+def check(folder: Path, limits: Limits) -> Iterator[CheckedVersion]:
+    """Load every model of `folder` (or the one that it is), one version after the other, as the
+    server would; each is yielded loaded or failed, and freed afterwards. Raises CardError if there
+    is no such folder."""
+    # What this takes is not the first model's.
+    import_engine()
+
+    reader = ReaderProcess()
+    try:
+        for found in _found(folder):
+            for entry, footprint in _load(found, reader, limits):
+                yield CheckedVersion(entry, footprint, _guesses(entry))
+                if entry.model is not None:
+                    entry.model.close()
+    finally:
+        reader.close()
+
+
+def _found(folder: Path) -> list[ScannedModel]:
+    if _is_model(folder):
+        return read_cards({(s.name, s.version): s for s in scan_model(folder.resolve())})
+    return discover(folder)
+
+
+def _guesses(entry: Entry) -> list[str]:
+    if entry.model is None:
+        return []
+    return [str(guess) for guess in entry.model.guessed]
+
+
+def _load(
+    found: ScannedModel, reader: ReaderProcess, limits: Limits
+) -> Iterator[tuple[Entry, Footprint]]:
+    """Load the versions that a server would serve, default candidates first."""
+    group = Group(found.name)
+    group.policy = found.policy or group.policy
+    group.present = frozenset(found.versions)
+    failed: set[int] = set()
+    while left := [
+        v for v in group.policy.wanted(group.present, failed) if v not in group.versions
+    ]:
+        source = found.versions.get(left[0])
+        entry = Entry(group, left[0])
+        with measured(reader) as footprint:
+            try:
+                if source is None:
+                    raise CardError(no_folder(entry))
+                entry.path, entry.home = source.scanned.path, source.scanned.home
+                entry.model = open_model(
+                    source.scanned,
+                    reader,
+                    limits,
+                    StreamLimit(limits.max_streams),
+                    Statistics(),
+                    partial(setattr, entry, "card"),
+                )
+                entry.state = "ready"
+            except ModelError as error:
+                entry.state, entry.reason = "failed", error.message
+                failed.add(entry.version)
+        if entry.model is not None and footprint.serving_bytes is not None:
+            # It may have grown into what the model before has left.
+            footprint.serving_bytes = max(footprint.serving_bytes, entry.model.weight_bytes)
+        group.put(entry)
+        yield entry, footprint
+
+
+def warnings(folder: Path) -> list[str]:
+    """List the files in `folder` that `check` ignores, one line per file."""
+    return ignored_files_of_model(folder) if _is_model(folder) else ignored_files(folder)
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / CARD_FILE).is_file() or holds_model(folder)
+
+
+@contextmanager
+def loaded(folder: Path, name: str, limits: Limits) -> Iterator[Model]:
+    """Load one model of `folder`, in the version that a server would answer with. Raises
+    ModelNotFound, CardError or LoadError."""
+    models = {found.name: found for found in discover(folder)}
+    if name not in models:
+        raise ModelNotFound(
+            f"there is no model {name!r} in {folder}; the models are: {', '.join(models) or '-'}"
+        )
+    reader = ReaderProcess()
+    try:
+        for entry, _ in _load(models[name], reader, limits):
+            if entry.model is not None:
+                break
+        else:
+            raise LoadError(f"model {name}: {entry.group.trouble}")
+    finally:
+        reader.close()
+    try:
+        yield entry.model
+    finally:
+        entry.model.close()
+
+
+def predict(
+    model: Model, files: Iterable[Path]
+) -> Iterator[tuple[Path, Sequence[Any] | KeraportError]]:
+    """Return the predictions for each file, in order; a file that cannot be read gives its error.
+
+    As many files at once as make up a batch, so that it runs as fast as the server would.
+    """
+
+    def one(path: Path) -> tuple[Path, Sequence[Any] | KeraportError]:
+        try:
+            payload = _payload(model, path)
+            try:
+                return path, model.predict(payload, Call(time.monotonic() + PATIENCE_S))
+            except InvalidInput as error:
+                if payload.kind == "csv":
+                    limits = Limits(max_rows=sys.maxsize)
+                    lines = read_table(payload.data, _columns(model), limits).lines
+                    error.details = on_lines(error.details, lines)
+                raise
+        except KeraportError as error:
+            return path, error
+
+    runtime = model.card.runtime
+    yield from Pool(min(2 * runtime.max_batch_size, runtime.max_queue)).imap(one, files)
+
+
+def write(model: Model, body: dict[str, Any]) -> Iterator[str]:
+    """Yield a text in pieces, as they come, its seed first. body: of the request. Raises BadRequest
+    for other models, and the errors of `TextModel.predict`."""
+    from app.serving.models.text_model import TextModel
+
+    if not isinstance(model, TextModel):
+        raise BadRequest(f"the model {model.name!r} answers files: name some")
+    call = Call(time.monotonic() + PATIENCE_S)
+    with model.writing(Payload("json", orjson.dumps(body)), call) as (text, pieces):
+        yield text.seed
+        yield from filter(None, pieces)
+
+
+def _payload(model: Model, path: Path) -> Payload:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CardError(f"cannot be read: {error.strerror}") from None
+    if "files" in model.task.accepts and path.suffix.lower() != ".json":
+        return Payload("files", files=[io.BytesIO(data)])
+    if "csv" in model.task.accepts and path.suffix.lower() in (".csv", ".tsv"):
+        return Payload("csv", data)
+    if not model.task.accepts.isdisjoint(("files", "form")):
+        data = _with_files(cast("RowTask", model.task), data, path)
+    return Payload("json", data)
+
+
+def _with_files(task: RowTask, data: bytes, path: Path) -> bytes:
+    """Put pictures that a request names, as files beside it, into it. path: of the request. Raises
+    BadRequest for a file that is none, InvalidInput for names that no file has."""
+    pictures = [each.name for each in task.inputs if each.kind == "picture"]
+    try:
+        body = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        if path.suffix.lower() == ".json" or not pictures:
+            return data  # the model says what is wrong
+        names = ", ".join(f'"{each.name}": …' for each in task.inputs)
+        raise BadRequest(
+            f"this model has several inputs: expected a .json file, {{{names}}}, where "
+            f"{' and '.join(pictures)} may name picture files beside it"
+        ) from None
+    if "files" in task.accepts:
+        pictures.append(KEY)
+    missing = []
+    for i, row in enumerate(body if isinstance(body, list) else [body]):
+        for name in pictures if isinstance(row, dict) else ():
+            value = row.get(name)
+            # Base64 of a picture is hardly ever as short as the name of a file.
+            if not isinstance(value, str) or len(value) >= _MAX_PATH:
+                continue
+            if (path.parent / value).is_file():
+                row[name] = b64encode((path.parent / value).read_bytes()).decode()
+            elif not _is_base64(value):
+                where = f"[{i}].{name}" if isinstance(body, list) else name
+                problem = f"there is no such file beside {path.name}, and this is not base64"
+                missing.append(Detail(where, problem, value))
+    if missing:
+        raise invalid(missing)
+    return orjson.dumps(body)
+
+
+def _is_base64(value: str) -> bool:
+    try:
+        decode_base64(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _columns(model: Model) -> list[str]:
+    """The columns of a table for the model."""
+    inputs = cast("RowTask", model.task).inputs
+    return [field.name for each in inputs if isinstance(each, Fields) for field in each.fields]

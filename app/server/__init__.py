@@ -1,0 +1,1 @@
+"""The server process: start, signals and drain, and the handler of pywsgi."""

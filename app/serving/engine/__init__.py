@@ -1,0 +1,1 @@
+"""Queues, threads and TensorFlow sessions: the only code that runs a graph while serving."""

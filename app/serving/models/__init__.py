@@ -1,0 +1,1 @@
+"""A ready version of a model: its task, its engine and its statistics."""

@@ -1,0 +1,1 @@
+"""Reads model files and converts them to graphs, in a child process."""

@@ -1,0 +1,1 @@
+"""Reads Keras files of every version into models in memory."""

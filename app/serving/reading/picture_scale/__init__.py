@@ -1,0 +1,1 @@
+"""How a model's pictures were scaled in its training, as far as its file shows it."""

@@ -1,0 +1,135 @@
+"""Opens a version on disk as a model that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from threading import Lock
+
+from app.errors import CardError
+from app.memory import free_memory, freeze_imports, growth, resident
+from app.serving.cards import architecture_files
+from app.serving.cards.card import CARD_FILE, TEXT_TASK, Card
+from app.serving.cards.guesses import guesses
+from app.serving.cards.infer import completed
+from app.serving.cards.read import read_card, with_imagenet
+from app.serving.cards.versions import Policy
+from app.serving.models.model import Model
+from app.serving.models.statistics import Statistics
+from app.serving.models.stream_limit import StreamLimit
+from app.serving.reading.model_files import find_model
+from app.serving.reading.process import ReaderProcess
+from app.serving.registry.folder import ScannedVersion, files_below
+from app.serving.signature import Converted, GenerationRequest
+from app.serving.tasks.base import Limits
+from app.serving.tasks.vocabulary import excluded_tokens
+
+_importing = Lock()
+_imported = False
+
+
+def import_engine() -> None:
+    """Import the engine with TensorFlow, which takes seconds: not on the hub. From any thread; one
+    imports, the others wait."""
+    global _imported
+    with _importing:
+        if not _imported:
+            import app.serving.models.tensor_model
+            import app.serving.models.text_model  # noqa: F401 - with all that they need
+
+            freeze_imports()
+            _imported = True
+
+
+def open_model(
+    scanned: ScannedVersion,
+    reader: ReaderProcess,
+    limits: Limits,
+    stream_limit: StreamLimit,
+    statistics: Statistics,
+    on_card: Callable[[Card], None],
+) -> Model:
+    """Read the card, convert the model and open its session. places: for the texts of all models.
+    statistics: where the model is counted.
+    on_card: called with the card as soon as it is known. Raises CardError or LoadError."""
+    if scanned.problem:
+        raise CardError(scanned.problem)
+    card = stated_card(scanned)
+    source = scanned.path if scanned.home is None else find_model(scanned.path, card)
+    if card is not None:
+        on_card(card)
+    generation = generation_request(card)
+    trusted = card is not None and card.trusted
+    precision = "float32" if card is None else card.runtime.precision
+    with reader.convert(
+        source,
+        trusted=trusted,
+        generation=generation,
+        precision=precision,
+        files=partial(_files, scanned, source),
+    ) as converted:
+        folders = [] if scanned.home is None else [scanned.path, scanned.home]
+        stated, (card, signature) = card, completed(card, converted.signature, folders)
+        converted, card = replace(converted, signature=signature), with_imagenet(card)
+        on_card(card)
+        import_engine()
+        began = resident()
+        model = _made(scanned, card, converted, limits, stream_limit, statistics)
+        model.guessed = guesses(stated, card, converted.signature)
+        model.loading_bytes = reader.peak_bytes + growth(began, resident())
+        model.from_cache = reader.from_cache
+        free_memory()
+        return model
+
+
+def _made(
+    scanned: ScannedVersion,
+    card: Card,
+    converted: Converted,
+    limits: Limits,
+    stream_limit: StreamLimit,
+    statistics: Statistics,
+) -> Model:
+    from app.serving.models.tensor_model import TensorModel
+    from app.serving.models.text_model import TextModel
+
+    name, version = scanned.name, scanned.version
+    if card.task == TEXT_TASK:
+        return TextModel(name, version, card, converted, limits, statistics, stream_limit)
+    return TensorModel(name, version, card, converted, limits, statistics)
+
+
+def _files(scanned: ScannedVersion, source: Path) -> list[Path]:
+    """List the files that the model may be read from: those of its folder but the card."""
+    if scanned.home is None:
+        design = architecture_files.beside(source)
+        return [source] if design is None else [source, design]
+    found = files_below(source if source.is_dir() else source.parent)
+    return [p for p in found if p.name != CARD_FILE or architecture_files.looks_like_one(p)]
+
+
+def stated_card(scanned: ScannedVersion) -> Card | None:
+    """Read the card of the version's own folder, else that of the model's. Raises CardError."""
+    if scanned.home is None:
+        return None
+    card = read_card(scanned.path)
+    if card is None or not scanned.numbered:
+        return card or read_card(scanned.home)
+    misplaced = sorted(card.model_fields_set & set(Policy.model_fields))
+    if misplaced:
+        raise CardError(
+            f"{CARD_FILE}: {', '.join(misplaced)}: this is said for all versions at once, in "
+            f"{scanned.name}/{CARD_FILE}"
+        )
+    return card
+
+
+def generation_request(card: Card | None) -> GenerationRequest | None:
+    """Return the request for a graph that writes texts; None for cards of other tasks."""
+    if card is None or card.task != TEXT_TASK:
+        return None
+    assert isinstance(card.text.vocabulary, list), "read with the card"
+    never = excluded_tokens(card.text, card.text.vocabulary)
+    return GenerationRequest(never=never, window=card.text.window)

@@ -1,0 +1,183 @@
+"""The page made of the parts of kinds, in a browser: with scripts and without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support import ServerProcess, serving
+
+WITH_AND_WITHOUT = pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server over models with several inputs and outputs."""
+    from tests.kinds import save_kinds
+
+    folder = tmp_path_factory.mktemp("kinds")
+    save_kinds(folder / "models")
+    with serving(folder / "models", folder) as server:
+        yield server
+
+
+def upload(value: int) -> Any:
+    from tests.kinds import grey
+
+    return {"name": f"{value}.png", "mimeType": "image/png", "buffer": grey(value)}
+
+
+@WITH_AND_WITHOUT
+def test_two_pictures_and_fields_give_three_readings(
+    kinds: ServerProcess, browser: Browser, script: bool
+) -> None:
+    context = browser.new_context(java_script_enabled=script)
+    page = context.new_page()
+    page.goto(f"{kinds.url}/models/couple")
+    page.get_by_label("left").set_input_files(upload(51))
+    page.get_by_label("right").set_input_files(upload(7))
+    expect(page.get_by_label("weight")).to_have_value("40")
+    page.get_by_role("button", name="Predict").click()
+    answer = page.get_by_label("The answer", exact=True)
+    expect(answer).to_contain_text("47.2 years")
+    expect(answer).to_contain_text("female")
+    expect(answer).to_contain_text("3 numbers, length 40.0286")
+    context.close()
+
+
+@WITH_AND_WITHOUT
+def test_problems_are_beside_their_fields(
+    kinds: ServerProcess, browser: Browser, script: bool
+) -> None:
+    context = browser.new_context(java_script_enabled=script)
+    page = context.new_page()
+    page.goto(f"{kinds.url}/models/couple")
+    page.get_by_label("left").set_input_files(upload(51))
+    page.get_by_label("weight").fill("400")
+    page.get_by_role("button", name="Predict").click()
+    expect(page.get_by_label("weight")).to_have_accessible_description(
+        "0 to 100 kg out of range: expected a number from 0 to 100 (kg)"
+    )
+    expect(page.locator("#input1-problem")).to_contain_text("missing: expected JPEG")
+    expect(page.get_by_label("The answer", exact=True)).to_be_hidden()
+    context.close()
+
+
+def test_a_mistake_that_was_corrected_is_gone(kinds: ServerProcess, page: Page) -> None:
+    page.goto(f"{kinds.url}/models/couple")
+    page.get_by_label("left").set_input_files(upload(51))
+    page.get_by_role("button", name="Predict").click()
+    right = page.get_by_label("right")
+    expect(right).to_be_focused()
+    expect(page.locator("#progress")).to_have_text("No answer.")
+    right.set_input_files(upload(7))
+    expect(page.locator(".kind-preview")).to_have_count(2)
+    page.get_by_role("button", name="Predict").click()
+    expect(page.locator("#progress")).to_have_text("Done.")
+    expect(page.locator("#input1-problem")).to_have_text("")
+    expect(right).to_have_attribute("aria-invalid", "false")
+
+
+@WITH_AND_WITHOUT
+def test_a_number_from_a_picture(kinds: ServerProcess, browser: Browser, script: bool) -> None:
+    context = browser.new_context(java_script_enabled=script)
+    page = context.new_page()
+    page.goto(f"{kinds.url}/models/ages")
+    page.get_by_label("Choose pictures").set_input_files([upload(200), upload(20)])
+    if not script:
+        page.get_by_role("button", name="Predict").click()
+    values = page.locator(".reading-value")
+    expect(values).to_have_count(2)
+    expect(values.first).to_have_text("1 years")
+    expect(values.last).to_have_text("0 years")
+    context.close()
+
+
+@WITH_AND_WITHOUT
+def test_vectors_are_compared(kinds: ServerProcess, browser: Browser, script: bool) -> None:
+    context = browser.new_context(java_script_enabled=script)
+    page = context.new_page()
+    page.goto(f"{kinds.url}/models/features")
+    page.get_by_label("Choose pictures").set_input_files(upload(200))
+    if script:
+        expect(page.locator(".reading-vector")).to_have_count(1)
+        page.get_by_label("Choose pictures").set_input_files(upload(100))
+    else:
+        page.get_by_label("Choose pictures").set_input_files([upload(200), upload(100)])
+        page.get_by_role("button", name="Predict").click()
+    expect(page.get_by_text("Cosine similarity with 200.png: 1.000")).to_be_visible()
+    context.close()
+
+
+@WITH_AND_WITHOUT
+def test_a_row_with_several_outputs(kinds: ServerProcess, browser: Browser, script: bool) -> None:
+    context = browser.new_context(java_script_enabled=script)
+    page = context.new_page()
+    page.goto(f"{kinds.url}/models/tables")
+    page.get_by_label("a", exact=True).fill("1")
+    page.get_by_label("b", exact=True).fill("2")
+    page.get_by_label("c", exact=True).fill("3")
+    page.get_by_role("button", name="Predict", exact=True).click()
+    answer = page.get_by_label("The answer", exact=True)
+    expect(answer).to_contain_text("6.00")
+    expect(answer).to_contain_text("x: 1")
+    context.close()
+
+
+@WITH_AND_WITHOUT
+def test_a_table_of_rows_with_several_inputs(
+    kinds: ServerProcess, browser: Browser, script: bool
+) -> None:
+    context = browser.new_context(java_script_enabled=script)
+    page = context.new_page()
+    page.goto(f"{kinds.url}/models/tables")
+    file: Any = {"name": "rows.csv", "mimeType": "text/csv", "buffer": b"a,b,c\n1,2,3\n4,5,6\n"}
+    page.get_by_label("CSV file").set_input_files(file)
+    page.get_by_role("button", name="Predict all rows").click()
+    answers = page.get_by_role("region", name="The first rows with their answers")
+    expect(answers.get_by_role("row")).to_have_count(3)
+    expect(answers.get_by_role("row").nth(1)).to_contain_text("6.0")
+    expect(answers.get_by_role("row").nth(2)).to_contain_text("15.0")
+    if not script:
+        page.get_by_label("CSV file").set_input_files(file)
+    link = page.get_by_role("link", name="Download with answers")
+    button = page.get_by_role("button", name="Predict and download")
+    with page.expect_download() as download:
+        (link if script else button).click()
+    rows = download.value.path().read_text().splitlines()
+    assert len(rows) == 3
+    assert rows[0].startswith("a,b,c,")
+    context.close()
+
+
+def test_another_scale_keeps_what_was_filled_in(kinds: ServerProcess, page: Page) -> None:
+    page.goto(f"{kinds.url}/models/bare")
+    page.get_by_label("left").set_input_files(upload(51))
+    page.get_by_label("right").set_input_files(upload(7))
+    page.get_by_label("x0").fill("40")
+    page.get_by_label("x1").fill("1.5")
+    page.get_by_role("link", name="none", exact=True).click()
+    answer = page.get_by_label("The answer", exact=True)
+    expect(answer).to_contain_text("98")
+    expect(page.get_by_label("x0")).to_have_value("40")
+    expect(page.locator("#code pre > code").first).to_contain_text("/api/bare?scale=none")
+    expect(page.locator("#about")).to_contain_text("scaled 0..1 (a guess; this page tries none)")
+    assert page.url.endswith("?scale=none")
+
+
+@WITH_AND_WITHOUT
+def test_a_scale_that_is_tried_is_in_programs_and_facts(
+    kinds: ServerProcess, browser: Browser, script: bool
+) -> None:
+    context = browser.new_context(java_script_enabled=script)
+    page = context.new_page()
+    page.goto(f"{kinds.url}/models/ages")
+    page.get_by_role("link", name="-1..1", exact=True).click()
+    for code in page.locator("#code pre > code").all():
+        expect(code).to_contain_text("/api/ages?scale=-1..1")
+    expect(page.locator("#about")).to_contain_text("scaled 0..1 (a guess; this page tries -1..1)")
+    expect(page.locator("#scales-title")).to_contain_text("scaled -1..1")
+    context.close()

@@ -1,0 +1,505 @@
+"""What the numbers of an output are called: proven by its graph, or said by its training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from app.serving.cards.card import Card
+from app.serving.cards.guesses import guesses
+from app.serving.cards.infer import completed, infer_card
+from app.serving.cards.outputs import output_kind
+from app.serving.models.model import Model
+from app.serving.signature import Converted
+from app.serving.tasks import Limits, RowTask
+from app.web.models.readings import readings, shown_outputs
+from app.web.models.table_answer import as_json
+from tests.models.heads import (
+    LIBRARIES,
+    answers,
+    functional,
+    large_weights,
+    read_bare,
+    read_file,
+)
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*saving your model as an HDF5:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*softmax over axis -1 of a tensor:UserWarning"),
+]
+
+Build = Callable[[Any, Any], Any]
+
+
+def dense(units: int, activation: Any = None) -> Build:
+    return lambda library, x: library.layers.Dense(units, activation=activation)(x)
+
+
+def then(build: Build, *layers: Callable[[Any], Any]) -> Build:
+    """The head with more layers after it, each made from the library's `layers`."""
+
+    def head(library: Any, x: Any) -> Any:
+        y = build(library, x)
+        for layer in layers:
+            y = layer(library.layers)(y)
+        return y
+
+    return head
+
+
+def merged(layer: str, *builds: Build) -> Build:
+    return lambda library, x: getattr(library.layers, layer)()([b(library, x) for b in builds])
+
+
+def softmax(units: int = 5) -> Build:
+    return dense(units, "softmax")
+
+
+def sigmoid(units: int = 1) -> Build:
+    return dense(units, "sigmoid")
+
+
+def nested(library: Any, x: Any) -> Any:
+    inner = functional(library, softmax())
+    return library.layers.Dropout(0.2)(inner(x))
+
+
+def sequential(library: Any, x: Any) -> Any:
+    layers = library.layers
+    inner = [layers.Dense(6), layers.Dense(5), layers.Softmax()]
+    return library.Sequential([library.Input((4,)), library.Sequential(inner)])(x)
+
+
+def over_time(activation: str | None) -> Build:
+    return lambda library, x: library.layers.TimeDistributed(
+        library.layers.Dense(3, activation=activation)
+    )(library.layers.Reshape((2, 2))(x))
+
+
+def pooled(activation: str | None) -> Build:
+    def head(library: Any, x: Any) -> Any:
+        layers = library.layers
+        picture = layers.Reshape((2, 2, 1))(x)
+        return layers.GlobalAveragePooling2D()(layers.Conv2D(5, 2, activation=activation)(picture))
+
+    return head
+
+
+def recurrent(library: Any, x: Any) -> Any:
+    layers = library.layers
+    states = layers.Bidirectional(layers.LSTM(3))(layers.Reshape((2, 2))(x))
+    return layers.Dense(4, activation="softmax")(states)
+
+
+def class_losses(library: Any) -> dict[str, Any]:
+    losses = library.losses
+    return {
+        "one from logits": losses.SparseCategoricalCrossentropy(from_logits=True),
+        "any from logits": losses.BinaryCrossentropy(from_logits=True),
+        "huber": losses.Huber(),
+    }
+
+
+CCE, BCE = "categorical_crossentropy", "binary_crossentropy"
+
+# name: (head, loss, what the numbers are, the kind of a bare file's answer)
+CASES: dict[str, tuple[Build, str | None, str, str]] = {
+    # Of the cases that started this: an age, an embedding, two softmaxes, a steering angle, and the
+    # values of 39 actions. Logarithms come below.
+    "an age": (dense(1), "mae", "values", "number"),
+    "an embedding": (dense(128), None, "logits", "vector"),
+    "an average of softmaxes": (
+        merged("Average", softmax(), softmax()),
+        None,
+        "softmax",
+        "classes",
+    ),
+    "a steering angle": (dense(1, "tanh"), "mse", "values", "number"),
+    "39 actions": (dense(39), "mse", "values", "vector"),
+    # What keeps probabilities.
+    "softmax": (softmax(), None, "softmax", "classes"),
+    "softmax, cross-entropy": (softmax(), CCE, "softmax", "classes"),
+    "softmax, from logits": (softmax(), "one from logits", "softmax", "classes"),
+    "softmax, dropout": (then(softmax(), lambda la: la.Dropout(0.3)), None, "softmax", "classes"),
+    "softmax, linear": (
+        then(softmax(), lambda la: la.Activation("linear", dtype="float32")),
+        None,
+        "softmax",
+        "classes",
+    ),
+    "softmax, cast": (
+        then(softmax(), lambda la: la.Activation("linear", dtype="float64")),
+        None,
+        "softmax",
+        "classes",
+    ),
+    "softmax, flattened": (
+        then(softmax(), lambda la: la.Reshape((1, 1, 5)), lambda la: la.Flatten()),
+        None,
+        "softmax",
+        "classes",
+    ),
+    "a Softmax layer": (then(dense(5), lambda la: la.Softmax()), None, "softmax", "classes"),
+    "an Activation layer": (
+        then(dense(5), lambda la: la.Activation("softmax")),
+        None,
+        "softmax",
+        "classes",
+    ),
+    "nested": (nested, None, "softmax", "classes"),
+    "nested Sequential": (sequential, None, "softmax", "classes"),
+    "recurrent": (recurrent, None, "softmax", "classes"),
+    "softmax of pixels, averaged": (pooled("softmax"), None, "softmax", "classes"),
+    "three softmaxes": (
+        merged("Average", softmax(), softmax(), softmax()),
+        CCE,
+        "softmax",
+        "classes",
+    ),
+    "sigmoid": (sigmoid(), None, "sigmoid", "classes"),
+    "sigmoid, cross-entropy": (sigmoid(), BCE, "sigmoid", "classes"),
+    "four sigmoids": (sigmoid(4), BCE, "sigmoid", "classes"),
+    "sigmoids side by side": (
+        merged("Concatenate", sigmoid(), sigmoid(), sigmoid(2)),
+        BCE,
+        "sigmoid",
+        "classes",
+    ),
+    "an average of sigmoids": (merged("Average", sigmoid(), sigmoid()), BCE, "sigmoid", "classes"),
+    "a maximum of sigmoids": (merged("Maximum", sigmoid(3), sigmoid(3)), BCE, "sigmoid", "classes"),
+    "softmaxes side by side": (
+        merged("Concatenate", softmax(2), softmax(3)),
+        None,
+        "sigmoid",
+        "classes",
+    ),
+    "softmax, squares": (softmax(), "mse", "softmax", "classes"),
+    "hard sigmoid, cross-entropy": (dense(3, "hard_sigmoid"), BCE, "sigmoid", "classes"),
+    # Logits.
+    "from logits": (dense(5), "one from logits", "logits", "classes"),
+    "each from logits": (dense(5), "any from logits", "logits", "classes"),
+    "one unit from logits": (dense(1), "any from logits", "logits", "classes"),
+    "tanh from logits": (dense(5, "tanh"), "one from logits", "logits", "classes"),
+    "a convolution, pooled": (pooled(None), None, "logits", "vector"),
+    "one unit": (dense(1), None, "logits", "number"),
+    # What is no probability.
+    "linear, cross-entropy": (dense(5), CCE, "values", "classes"),
+    "sigmoids, one of them": (sigmoid(4), CCE, "values", "classes"),
+    "boxes": (sigmoid(4), "huber", "sigmoid", "vector"),
+    "a share, measured": (sigmoid(), "mae", "sigmoid", "number"),
+    "a margin": (dense(1, "tanh"), "hinge", "values", "classes"),
+    "counts": (dense(1, "exponential"), "poisson", "values", "number"),
+    "relu": (dense(3, "relu"), None, "values", "vector"),
+    "tanh": (dense(3, "tanh"), None, "values", "vector"),
+    "hard sigmoid": (dense(3, "hard_sigmoid"), None, "values", "vector"),
+    "softmax of one unit": (softmax(1), None, "values", "number"),
+    "a sum of softmaxes": (merged("Add", softmax(), softmax()), None, "values", "vector"),
+    "a product": (merged("Multiply", softmax(), sigmoid(5)), None, "unknown", "vector"),
+    "softmax, dense": (then(softmax(), lambda la: la.Dense(3)), None, "logits", "vector"),
+    "softmax, normalised": (
+        then(softmax(), lambda la: la.BatchNormalization()),
+        None,
+        "values",
+        "vector",
+    ),
+    "softmax, relu": (then(softmax(), lambda la: la.ReLU()), None, "softmax", "classes"),
+    "linear, normalised": (
+        then(dense(3), lambda la: la.BatchNormalization()),
+        None,
+        "values",
+        "vector",
+    ),
+}
+# Keras 2 names fewer layers and activations.
+CASES_OF_3: dict[str, tuple[Build, str | None, str, str]] = {
+    "log_softmax": (dense(5, "log_softmax"), None, "log-probabilities", "classes"),
+    "log_sigmoid": (dense(1, "log_sigmoid"), None, "log-probabilities", "classes"),
+    # Its rows do not sum to 1 in Keras 3.15.
+    "sparsemax": (dense(5, "sparsemax"), None, "unknown", "vector"),
+    "softmax function": (
+        lambda _, x: keras.ops.softmax(keras.layers.Dense(5)(x)),
+        None,
+        "softmax",
+        "classes",
+    ),
+    "softmax with a temperature": (
+        lambda _, x: keras.ops.softmax(keras.layers.Dense(5)(x) / 2.5),
+        None,
+        "softmax",
+        "classes",
+    ),
+    "a temperature after softmax": (
+        lambda _, x: keras.layers.Dense(5, activation="softmax")(x) / 2.5,
+        None,
+        "values",
+        "vector",
+    ),
+    "logits with a temperature": (
+        lambda _, x: keras.layers.Dense(5)(x) / 2.5,
+        None,
+        "logits",
+        "vector",
+    ),
+    "the logarithm of a softmax": (
+        lambda _, x: keras.ops.log(keras.layers.Dense(5, activation="softmax")(x) + 1e-7),
+        None,
+        "log-probabilities",
+        "classes",
+    ),
+    "the exponential of log_softmax": (
+        lambda _, x: keras.ops.exp(keras.ops.log_softmax(keras.layers.Dense(5)(x))),
+        None,
+        "softmax",
+        "classes",
+    ),
+    "a softmax by hand": (
+        lambda _, x: (lambda e: e / keras.ops.sum(e, axis=-1, keepdims=True))(
+            keras.ops.exp(keras.layers.Dense(5)(x))
+        ),
+        None,
+        "softmax",
+        "classes",
+    ),
+    "a weighted average": (
+        lambda _, x: (
+            0.25 * keras.layers.Dense(5, activation="softmax")(x)
+            + 0.75 * keras.layers.Dense(5, activation="softmax")(x)
+        ),
+        None,
+        "softmax",
+        "classes",
+    ),
+    "stacked and averaged": (
+        lambda _, x: keras.ops.mean(
+            keras.ops.stack(
+                [keras.layers.Dense(5, activation="softmax")(x) for _ in range(3)], axis=1
+            ),
+            axis=1,
+        ),
+        None,
+        "softmax",
+        "classes",
+    ),
+    "a unit and its contrary": (
+        lambda _, x: (lambda p: keras.ops.concatenate([1 - p, p], axis=-1))(
+            keras.layers.Dense(1, activation="sigmoid")(x)
+        ),
+        None,
+        "softmax",
+        "classes",
+    ),
+    "one of a softmax": (
+        lambda _, x: keras.layers.Dense(5, activation="softmax")(x)[:, 1:2],
+        None,
+        "sigmoid",
+        "classes",
+    ),
+    "clipped": (
+        lambda _, x: keras.ops.clip(keras.layers.Dense(5, activation="softmax")(x), 1e-7, 1 - 1e-7),
+        None,
+        "softmax",
+        "classes",
+    ),
+    "softmax along the rows": (
+        lambda _, x: keras.ops.softmax(keras.layers.Dense(5)(x), axis=0),
+        None,
+        "unknown",
+        "vector",
+    ),
+    "an expected age": (
+        lambda _, x: keras.ops.matmul(
+            keras.layers.Dense(5, activation="softmax")(x), np.arange(5.0, dtype="float32")[:, None]
+        ),
+        None,
+        "logits",
+        "number",
+    ),
+    "unit length": (
+        lambda _, x: keras.layers.UnitNormalization()(keras.layers.Dense(5)(x)),
+        None,
+        "values",
+        "vector",
+    ),
+    "an index": (
+        lambda _, x: keras.ops.argmax(keras.layers.Dense(5, activation="softmax")(x), axis=-1),
+        None,
+        "values",
+        "number",
+    ),
+    "half precision": (
+        lambda _, x: keras.layers.Activation("softmax", dtype="float16")(keras.layers.Dense(5)(x)),
+        None,
+        "softmax",
+        "classes",
+    ),
+}
+ALL = [
+    *((name, library, CASES[name]) for name in CASES for library in LIBRARIES),
+    *((name, "keras", CASES_OF_3[name]) for name in CASES_OF_3),
+]
+
+
+@pytest.mark.parametrize(
+    ("library", "case"),
+    [(library, case) for _, library, case in ALL],
+    ids=[f"{name}-{library}" for name, library, _ in ALL],
+)
+def test_a_bare_file(library: str, case: tuple[Build, Any, str, str]) -> None:
+    build, loss, numbers, kind = case
+    model = functional(LIBRARIES[library], build)
+    large_weights(model)
+    found = read_bare(model, class_losses(LIBRARIES[library]).get(loss, loss))
+    (meaning,) = found.signature.meanings
+    assert (meaning.numbers, meaning.reason) == (numbers, meaning.reason)
+    guess = output_kind(found.signature.outputs[0], meaning, None)
+    assert (guess.kind, meaning.reason) == (kind, meaning.reason)
+    assert ("classification" in (infer_card(found.signature).task or "")) == (kind == "classes")
+    if kind == "classes":
+        assert_right(model, found)
+    assert_shown(model, found, probable=kind == "classes" and numbers not in ("values", "unknown"))
+
+
+def assert_shown(model: Any, found: Converted, *, probable: bool) -> None:
+    """What the API and the page say of a bare file: `probability` and per cent only of what is one,
+    and the numbers as the model gives them where nothing is claimed of them."""
+    card, signature = completed(None, found.signature)
+    outputs = np.asarray(model(tf.constant(ROWS), training=False))
+    task = RowTask(card, signature, Limits())
+    predictions = [as_json(each) for each in task.answer([outputs])]
+    shown = shown_outputs(cast("Model", SimpleNamespace(card=card, task=task)))
+    for prediction, row in zip(predictions, outputs.reshape(len(ROWS), -1), strict=True):
+        assert ('"probability"' in json.dumps(prediction)) is probable
+        (reading,) = readings(prediction, shown)
+        words = [reading.value, *(text for _, text in reading.values)]
+        assert any("%" in text for _, _, text in reading.bars) is probable
+        assert not any("%" in text for text in words)
+        if isinstance(prediction, dict) and "top" in prediction:
+            assert reading.scores is not probable
+        else:
+            # Whole numbers come as they are: without a card they are no kind's.
+            (value,) = prediction.values() if isinstance(prediction, dict) else (prediction,)
+            np.testing.assert_allclose(np.ravel(value), row, rtol=1e-6)
+    # What is a guess is called one.
+    sure = all(meaning.proven for meaning in signature.meanings)
+    about = [str(guess) for guess in guesses(None, card, signature)]
+    assert sure or any(signature.meanings[0].reason in sentence for sentence in about)
+
+
+ROWS = np.random.default_rng(1).normal(size=(20, 4)).astype(np.float32)
+SMALL = 2e-6
+
+
+def assert_right(model: Any, found: Converted) -> None:
+    """What is called a probability is what the model computes, or its softmax, sigmoid or
+    exponential where the file says that it gives logits or logarithms."""
+    (meaning,) = found.signature.meanings
+    outputs = np.asarray(model(tf.constant(ROWS), training=False), np.float64)
+    shown = answers(model, found, ROWS, Card(task="tabular-classification", top=1000))
+    called = "probability" in shown[0]
+    exact = outputs
+    if meaning.numbers == "log-probabilities":
+        exact = np.exp(outputs)
+    if meaning.numbers == "logits":
+        exact = (_sigmoid if meaning.multi or outputs.shape[1] == 1 else _softmax)(outputs)
+    assert called == (meaning.numbers not in ("values", "unknown") and meaning.proven)
+    for answer, row in zip(shown, exact, strict=True):
+        by_label = {
+            entry["label"]: entry.get("probability", entry.get("score")) for entry in answer["top"]
+        }
+        second = by_label["1"] if len(row) == 1 else None
+        got = [second] if second is not None else [by_label[str(i)] for i in range(len(row))]
+        np.testing.assert_allclose(got, row, rtol=SMALL, atol=SMALL)
+        if called:
+            assert all(0 <= value <= 1 for value in by_label.values())
+            if "labels" not in answer:
+                assert sum(by_label.values()) == pytest.approx(1, abs=1e-3)
+
+
+def _softmax(values: Any) -> Any:
+    exp = np.exp(values - values.max(axis=1, keepdims=True))
+    return exp / exp.sum(axis=1, keepdims=True)
+
+
+def _sigmoid(values: Any) -> Any:
+    return 1 / (1 + np.exp(-values))
+
+
+@pytest.mark.parametrize("library", sorted(LIBRARIES))
+def test_several_outputs(library: str) -> None:
+    lib = LIBRARIES[library]
+
+    def heads(_: Any, x: Any) -> Any:
+        layers = lib.layers
+        return [
+            layers.Dense(1, name="age")(x),
+            layers.Dense(1, activation="sigmoid", name="gender")(x),
+            layers.Dense(3, activation="softmax", name="kind")(x),
+        ]
+
+    losses: list[Any] = [
+        {"age": "mse", "gender": BCE, "kind": CCE},
+        ["mse", BCE, CCE],
+        None,
+    ]
+    for loss in losses:
+        found = read_bare(functional(lib, heads), loss)
+        numbers = [m.numbers for m in found.signature.meanings]
+        assert numbers == ["logits" if loss is None else "values", "sigmoid", "softmax"]
+        assert [t.name for t in found.signature.outputs] == ["age", "gender", "kind"]
+
+
+@pytest.mark.parametrize("library", sorted(LIBRARIES))
+@pytest.mark.parametrize(("activation", "numbers"), [("softmax", "softmax"), (None, "logits")])
+def test_a_row_for_each_step(library: str, activation: str | None, numbers: str) -> None:
+    found = read_bare(functional(LIBRARIES[library], over_time(activation)))
+    (meaning,) = found.signature.meanings
+    assert meaning.numbers == numbers
+    assert output_kind(found.signature.outputs[0], meaning, None).kind == "tensor"
+
+
+@pytest.mark.parametrize("library", sorted(LIBRARIES))
+def test_a_copy_of_the_input_is_no_row_of_classes(library: str) -> None:
+    lib = LIBRARIES[library]
+    model = functional(lib, lambda _, x: lib.layers.Dense(64, activation="sigmoid")(x), (64,))
+    found = read_bare(model, BCE)
+    (meaning,) = found.signature.meanings
+    assert output_kind(found.signature.outputs[0], meaning, None).kind == "vector"
+
+
+@pytest.mark.parametrize("library", sorted(LIBRARIES))
+@pytest.mark.parametrize(
+    ("head", "numbers"),
+    [(softmax(), "softmax"), (recurrent, "softmax"), (sigmoid(3), "sigmoid"), (dense(3), None)],
+)
+def test_a_saved_model(library: str, head: Build, numbers: str | None, tmp_path: Path) -> None:
+    model = functional(LIBRARIES[library], head)
+    if library == "keras":
+        model.export(str(tmp_path / "saved"), verbose=False)
+    else:
+        model.save(str(tmp_path / "saved"))
+    meanings = read_file(tmp_path / "saved").signature.meanings
+    assert [(each.numbers, each.proven) for each in meanings] == [(numbers, True)] * bool(numbers)
+
+
+def test_a_saved_model_of_two_functions(tmp_path: Path) -> None:
+    """Functions in functions, and an average of their answers."""
+    weights = [tf.Variable(tf.random.normal((4, 3))) for _ in range(2)]
+    module = tf.Module()
+    module.weights = weights
+    inner = [tf.function(lambda x, w=w: tf.nn.softmax(x @ w)) for w in weights]
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32)])  # type: ignore[untyped-decorator]
+    def serve(x: Any) -> Any:
+        return {"y": (inner[0](x) + inner[1](x)) / 2}
+
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=serve)
+    (meaning,) = read_file(tmp_path / "saved").signature.meanings
+    assert (meaning.numbers, meaning.proven) == ("softmax", True)

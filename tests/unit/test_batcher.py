@@ -1,0 +1,480 @@
+"""The queue and the batches, with plain functions in place of a model."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import gevent
+import numpy as np
+import pytest
+
+from app.errors import (
+    ClientDisconnected,
+    DeadlineExceeded,
+    InvalidInput,
+    ModelUnavailable,
+    NonFiniteOutput,
+)
+from app.serving.arrays import Array
+from app.serving.call import Call
+from app.serving.engine.batcher import DEFAULT_ROUTE, Batcher, Route
+from app.serving.engine.model_thread import Uncounted
+
+
+class Model:
+    """Doubles its input, records the rows of each batch, and can be held up."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.started = threading.Event()
+
+    def run(
+        self, inputs: Sequence[Array], signature: str | None = None, deadline: float = 0
+    ) -> list[Array]:
+        self.started.set()
+        self.gate.wait(10)
+        (rows,) = inputs
+        self.batches.append(len(rows))
+        if (rows == 666).any():
+            raise InvalidInput("666 is not a number here")
+        return [np.where(rows == -1, np.nan, rows * 2)]
+
+
+class _CountedWake:
+    """gevent's watcher, and how often it was told to wake the hub."""
+
+    def __init__(self, watcher: Any) -> None:
+        self._watcher = watcher
+        self.sends = 0
+
+    def send(self) -> None:
+        self.sends += 1
+        self._watcher.send()
+
+
+Make = Callable[..., Batcher]
+
+
+@pytest.fixture
+def model() -> Model:
+    return Model()
+
+
+@pytest.fixture
+def make(model: Model) -> Iterator[Make]:
+    made: list[Batcher] = []
+
+    def make(**options: Any) -> Batcher:
+        made.append(Batcher(model.run, name="m", **{"max_batch_size": 4, **options}))
+        return made[-1]
+
+    yield make
+    model.gate.set()
+    for batcher in made:
+        batcher.close()
+
+
+def rows(*values: float) -> list[Array]:
+    return [np.array(values, np.float32)]
+
+
+def call(seconds: float = 10) -> Call:
+    return Call(time.monotonic() + seconds)
+
+
+def ask(
+    batcher: Batcher, inputs: list[Array], each: Call | None = None, route: Route = DEFAULT_ROUTE
+) -> Any:
+    """The result as a list, or the error."""
+    each = each or call()
+    try:
+        return batcher.submit(inputs, each, route).wait(each)[0].tolist()
+    except Exception as error:
+        return error
+
+
+def held(batcher: Batcher, model: Model) -> gevent.Greenlet[..., Any]:
+    """Keep the model busy with a first batch, so that later jobs queue."""
+    model.gate.clear()
+    model.started.clear()
+    first = gevent.spawn(ask, batcher, rows(100))
+    while not model.started.is_set():
+        gevent.sleep(0.001)
+    return first
+
+
+def test_all_that_wait_run_together_and_everybody_gets_his_own(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    others = [gevent.spawn(ask, batcher, rows(i)) for i in range(6)]
+    gevent.sleep(0.05)
+    assert batcher.depth == 6
+    model.gate.set()
+    gevent.joinall([first, *others])
+    assert first.value == [200]
+    assert [g.value for g in others] == [[0], [2], [4], [6], [8], [10]]
+    assert model.batches == [1, 4, 2]
+
+
+def test_rows_are_counted_not_requests(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    jobs = [rows(1, 2, 3), rows(4, 5), rows(6)]
+    others = [gevent.spawn(ask, batcher, job) for job in jobs]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.joinall([first, *others])
+    assert [g.value for g in others] == [[2, 4, 6], [8, 10], [12]]
+    # 3 + 2 rows do not fit into 4, 3 + 1 do.
+    assert model.batches == [1, 4, 2]
+
+
+def test_only_rows_of_one_shape_share_a_batch(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    wide = [np.ones((1, 3), np.float32)]
+    others = [gevent.spawn(ask, batcher, job) for job in (rows(1), wide, rows(2), wide)]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.joinall([first, *others])
+    assert [g.value for g in others] == [[2], [[2, 2, 2]], [4], [[2, 2, 2]]]
+    assert model.batches == [1, 2, 2]
+
+
+def test_a_model_without_a_batch_dimension_runs_each_alone(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    alone = Route(batchable=False)
+    others = [gevent.spawn(ask, batcher, rows(i), route=alone) for i in range(3)]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.joinall([first, *others])
+    assert model.batches == [1, 1, 1, 1]
+
+
+def test_only_what_is_asked_in_the_same_way_shares_a_batch(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    ways = [DEFAULT_ROUTE, Route("other"), DEFAULT_ROUTE, Route("other"), Route(finite=False)]
+    others = [gevent.spawn(ask, batcher, rows(i), route=way) for i, way in enumerate(ways)]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.joinall([first, *others])
+    assert [g.value for g in others] == [[0], [2], [4], [6], [8]]
+    assert model.batches == [1, 2, 2, 1]
+
+
+def test_not_a_number_is_an_answer_where_it_is_allowed(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    allowed = Route(finite=False)
+    others = [gevent.spawn(ask, batcher, rows(v), route=allowed) for v in (1, -1)]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.joinall([first, *others])
+    assert others[0].value == [2]
+    assert str(others[1].value) == "[nan]"
+    assert str(ask(batcher, rows(-1), route=allowed)) == "[nan]"
+    assert isinstance(ask(batcher, rows(-1)), NonFiniteOutput)
+
+
+def test_one_bad_item_fails_alone(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    others = [gevent.spawn(ask, batcher, rows(v)) for v in (1, 666, -1, 3)]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.joinall([first, *others])
+    good, bad, nan, also_good = (g.value for g in others)
+    assert (good, also_good) == ([2], [6])
+    assert isinstance(bad, InvalidInput)
+    assert isinstance(nan, NonFiniteOutput)
+
+
+def test_nan_among_finite_neighbours(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    others = [gevent.spawn(ask, batcher, rows(v)) for v in (1, -1, 3)]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.joinall([first, *others])
+    assert [type(g.value) for g in others] == [list, NonFiniteOutput, list]
+    assert model.batches == [1, 3], "finite neighbours need no second run"
+
+
+def test_a_cancelled_call_leaves_the_queue(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    gone = call()
+    other = gevent.spawn(ask, batcher, rows(1), gone)
+    gevent.sleep(0.05)
+    assert batcher.depth == 1
+    gevent.get_hub().loop.run_callback(gone.cancel, ClientDisconnected("gone"))
+    other.join(5)
+    assert isinstance(other.value, ClientDisconnected)
+    assert batcher.depth == 0
+    model.gate.set()
+    first.join()
+    assert model.batches == [1]
+
+
+def test_a_call_cancelled_before_it_submits_never_queues(make: Make, model: Model) -> None:
+    gone = call()
+    gone.cancel(ClientDisconnected("gone"))
+    assert isinstance(ask(make(), rows(1), gone), ClientDisconnected)
+    assert model.batches == []
+
+
+def test_a_call_cancelled_while_it_runs_gets_its_error_at_once(make: Make, model: Model) -> None:
+    batcher = make()
+    model.gate.clear()
+    gone = call()
+    running = gevent.spawn(ask, batcher, rows(1), gone)
+    while not model.started.is_set():
+        gevent.sleep(0.001)
+    gevent.get_hub().loop.run_callback(gone.cancel, ClientDisconnected("gone"))
+    running.join(5)
+    assert isinstance(running.value, ClientDisconnected)
+    model.gate.set()
+    assert ask(batcher, rows(4)) == [8], "the late result goes nowhere"
+
+
+def test_the_deadline_takes_a_job_out_of_the_queue(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    hasty = gevent.spawn(ask, batcher, rows(1), call(0.05))
+    patient = gevent.spawn(ask, batcher, rows(2), call(10))
+    hasty.join(5)
+    assert isinstance(hasty.value, DeadlineExceeded)
+    assert batcher.depth == 1
+    model.gate.set()
+    gevent.joinall([first, patient])
+    assert patient.value == [4]
+    assert model.batches == [1, 1]
+
+
+def test_the_deadline_counts_from_the_call(make: Make, model: Model) -> None:
+    """However long the hub was kept from running, as by a model that was loading."""
+    batcher = make()
+    gevent.sleep(0.01)
+    time.sleep(1.2)
+    model.gate.clear()
+    threading.Timer(0.05, model.gate.set).start()
+    assert ask(batcher, rows(1), call(1)) == [2]
+
+
+def test_a_deadline_in_the_past_is_refused(make: Make, model: Model) -> None:
+    assert isinstance(ask(make(), rows(1), call(-1)), DeadlineExceeded)
+    assert model.batches == []
+
+
+def test_a_killed_greenlet_leaves_the_queue(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    other = gevent.spawn(ask, batcher, rows(1))
+    gevent.sleep(0.05)
+    other.kill()
+    assert batcher.depth == 0
+    model.gate.set()
+    first.join()
+    assert first.value == [200]
+
+
+def test_max_delay_waits_for_company_but_not_when_the_batch_is_full(
+    make: Make, model: Model
+) -> None:
+    batcher = make(max_delay_s=0.3)
+    started = time.monotonic()
+    waiting = [gevent.spawn(ask, batcher, rows(i)) for i in range(3)]
+    gevent.joinall(waiting)
+    assert model.batches == [3]
+    assert time.monotonic() - started >= 0.3
+    model.batches.clear()
+    late = make(max_delay_s=60)
+    waiting = [gevent.spawn(ask, late, rows(i)) for i in range(4)]
+    gevent.joinall(waiting, timeout=10)
+    assert model.batches == [4]
+
+
+def test_the_hub_is_woken_once_a_batch(
+    make: Make, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batcher = make(max_batch_size=64)
+    first = held(batcher, model)
+    wake = _CountedWake(batcher._results._watcher)
+    monkeypatch.setattr(batcher._results, "_watcher", wake)
+    others = [gevent.spawn(ask, batcher, rows(i)) for i in range(50)]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.joinall([first, *others])
+    assert model.batches == [1, 50]
+    assert wake.sends == 2
+
+
+def test_close_finishes_what_waits_and_takes_no_more(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    other = gevent.spawn(ask, batcher, rows(1))
+    gevent.sleep(0.05)
+    closing = gevent.get_hub().threadpool.spawn(batcher.close)
+    gevent.sleep(0.05)
+    assert isinstance(ask(batcher, rows(2)), ModelUnavailable)
+    model.gate.set()
+    gevent.joinall([first, other], timeout=5)
+    closing.get(timeout=5)
+    assert other.value == [2]
+
+
+def test_outputs_that_do_not_follow_the_batch_are_computed_one_by_one(make: Make) -> None:
+    def run(inputs: Sequence[Array]) -> list[Array]:
+        return [np.array([inputs[0].sum()])]
+
+    gate = threading.Event()
+
+    def gated(inputs: Sequence[Array], signature: str | None, deadline: float) -> list[Array]:
+        gate.wait(10)
+        return run(inputs)
+
+    batcher = Batcher(gated, name="sum", max_batch_size=8)
+    jobs = [gevent.spawn(ask, batcher, rows(v)) for v in (1, 2, 3)]
+    gevent.sleep(0.05)
+    gate.set()
+    gevent.joinall(jobs)
+    assert [g.value for g in jobs] == [[1], [2], [3]]
+    batcher.close()
+
+
+def test_a_thousand_requests_over_many_batches_are_all_right(make: Make, model: Model) -> None:
+    batcher = make(max_batch_size=32)
+    jobs = [gevent.spawn(ask, batcher, rows(i + 0.5)) for i in range(1000)]
+    gevent.joinall(jobs)
+    assert [g.value for g in jobs] == [[2 * i + 1] for i in range(1000)]
+    assert max(model.batches) <= 32
+    assert sum(model.batches) == 1000
+
+
+def test_queue_waits_are_counted(make: Make, model: Model) -> None:
+    taken: list[tuple[int, int]] = []
+
+    class Counter(Uncounted):
+        def count_wait(self, requests: int, ns: int) -> None:
+            taken.append((requests, ns))
+
+    batcher = make(counter=Counter())
+    first = held(batcher, model)
+    others = [gevent.spawn(ask, batcher, rows(i)) for i in range(3)]
+    gevent.sleep(0.05)
+    there = time.monotonic_ns()
+    gevent.sleep(0.01)
+    waits = time.monotonic_ns() - there
+    model.gate.set()
+    gevent.joinall([first, *others])
+    (one, _), (three, waited) = taken
+    assert (one, three) == (1, 3)
+    assert waited >= 3 * waits, "each of the three"
+
+
+def test_the_stages_of_each_call(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    calls = [call() for _ in range(2)]
+    others = [gevent.spawn(ask, batcher, rows(3), each) for each in calls]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.joinall([first, *others])
+    for each in calls:
+        # They waited while the first was held, which is no time of their own run.
+        assert each.stages.queue_ns >= 40_000_000
+        assert each.stages.infer_ns > 0
+        assert each.stages.batch == 2
+
+
+def test_what_is_tried_again_alone_was_part_of_both_runs(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    calls = [call() for _ in range(2)]
+    pair = zip((666, 1), calls, strict=True)
+    others = [gevent.spawn(ask, batcher, rows(value), each) for value, each in pair]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.joinall([first, *others])
+    assert model.batches == [1, 2, 1, 1]
+    assert [each.stages.batch for each in calls] == [2, 2]
+
+
+def test_jobs_whose_time_is_over_are_not_run(make: Make, model: Model) -> None:
+    """The hub may be late in taking them out of the queue."""
+    batcher = make()
+    first = held(batcher, model)
+    late, good = Call(time.monotonic() + 0.05), call()
+    jobs = [batcher.submit(rows(1), late), batcher.submit(rows(2), good)]
+    batcher._enqueue()
+    time.sleep(0.1)  # the hub stands still
+    model.gate.set()
+    with pytest.raises(DeadlineExceeded):
+        jobs[0].wait(late)
+    assert jobs[1].wait(good)[0].tolist() == [4]
+    first.join()
+    assert model.batches == [1, 1]
+
+
+def test_a_batch_that_no_one_waits_for_is_not_run(make: Make, model: Model) -> None:
+    batcher = make()
+    first = held(batcher, model)
+    jobs = [batcher.submit(rows(i), call()) for i in range(3)]
+    batcher._enqueue()
+    for job in jobs:
+        job.settled = True  # just as the thread takes them
+    model.gate.set()
+    first.join()
+    assert ask(batcher, rows(5)) == [10]
+    assert model.batches == [1, 1]
+
+
+def test_what_fails_together_is_not_tried_alone_once_its_time_is_over() -> None:
+    """Or a batch of long runs would become as many long runs in turn."""
+    runs: list[int] = []
+
+    def run(inputs: Sequence[Array], signature: str | None, deadline: float) -> list[Array]:
+        runs.append(len(inputs[0]))
+        time.sleep(max(0.0, deadline - time.monotonic()))
+        raise DeadlineExceeded("a loop was ended")
+
+    batcher = Batcher(run, name="m", max_batch_size=8)
+    calls = [call(0.2) for _ in range(8)]
+    jobs = [gevent.spawn(ask, batcher, rows(i), each) for i, each in enumerate(calls)]
+    gevent.joinall(jobs)
+    batcher.close()
+    assert [type(job.value) for job in jobs] == [DeadlineExceeded] * 8
+    assert runs == [8]
+
+
+def test_a_run_gets_the_latest_deadline_of_its_jobs() -> None:
+    told: list[float] = []
+
+    def run(inputs: Sequence[Array], signature: str | None, deadline: float) -> list[Array]:
+        told.append(deadline)
+        return list(inputs)
+
+    batcher = Batcher(run, name="m", max_batch_size=8)
+    calls = [call(seconds) for seconds in (5, 20, 10)]
+    jobs = [gevent.spawn(ask, batcher, rows(1), each) for each in calls]
+    gevent.joinall(jobs)
+    batcher.close()
+    assert told == [calls[1].deadline]
+
+
+def test_a_batch_has_the_rows_that_its_jobs_allow(make: Make, model: Model) -> None:
+    batcher = make(most_rows=lambda inputs, route: 2 if inputs[0].ndim > 1 else 3)
+    first = held(batcher, model)
+    others = [gevent.spawn(ask, batcher, rows(i)) for i in range(6)]
+    wide = [gevent.spawn(ask, batcher, [np.ones((1, 2), np.float32)]) for _ in range(4)]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.joinall([first, *others, *wide])
+    assert sorted(model.batches) == [1, 2, 2, 3, 3]

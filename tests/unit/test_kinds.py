@@ -1,0 +1,427 @@
+"""Cards with inputs and outputs: what they may say, what fits a model, and what they become."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.errors import BadRequest, CardError, InvalidInput
+from app.serving.cards.card import Card
+from app.serving.cards.guesses import guesses
+from app.serving.cards.infer import completed
+from app.serving.cards.kinds import kinds_of, takes_a_picture, words
+from app.serving.cards.read import dump_card, parse_card, read_card
+from app.serving.signature import Signature
+from app.serving.tasks import Limits, Payload, RowTask
+from app.serving.tasks.base import Part
+from tests.support import picture
+from tests.unit.signatures import Shape, fields_of, problems, signature, spec
+
+MANY = signature(
+    spec("left", shape=(None, 6, 8, 3)),
+    spec("right", shape=(None, 4, 4, 1)),
+    spec("facts", shape=(None, 2)),
+    spec("matrix", shape=(None, 3, 2)),
+    outputs=(
+        spec("age", shape=(None, 1)),
+        spec("gender", shape=(None, 2)),
+        spec("features", shape=(None, 5)),
+        spec("map", shape=(None, 2, 2)),
+    ),
+    activation="linear",
+)
+INPUTS: dict[str, Any] = {
+    "left": {"kind": "picture"},
+    "right": {"kind": "picture", "scale": "0..1"},
+    "facts": {"kind": "fields", "fields": [{"name": "a"}, {"name": "b", "min": 0}]},
+    "matrix": {"kind": "tensor"},
+}
+OUTPUTS: dict[str, Any] = {
+    "age": {"kind": "number", "unit": "years", "decimals": 0},
+    "gender": {"kind": "classes", "labels": ["f", "m"]},
+    "features": {"kind": "vector"},
+    "map": {"kind": "tensor"},
+}
+BASE64 = b64encode(picture(0)).decode()
+ROW = {"left": BASE64, "right": BASE64, "facts": {"a": 1, "b": 2}, "matrix": [[1, 2]] * 3}
+
+
+def filled(card: Card | None, of: Signature) -> Card:
+    """The card with which a model is served."""
+    return completed(card, of)[0]
+
+
+def task(
+    inputs: Any = INPUTS, outputs: Any = OUTPUTS, of: Signature = MANY, limits: Limits | None = None
+) -> RowTask:
+    said = {"inputs": inputs, "outputs": outputs}
+    card = Card.model_validate({key: value for key, value in said.items() if value is not None})
+    return RowTask(filled(card, of), of, limits or Limits())
+
+
+def body(value: Any) -> Payload:
+    return Payload("json", json.dumps(value).encode())
+
+
+def part(name: str, data: bytes, filename: str | None = None) -> Part:
+    return Part(name, filename, io.BytesIO(data), len(data))
+
+
+# --- the card
+
+
+def problem(folder: Path, text: str) -> str:
+    (folder / "model.yaml").write_text(text)
+    with pytest.raises(CardError) as caught:
+        parse_card(folder)
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("task: null", "task: expected one of tensor"),
+        ("inputs: {x: {}}", "the key 'inputs.x.kind' is missing: expected picture, fields or"),
+        ("inputs: {x: {kind: audio}}", 'inputs.x.kind: expected picture, .* found "audio"'),
+        ("outputs: {y: {kind: mask}}", "outputs.y.kind: expected classes, number, vector or tens"),
+        ("outputs: {y: {kind: number, top: 3}}", "unknown key 'outputs.y.top'"),
+        ("outputs: {y: {kind: number, decimals: 99}}", "outputs.y.decimals: expected less"),
+        ("inputs: {x: {kind: picture, size: [0, 1]}}", r"inputs.x.size\[0\]: expected greater"),
+        ("inputs: {x: {kind: fields, fields: []}}", "inputs.x.fields: "),
+        ("inputs: {x: {kind: fields, fields: [{name: a}, {name: a}]}}", "'a' is used twice"),
+        ("outputs: {y: {kind: number, names: [a, a]}}", "'a' is used twice"),
+        ("inputs: {}", "inputs: "),
+        ("inputs: [a]", "inputs: expected a mapping"),
+        ("{task: tensor, outputs: {y: {kind: number}}}", "in the place of 'task': leave it out"),
+        (
+            "{labels: [a], outputs: {y: {kind: classes}}}",
+            "labels: these go with 'task'.*: 'outputs: {NAME: {kind: classes, labels: …}}'",
+        ),
+        (
+            "{input: {scale: -1..1, size: [8, 9]}, outputs: {y: {kind: number}}}",
+            r"of each input or output: 'inputs: {NAME: {kind: picture, .*scale: -1\.\.1.*}}'",
+        ),
+        (
+            "{output: {unit: kg, decimals: 1}, inputs: {x: {kind: picture}}}",
+            "output: 'outputs: {NAME: {kind: number, unit: kg, decimals: 1}}'",
+        ),
+        ("{input: {scale: none}, top: 3, inputs: {x: {kind: picture}}}", "input, top: these go"),
+    ],
+)
+def test_what_a_card_may_not_say(text: str, message: str, tmp_path: Path) -> None:
+    assert re.search(message, problem(tmp_path, text))
+
+
+def test_labels_are_read_from_files(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    (tmp_path / "other.txt").write_text("a\nb\nc\n")
+
+    def labels(text: str) -> list[Any]:
+        (tmp_path / "model.yaml").write_text(text)
+        card = read_card(tmp_path)
+        assert card is not None
+        return [getattr(out, "labels", None) for out in (card.outputs or {}).values()]
+
+    assert labels("outputs: {y: {kind: classes}, z: {kind: number}}") == [["cat", "dog"], None]
+    assert labels("outputs: {y: {kind: classes}, z: {kind: classes}}") == [None, None]
+    two = "outputs: {y: {kind: classes, labels: other.txt}, z: {kind: classes, labels: [x]}}"
+    assert labels(two) == [["a", "b", "c"], ["x"]]
+    with pytest.raises(CardError, match=r"outputs.y.labels: expected a list.*none.txt"):
+        labels("outputs: {y: {kind: classes, labels: none.txt}}")
+    with pytest.raises(CardError, match=r"outputs.y.labels: '../x' is not a file of this folder"):
+        labels("outputs: {y: {kind: classes, labels: ../x}}")
+    card = parse_card(tmp_path)
+    assert card is not None
+    assert card.files() == {"../x"}
+
+
+def test_a_card_is_written_as_it_is_read(tmp_path: Path) -> None:
+    card = filled(Card.model_validate({"inputs": INPUTS, "outputs": OUTPUTS}), MANY)
+    (tmp_path / "model.yaml").write_text(dump_card(card))
+    assert parse_card(tmp_path) == card
+
+
+# --- what fits a model
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "message"),
+    [
+        (
+            {"lft": {"kind": "picture"}},
+            None,
+            "inputs.lft: the model has no input 'lft'; inputs: no",
+        ),
+        ({n: INPUTS[n] for n in ("left", "right", "facts")}, None, "nothing is said of matrix"),
+        (None, {**OUTPUTS, "more": {"kind": "number"}}, "outputs.more: the model has no output"),
+        (
+            {**INPUTS, "left": {"kind": "picture", "tensor": "x"}},
+            None,
+            r"inputs.left.tensor: the model has no input 'x'.*left float32\[any, 6, 8, 3\]",
+        ),
+        (
+            {**INPUTS, "facts": {"kind": "picture"}},
+            None,
+            r"inputs.facts: the kind picture needs an input of shape \(rows, height.*kind: tensor",
+        ),
+        ({**INPUTS, "left": {"kind": "picture", "size": [1, 2]}}, None, r"inputs.left.size \[1, 2"),
+        ({**INPUTS, "left": {"kind": "picture", "color": "grey"}}, None, "inputs.left.color grey"),
+        (
+            {**INPUTS, "right": {"kind": "picture", "scale": "torch"}},
+            None,
+            "inputs.right.scale tor",
+        ),
+        (
+            {**INPUTS, "facts": {"kind": "fields", "fields": [{"name": "a"}]}},
+            None,
+            "1 field cannot fill the model's input facts",
+        ),
+        ({**INPUTS, "matrix": {"kind": "fields"}}, None, "needs a row of .*: use 'kind: tensor'"),
+        (
+            {**INPUTS, "facts": {"kind": "fields", "fields": [{"name": "a", "type": "text"}] * 1}},
+            None,
+            "cannot fill|expected 'type: number'",
+        ),
+        (
+            None,
+            {**OUTPUTS, "map": {"kind": "vector"}},
+            r"outputs.map: the kind vector needs an out",
+        ),
+        (None, {**OUTPUTS, "map": {"kind": "classes"}}, r"outputs.map: the kind classes needs an"),
+        (
+            None,
+            {**OUTPUTS, "gender": {"kind": "classes", "labels": ["a"]}},
+            "model.yaml: outputs.gender: 1 labels do not match the model's output of 2 units",
+        ),
+        (
+            None,
+            {**OUTPUTS, "age": {"kind": "classes", "activation": "softmax"}},
+            "outputs.age.activation: softmax needs several units",
+        ),
+        (None, {**OUTPUTS, "age": {"kind": "number", "names": ["a", "b"]}}, "outputs.age: 2 names"),
+    ],
+)
+def test_a_card_that_does_not_fit_says_why(inputs: Any, outputs: Any, message: str) -> None:
+    with pytest.raises(CardError, match=message):
+        task(INPUTS if inputs is None else inputs, OUTPUTS if outputs is None else outputs)
+
+
+def test_one_alone_may_have_any_name_and_several_may_name_their_tensor() -> None:
+    one = signature(spec("x", shape=(None, 6, 8, 3)), outputs=(spec("y"),), activation="linear")
+    made = task({"face": {"kind": "picture"}}, {"age": {"kind": "number"}}, one)
+    assert made.answer([np.array([[34.25]], np.float32)]) == [{"age": 34.25}]
+    assert made.uploads == {"face"}
+    named = {
+        "photo": {"kind": "picture", "tensor": "left"},
+        **{name: INPUTS[name] for name in ("right", "facts", "matrix")},
+    }
+    assert [each.name for each in task(named).inputs] == ["photo", "right", "facts", "matrix"]
+
+
+def test_fields_named_like_inputs_fill_them() -> None:
+    two = signature(
+        spec("picture", shape=(None, 6, 8, 3)),
+        spec("age", "int64"),
+        spec("town", "string", (None,)),
+    )
+    fields = [{"name": "town", "type": "text"}, {"name": "age"}]
+    said = {"picture": {"kind": "picture"}, "person": {"kind": "fields", "fields": fields}}
+    made = task(said, {"y": {"kind": "number"}}, two)
+    person = {"age": 40, "town": "Ulm"}
+    pixels, age, town = made.read(body({"picture": BASE64, "person": person}))
+    assert (pixels.shape, age.tolist(), town.tolist()) == ((1, 6, 8, 3), [[40]], ["Ulm"])
+
+
+@pytest.mark.parametrize("shape", [None, ()])
+def test_an_input_without_rows_stands_alone(shape: Shape) -> None:
+    odd = signature(spec("picture", shape=(None, 6, 8, 3)), spec("odd", shape=shape))
+    with pytest.raises(CardError, match=r"odd of shape .* has no rows"):
+        task({"picture": {"kind": "picture"}, "odd": {"kind": "tensor"}}, None, odd)
+
+
+def test_the_short_form_is_one_pair_of_kinds() -> None:
+    pictures = signature(spec(shape=(None, 6, 8, 3)), classes=2, activation="softmax")
+    card = filled(Card(task="image-classification", labels=["a", "b"]), pictures)
+    kinds = kinds_of(card, pictures)
+    assert [kind.card.kind for kind in kinds.inputs] == ["picture"]
+    assert [kind.card.kind for kind in kinds.outputs] == ["classes"]
+    long = task(
+        {"x": {"kind": "picture"}}, {"y": {"kind": "classes", "labels": ["a", "b"]}}, pictures
+    )
+    short = RowTask(card, pictures, Limits())
+    assert long.input_schema() == short.input_schema()
+    assert long.answer_schema() == short.answer_schema()
+    scores = [np.array([[0.25, 0.75]], np.float32)]
+    assert long.answer(scores) == short.answer(scores)
+    assert takes_a_picture(card)
+    assert takes_a_picture(long.card)
+
+
+# --- what is left open
+
+
+def test_the_side_that_a_card_leaves_out_is_inferred() -> None:
+    made = task(INPUTS, None)
+    assert words(made.card.outputs or {}) == "number, 2 vectors, tensor"
+    made = task(None, OUTPUTS)
+    assert words(made.card.inputs or {}) == "2 pictures, fields, tensor"
+    assert [each.kind for each in made.inputs] == ["picture", "picture", "fields", "tensor"]
+
+
+def test_guesses_are_keys_of_the_card() -> None:
+    def keys(said: dict[str, Any] | None) -> list[str]:
+        card = None if said is None else Card.model_validate(said)
+        return [guess.key for guess in guesses(card, filled(card, MANY), MANY)]
+
+    activation = "outputs.gender.activation"
+    assert keys({"inputs": INPUTS, "outputs": OUTPUTS}) == ["inputs.left.scale", activation]
+    scaled = {**INPUTS, "left": {"kind": "picture", "scale": "none"}}
+    assert keys({"inputs": scaled, "outputs": OUTPUTS}) == [activation]
+    assert keys({"outputs": OUTPUTS}) == [
+        "inputs",
+        "inputs.left.scale",
+        "inputs.right.scale",
+        "inputs.facts.fields",
+        activation,
+    ]
+    kinds = [f"outputs.{name}.kind" for name in ("age", "gender", "features")]
+    assert keys({"inputs": scaled}) == kinds
+    assert keys(None)[0] == "inputs"
+    assert keys(None)[-3:] == kinds
+
+
+def test_a_bare_file_with_a_picture_among_its_inputs_takes_pictures() -> None:
+    card = filled(None, MANY)
+    assert card.task is None
+    assert words(card.inputs or {}) == "2 pictures, fields, tensor"
+    lists = signature(spec("a"), spec("b"), activation="linear")
+    assert filled(None, lists).task == "tensor"
+    # A SavedModel does not tell what its numbers are.
+    unsaid = Signature(MANY.inputs, MANY.outputs)
+    assert filled(None, unsaid).task == "tensor"
+
+
+# --- requests
+
+
+def test_rows_of_all_kinds() -> None:
+    for value, rows in ((ROW, 1), ([ROW], 1), ([ROW, ROW, ROW], 3)):
+        arrays = task().read(body(value))
+        assert [a.shape for a in arrays] == [
+            (rows, 6, 8, 3),
+            (rows, 4, 4, 1),
+            (rows, 2),
+            (rows, 3, 2),
+        ]
+        assert [str(a.dtype) for a in arrays] == ["uint8", "uint8", "float32", "float32"]
+
+
+def test_the_parts_of_a_form_are_rows() -> None:
+    parts = [
+        part("facts", b'{"a": 1, "b": 2}'),
+        part("left", picture(0), "a.png"),
+        part("matrix", b"[[1, 2], [3, 4], [5, 6]]"),
+        part("right", BASE64.encode()),
+    ]
+    made = task()
+    arrays = made.read(Payload("form", parts=parts))
+    for array, other in zip(arrays[:3], made.read(body(ROW))[:3], strict=True):
+        assert np.array_equal(array, other)
+    for each in parts:
+        each.file.seek(0)
+    assert Payload("form", parts=parts).size == sum(p.size for p in parts)
+
+
+def test_every_problem_names_its_row_and_input() -> None:
+    wrong = [
+        {**ROW, "matrix": [[1, 2], [3]], "facts": 5},
+        5,
+        {**ROW, "matrix": [[1, 2]] * 2},
+        {**ROW, "left": None, "matrix": [["a", 2]] * 3},
+    ]
+    assert fields_of(problems(task(), body(wrong))) == {
+        "[1]": "not an object",
+        "[3].left": "wrong type",
+        "[0].facts": "not an object",
+        "[0].matrix": "rows of different lengths",
+        "[2].matrix": "wrong shape: sent a list of shape [2, 2]",
+        "[3].matrix[0][0]": "wrong type",
+    }
+
+
+def test_open_rows_must_be_alike() -> None:
+    open_ = signature(spec("p", shape=(None, 6, 8, 3)), spec("t", shape=(None, None)))
+    made = task({"p": {"kind": "picture"}, "t": {"kind": "tensor"}}, None, open_)
+    rows = [{"p": BASE64, "t": [1, 2]}, {"p": BASE64, "t": [1, 2, 3]}]
+    assert fields_of(problems(made, body(rows))) == {"[1].t": "another shape: [3]"}
+    assert made.read(body(rows[:1] * 2))[1].tolist() == [[1, 2], [1, 2]]
+
+
+def test_pictures_of_one_input_are_counted_before_any_is_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("app.serving.tasks.inputs.picture.decode_base64", asked.append)
+    with pytest.raises(InvalidInput, match="1001 pictures in one request: expected at most 1000"):
+        task().read(body([ROW] * 1001))
+    assert asked == []
+
+
+def test_limits_hold_for_all_inputs_together() -> None:
+    made = task(limits=Limits(max_rows=3))
+    # Two pictures a row.
+    with pytest.raises(InvalidInput, match="4 pictures in one request: expected at most 3"):
+        made.read(body([ROW] * 2))
+    with pytest.raises(InvalidInput, match="4 rows"):
+        made.read(body([ROW] * 4))
+    with pytest.raises(BadRequest, match="the list is empty"):
+        made.read(body([]))
+
+
+# --- answers
+
+
+def test_each_output_answers_as_its_kind_does() -> None:
+    scores = np.array([[0.25, 0.75], [0.75, 0.25]], np.float32)
+    outputs = [
+        np.array([[33.4], [-0.2]], np.float32),
+        scores,
+        np.arange(10, dtype=np.float32).reshape(2, 5),
+        np.arange(8, dtype=np.float32).reshape(2, 2, 2),
+    ]
+    first, second = task().answer(outputs)
+    assert list(first) == ["age", "gender", "features", "map"]
+    assert (first["age"], second["age"]) == (33, 0)
+    assert str(second["age"]) == "0.0"
+    assert first["gender"]["label"] == "m"
+    assert second["features"].tolist() == [5, 6, 7, 8, 9]
+    assert second["map"].tolist() == [[4, 5], [6, 7]]
+    schema = task().answer_schema()
+    assert schema["required"] == list(first) == list(schema["properties"])
+    assert schema["properties"]["age"] == {"type": "number", "x-unit": "years"}
+
+
+def test_answers_come_in_the_order_of_the_card() -> None:
+    made = task(INPUTS, dict(reversed(OUTPUTS.items())))
+    shapes = [(1, 1), (1, 2), (1, 5), (1, 2, 2)]
+    (answer,) = made.answer([np.ones(shape, np.float32) for shape in shapes])
+    assert list(answer) == ["map", "features", "gender", "age"]
+
+
+def test_numbers_by_their_names() -> None:
+    box = signature(spec("x", shape=(None, 6, 8, 3)), outputs=(spec("y", shape=(None, 4)),))
+    names = ["left", "top", "width", "height"]
+    made = task({"x": {"kind": "picture"}}, {"box": {"kind": "number", "names": names}}, box)
+    (answer,) = made.answer([np.array([[1, 2, 3, 4]], np.float32)])
+    assert answer == {"box": {"left": 1, "top": 2, "width": 3, "height": 4}}
+    assert made.answer_schema()["properties"]["box"]["required"] == names
+
+
+# --- pictures as texts

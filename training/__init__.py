@@ -1,0 +1,1 @@
+"""Programs that train the models of this repository, and measure what is read of models."""
