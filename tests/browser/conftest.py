@@ -38,9 +38,17 @@ def assorted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess
 
 
 @pytest.fixture
-def browser_context_args(browser_context_args: dict[str, Any], base_url: str) -> dict[str, Any]:
+def script() -> bool:
+    """Whether `page` runs scripts; `WITH_AND_WITHOUT` tries both."""
+    return True
+
+
+@pytest.fixture
+def browser_context_args(
+    browser_context_args: dict[str, Any], base_url: str, script: bool
+) -> dict[str, Any]:
     """Of the plugin, which keeps the first `base_url` for all: files of tests have their own."""
-    return {**browser_context_args, "base_url": base_url}
+    return {**browser_context_args, "base_url": base_url, "java_script_enabled": script}
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from playwright._impl._driver import compute_driver_executable
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
+from tests.browser.visit import WITH_AND_WITHOUT
 from tests.support import CAR, ServerProcess, picture
 
 NODE = compute_driver_executable()[0]
@@ -131,12 +132,10 @@ def test_copy(assorted: ServerProcess, context: BrowserContext, page: Page) -> N
     expect(button).to_be_visible()  # once it has said so
 
 
-@pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
+@WITH_AND_WITHOUT
 def test_languages_are_chosen_with_the_keyboard(
-    assorted: ServerProcess, browser: Browser, script: bool
+    assorted: ServerProcess, page: Page, script: bool
 ) -> None:
-    context = browser.new_context(java_script_enabled=script)
-    page = context.new_page()
     page.goto(f"{assorted.url}/models/wide")
     page.get_by_role("button", name="Predict").focus()
     page.keyboard.press("Tab")
@@ -149,7 +148,6 @@ def test_languages_are_chosen_with_the_keyboard(
     expect(page.locator("#code pre:visible")).to_contain_text("await fetch")
     count = 1 if script else 0
     expect(page.get_by_role("button", name=re.compile("^Copy the"))).to_have_count(count)
-    context.close()
 
 
 def test_behind_a_proxy_the_address_is_the_one_that_people_see(assorted: ServerProcess) -> None:

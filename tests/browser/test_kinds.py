@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
+from tests.browser.visit import WITH_AND_WITHOUT
 from tests.support import ServerProcess, serving
-
-WITH_AND_WITHOUT = pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +30,7 @@ def upload(value: int) -> Any:
 
 
 @WITH_AND_WITHOUT
-def test_two_pictures_and_fields_give_three_readings(
-    kinds: ServerProcess, browser: Browser, script: bool
-) -> None:
-    context = browser.new_context(java_script_enabled=script)
-    page = context.new_page()
+def test_two_pictures_and_fields_give_three_readings(kinds: ServerProcess, page: Page) -> None:
     page.goto(f"{kinds.url}/models/couple")
     page.get_by_label("left").set_input_files(upload(51))
     page.get_by_label("right").set_input_files(upload(7))
@@ -45,15 +40,10 @@ def test_two_pictures_and_fields_give_three_readings(
     expect(answer).to_contain_text("47.2 years")
     expect(answer).to_contain_text("female")
     expect(answer).to_contain_text("3 numbers, length 40.0286")
-    context.close()
 
 
 @WITH_AND_WITHOUT
-def test_problems_are_beside_their_fields(
-    kinds: ServerProcess, browser: Browser, script: bool
-) -> None:
-    context = browser.new_context(java_script_enabled=script)
-    page = context.new_page()
+def test_problems_are_beside_their_fields(kinds: ServerProcess, page: Page) -> None:
     page.goto(f"{kinds.url}/models/couple")
     page.get_by_label("left").set_input_files(upload(51))
     page.get_by_label("weight").fill("400")
@@ -63,7 +53,6 @@ def test_problems_are_beside_their_fields(
     )
     expect(page.locator("#input1-problem")).to_contain_text("missing: expected JPEG")
     expect(page.get_by_label("The answer", exact=True)).to_be_hidden()
-    context.close()
 
 
 def test_a_mistake_that_was_corrected_is_gone(kinds: ServerProcess, page: Page) -> None:
@@ -82,9 +71,7 @@ def test_a_mistake_that_was_corrected_is_gone(kinds: ServerProcess, page: Page) 
 
 
 @WITH_AND_WITHOUT
-def test_a_number_from_a_picture(kinds: ServerProcess, browser: Browser, script: bool) -> None:
-    context = browser.new_context(java_script_enabled=script)
-    page = context.new_page()
+def test_a_number_from_a_picture(kinds: ServerProcess, page: Page, script: bool) -> None:
     page.goto(f"{kinds.url}/models/ages")
     page.get_by_label("Choose pictures").set_input_files([upload(200), upload(20)])
     if not script:
@@ -93,13 +80,10 @@ def test_a_number_from_a_picture(kinds: ServerProcess, browser: Browser, script:
     expect(values).to_have_count(2)
     expect(values.first).to_have_text("1 years")
     expect(values.last).to_have_text("0 years")
-    context.close()
 
 
 @WITH_AND_WITHOUT
-def test_vectors_are_compared(kinds: ServerProcess, browser: Browser, script: bool) -> None:
-    context = browser.new_context(java_script_enabled=script)
-    page = context.new_page()
+def test_vectors_are_compared(kinds: ServerProcess, page: Page, script: bool) -> None:
     page.goto(f"{kinds.url}/models/features")
     page.get_by_label("Choose pictures").set_input_files(upload(200))
     if script:
@@ -109,13 +93,10 @@ def test_vectors_are_compared(kinds: ServerProcess, browser: Browser, script: bo
         page.get_by_label("Choose pictures").set_input_files([upload(200), upload(100)])
         page.get_by_role("button", name="Predict").click()
     expect(page.get_by_text("Cosine similarity with 200.png: 1.000")).to_be_visible()
-    context.close()
 
 
 @WITH_AND_WITHOUT
-def test_a_row_with_several_outputs(kinds: ServerProcess, browser: Browser, script: bool) -> None:
-    context = browser.new_context(java_script_enabled=script)
-    page = context.new_page()
+def test_a_row_with_several_outputs(kinds: ServerProcess, page: Page) -> None:
     page.goto(f"{kinds.url}/models/tables")
     page.get_by_label("a", exact=True).fill("1")
     page.get_by_label("b", exact=True).fill("2")
@@ -124,15 +105,12 @@ def test_a_row_with_several_outputs(kinds: ServerProcess, browser: Browser, scri
     answer = page.get_by_label("The answer", exact=True)
     expect(answer).to_contain_text("6.00")
     expect(answer).to_contain_text("x: 1")
-    context.close()
 
 
 @WITH_AND_WITHOUT
 def test_a_table_of_rows_with_several_inputs(
-    kinds: ServerProcess, browser: Browser, script: bool
+    kinds: ServerProcess, page: Page, script: bool
 ) -> None:
-    context = browser.new_context(java_script_enabled=script)
-    page = context.new_page()
     page.goto(f"{kinds.url}/models/tables")
     file: Any = {"name": "rows.csv", "mimeType": "text/csv", "buffer": b"a,b,c\n1,2,3\n4,5,6\n"}
     page.get_by_label("CSV file").set_input_files(file)
@@ -150,7 +128,6 @@ def test_a_table_of_rows_with_several_inputs(
     rows = download.value.path().read_text().splitlines()
     assert len(rows) == 3
     assert rows[0].startswith("a,b,c,")
-    context.close()
 
 
 def test_another_scale_keeps_what_was_filled_in(kinds: ServerProcess, page: Page) -> None:
@@ -169,15 +146,10 @@ def test_another_scale_keeps_what_was_filled_in(kinds: ServerProcess, page: Page
 
 
 @WITH_AND_WITHOUT
-def test_a_scale_that_is_tried_is_in_programs_and_facts(
-    kinds: ServerProcess, browser: Browser, script: bool
-) -> None:
-    context = browser.new_context(java_script_enabled=script)
-    page = context.new_page()
+def test_a_scale_that_is_tried_is_in_programs_and_facts(kinds: ServerProcess, page: Page) -> None:
     page.goto(f"{kinds.url}/models/ages")
     page.get_by_role("link", name="-1..1", exact=True).click()
     for code in page.locator("#code pre > code").all():
         expect(code).to_contain_text("/api/ages?scale=-1..1")
     expect(page.locator("#about")).to_contain_text("scaled 0..1 (a guess; this page tries -1..1)")
     expect(page.locator("#scales-title")).to_contain_text("scaled -1..1")
-    context.close()

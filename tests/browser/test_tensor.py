@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from app.web.layout import layout
+from tests.browser.visit import WITH_AND_WITHOUT
 from tests.support import ServerProcess
 
 
@@ -52,10 +52,8 @@ def test_the_api_s_problems_are_beside_the_field(assorted: ServerProcess, page: 
     expect(page.locator("#answer")).to_be_hidden()
 
 
-@pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
-def test_where_json_breaks_off(assorted: ServerProcess, browser: Browser, script: bool) -> None:
-    context = browser.new_context(java_script_enabled=script)
-    page = context.new_page()
+@WITH_AND_WITHOUT
+def test_where_json_breaks_off(assorted: ServerProcess, page: Page) -> None:
     page.goto(f"{assorted.url}/models/wide")
     field = page.get_by_label("Input, as JSON")
     field.fill("[[1, 2,\n 3 4]]")
@@ -67,7 +65,6 @@ def test_where_json_breaks_off(assorted: ServerProcess, browser: Browser, script
     field.fill("")
     predict(page)
     expect(field).to_have_accessible_description(re.compile("missing|an input is needed"))
-    context.close()
 
 
 def test_of_a_long_answer_the_first_part(assorted: ServerProcess, page: Page) -> None:
