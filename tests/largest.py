@@ -36,14 +36,12 @@ WIDE = 1000
 
 @dataclass(frozen=True)
 class Largest:
-    """A request. body: makes its bytes. slow: takes so long that tests ask it once."""
+    """A request with POST. body: makes its bytes."""
 
     name: str
     path: str
     body: Callable[[], bytes] = bytes
     headers: Mapping[str, str] = field(default_factory=dict)
-    method: str = "POST"
-    slow: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -93,47 +91,6 @@ def save_largest_models(folder: Path) -> None:
         # Beyond the default, so that one row is as long as a body can be.
         card = "task: tensor\nruntime: {max_length: 10000000}\n"
         (folder / name / "model.yaml").write_text(card)
-
-
-MANY = 200
-# What lists all models, or all that is known of them.
-LISTS = (
-    "/",
-    "/?q=no-such-model",
-    "/api/models",
-    "/openapi.json",
-    "/metrics",
-    "/status",
-    "/api/status",
-    "/readyz",
-    "/v1/models",
-    "/v2/models/stats",
-    "/docs",
-)
-
-
-def save_many_models(folder: Path) -> None:
-    """MANY models of three kinds, each of the same few files."""
-    from tests.models import save_echo, save_picture_model
-
-    folder.mkdir()
-    kinds = folder.parent / "kinds"
-    (kinds / "three").mkdir(parents=True)
-    save_picture_model(kinds / "three" / "model.keras", rescales=True)
-    card = "task: image-classification\nlabels: [ant, bee, fly]\n"
-    (kinds / "three" / "model.yaml").write_text(card)
-    save_echo(kinds / "numbers", "FP32")
-    for i in range(MANY):
-        source = (ROOT / "models" / "mpg", kinds / "three", kinds / "numbers")[i % 3]
-        (folder / f"{source.name}-{i}").symlink_to(source)
-
-
-def listing_requests() -> list[Largest]:
-    """All of them, for a server of `save_many_models`."""
-    return [
-        *(Largest(f"GET {path}", path, method="GET") for path in LISTS),
-        Largest("POST /v2/repository/index", "/v2/repository/index"),
-    ]
 
 
 def largest_requests() -> list[Largest]:
@@ -373,32 +330,30 @@ def _pictures() -> list[Largest]:
         ("webp", {"lossless": True, "method": 0}),
     ):
         make = partial(_picture, kind, **options)
-        requests.append(Largest(f"picture: {kind}", "/api/three", make, slow=True))
+        requests.append(Largest(f"picture: {kind}", "/api/three", make))
     palette = partial(_picture, "png", mode="P", transparency=0)
     form = partial(_form, *[("image", "a.png", b"no picture")] * 900)
     return [
         *requests,
-        Largest("picture: palette PNG", "/api/three", palette, slow=True),
-        Largest("picture: 1-bit BMP", "/api/three", partial(_picture, "bmp", mode="1"), slow=True),
-        Largest("picture for all", "/predict", partial(_picture, "jpeg"), slow=True),
+        Largest("picture: palette PNG", "/api/three", palette),
+        Largest("picture: 1-bit BMP", "/api/three", partial(_picture, "bmp", mode="1")),
+        Largest("picture for all", "/predict", partial(_picture, "jpeg")),
         Largest(
             "picture for the page",
             "/models/three",
             lambda: _form(("image", "a.jpg", _picture("jpeg"))),
             MULTIPART | PAGE,
-            slow=True,
         ),
         Largest(
             "pictures to compare",
             "/compare",
             lambda: _form(("image", "a.jpg", _picture("jpeg"))),
             MULTIPART | PAGE,
-            slow=True,
         ),
-        Largest("picture: avif", "/api/three", partial(_picture, "avif", speed=10), slow=True),
+        Largest("picture: avif", "/api/three", partial(_picture, "avif", speed=10)),
         Largest("picture in JSON", "/api/three", _long_json, JSON),
         Largest("picture in JSON, wrapped", "/api/three", partial(_long_json, b"\\r\\n"), JSON),
-        Largest("picture in JSON for all", "/predict", _long_json, JSON, slow=True),
+        Largest("picture in JSON for all", "/predict", _long_json, JSON),
         Largest("pictures in JSON", "/api/three", lambda: _list(_small_json(), 900), JSON),
         Largest("pictures in JSON, too many", "/api/three", lambda: _list(b"{}", BODY // 3), JSON),
         Largest(
@@ -431,7 +386,6 @@ def _pictures() -> list[Largest]:
             "/models/three",
             partial(_form, *[("image", "a.png", _small())] * 900),
             MULTIPART | PAGE,
-            slow=True,
         ),
     ]
 

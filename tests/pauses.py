@@ -79,7 +79,7 @@ class Watched:
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=200)
         status = 0
         try:
-            connection.request(request.method, request.path, body or None, dict(request.headers))
+            connection.request("POST", request.path, body or None, dict(request.headers))
             response = connection.getresponse()
             while response.read(1 << 20):
                 pass
