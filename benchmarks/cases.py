@@ -23,6 +23,14 @@ BOUNDARY = "benchmark-5f2b1c"
 # averaged. So the probabilities are close, not equal.
 PROBABILITY_TOLERANCE = 0.1
 
+models_option = click.option(
+    "--models",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path("models"),
+    show_default=True,
+    help=f"Folder that holds the models {TABULAR} and {CNN}.",
+)
+
 
 @dataclass(frozen=True)
 class Case:

@@ -40,13 +40,7 @@ Measures = dict[tuple[str, str], contestants.Measure]
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--models",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=Path("models"),
-    show_default=True,
-    help=f"Folder that holds the models {cases.TABULAR} and {cases.CNN}.",
-)
+@cases.models_option
 @click.option("--seconds", type=click.IntRange(1, 600), default=4, show_default=True, help="Each.")
 @click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True)
 @click.option(

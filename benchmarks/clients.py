@@ -36,7 +36,7 @@ class _Client:
 
 
 class Clients:
-    """Asks one request over and over. request: head and body as they go out."""
+    """Sends one request again and again."""
 
     def __init__(self, url: str, content_type: str, body: bytes) -> None:
         parts = urlsplit(url)

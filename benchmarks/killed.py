@@ -29,13 +29,7 @@ REPLICA, READY = "app-1", "http://172.16.239.10:5000/readyz"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--models",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=Path("models"),
-    show_default=True,
-    help=f"Folder of models, {cases.TABULAR} among them.",
-)
+@cases.models_option
 @click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True)
 def main(models: Path, rounds: int) -> None:
     """Kill a replica with SIGKILL, as the kernel does where memory runs out. Needs root."""

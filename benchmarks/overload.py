@@ -45,13 +45,7 @@ class Sample:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--models",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=Path("models"),
-    show_default=True,
-    help=f"Folder that holds the models {cases.TABULAR} and {cases.CNN}.",
-)
+@cases.models_option
 @click.option("--url", help="Measure a server that runs, with these models; default: start one.")
 @click.option("--seconds", type=click.IntRange(1, 60), default=3, show_default=True, help="Each.")
 @click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True)
