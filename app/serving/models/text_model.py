@@ -24,8 +24,8 @@ from app.serving.tasks.text import TextGeneration, TextRequest
 
 
 class TextModel(Model):
-    """Answers requests for text, all at once and word by word. places: shared by all models of
-    the process."""
+    """Answers requests for text, all at once and word by word. stream_limit: shared by all
+    models of the process."""
 
     task: TextGeneration
 

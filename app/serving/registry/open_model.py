@@ -51,8 +51,9 @@ def open_model(
     statistics: Statistics,
     on_card: Callable[[Card], None],
 ) -> Model:
-    """Read the card, convert the model and open its session. places: for the texts of all models.
-    statistics: where the model is counted.
+    """Read the card, convert the model and open its session.
+
+    stream_limit: of the streams of all models together. statistics: where the model is counted.
     on_card: called with the card as soon as it is known. Raises CardError or LoadError."""
     if scanned.problem:
         raise CardError(scanned.problem)
