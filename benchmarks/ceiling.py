@@ -18,7 +18,6 @@ import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +29,8 @@ from app.serving.reading.model_files import find_model
 from app.serving.reading.process import ReaderProcess
 from app.serving.tasks import RowTask
 from app.serving.tasks.base import Limits
-from app.serving.tasks.pictures import PictureSpec, decode
+from app.serving.tasks.inputs.picture import Picture
+from app.serving.tasks.pictures import decode
 from benchmarks.picture import jpeg
 
 Pictures = list[Future[NDArray[np.uint8]]]
@@ -46,14 +46,13 @@ class Ceiling:
         reader = ReaderProcess()
         try:
             with reader.convert(find_model(folder, card), trusted=card.trusted) as converted:
-                pictures = RowTask(card, converted.signature, limits).pictures
-                (feed,) = pictures.values()
-                self._session = ModelSession(converted, card.runtime, pictures)
+                task = RowTask(card, converted.signature, limits)
+                (taker,) = task.inputs
+                assert isinstance(taker, Picture)
+                self._spec = taker.spec
+                self._session = ModelSession(converted, card.runtime, task.pictures)
         finally:
             reader.close()
-        height, width, channels = feed.shape
-        mode: Any = "RGB" if channels == 3 else "L"
-        self._spec = PictureSpec((height, width), mode, card.input.resize, limits.max_pixels)
         self._rows = card.runtime.max_batch_size
         self._jpeg = jpeg()
         self._pool = ThreadPoolExecutor(usable_cores())

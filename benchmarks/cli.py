@@ -86,35 +86,37 @@ def _start(models: Path, folder: Path, stack: ExitStack) -> Measures:
     for case in filter(None, (tabular, cnn, texts)):
         shutil.copytree(models / case.model, served / case.model)
     ours = stack.enter_context(contestants.ours(served, folder))
-    peer = stack.enter_context(contestants.peer(served, folder))
-    for case in (tabular, cnn):
-        contestants.check_answers(case, ours, peer)
+    peers = {}
+    for case, kind in ((tabular, "row"), (cnn, "picture")):
+        peer = contestants.peer(served / case.model, kind, folder)
+        peers[case.name] = stack.enter_context(peer)
+        contestants.check_answers(case, ours + case.model, peers[case.name])
     measures = {
         (cnn.name, CEILING): stack.enter_context(
             contestants.alone("ceiling", served / cnn.model, folder)
         ),
-        (cnn.name, OURS): contestants.against(ours, cnn, folder),
-        (cnn.name, PEER): contestants.against(peer, cnn, folder),
+        (cnn.name, OURS): contestants.against(ours + cnn.model, cnn, folder),
+        (cnn.name, PEER): contestants.against(peers[cnn.name], cnn, folder),
     }
     if engine_missing():
         click.echo("there is no Docker engine here: the stack behind nginx is not measured")
     else:
         two = stack.enter_context(contestants.two_processes(served, folder))
         https = stack.enter_context(composed(served, folder))
-        contestants.check_answers(cnn, https, peer)
-        measures[cnn.name, TWO] = contestants.against(two, cnn, folder)
-        measures[cnn.name, STACK] = contestants.against(https, cnn, folder)
-    measures[tabular.name, OURS] = contestants.against(ours, tabular, folder)
-    measures[tabular.name, PEER] = contestants.against(peer, tabular, folder)
+        contestants.check_answers(cnn, https + cnn.model, peers[cnn.name])
+        measures[cnn.name, TWO] = contestants.against(two + cnn.model, cnn, folder)
+        measures[cnn.name, STACK] = contestants.against(https + cnn.model, cnn, folder)
+    measures[tabular.name, OURS] = contestants.against(ours + tabular.model, tabular, folder)
+    measures[tabular.name, PEER] = contestants.against(peers[tabular.name], tabular, folder)
     if texts is None:
         click.echo(f"there is no model {cases.TEXT}: words per second are not measured")
     else:
         loop = contestants.alone("predict_loop", served / texts.model, folder)
         measures[texts.name, LOOP] = stack.enter_context(loop)
-        measures[texts.name, ONE_STREAM] = contestants.against(ours, texts, folder, 1)
-        measures[texts.name, STREAMS] = contestants.against(ours, texts, folder)
+        measures[texts.name, ONE_STREAM] = contestants.against(ours + texts.model, texts, folder, 1)
+        measures[texts.name, STREAMS] = contestants.against(ours + texts.model, texts, folder)
     noise = folder / "noise"
-    contestants.make_mobilenet(noise / tensors.MODEL, folder)
+    contestants.make_model("MobileNet", "tensor", noise / tensors.MODEL, folder)
     url = stack.enter_context(contestants.for_large_bodies(noise, folder))
     batch = contestants.alone("batch", noise / tensors.MODEL, folder)
     measures[BATCH, IN_PROCESS] = stack.enter_context(batch)

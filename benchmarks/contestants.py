@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import click
@@ -24,32 +25,49 @@ from benchmarks.processes import (
 from benchmarks.tensors import MAX_BODY_MB
 
 PEER_THREADS = 8
+PEER_APP = "benchmarks.peers.servers.flask_app:app"
 Measure = Callable[[int], Sample]
+
+
+class Script:
+    """A script of ours that measures itself. rate: answers per second, over about the seconds it
+    is given."""
+
+    def __init__(self, name: str, process: Popen[str], log: Path) -> None:
+        self.pid = process.pid
+        self._name, self._log = name, log
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._questions, self._answers = process.stdin, process.stdout
+        self._line(START_TIMEOUT_S)
+
+    def rate(self, seconds: float) -> float:
+        """Raises ClickException where the script has failed."""
+        print(seconds, file=self._questions, flush=True)
+        return float(self._line(seconds + START_TIMEOUT_S))
+
+    def _line(self, timeout: float) -> str:
+        readable, _, _ = select.select([self._answers], [], [], timeout)
+        answer = self._answers.readline() if readable else ""
+        if not answer:
+            raise failed(self._name, self._log)
+        return answer
+
+
+@contextmanager
+def script(module: str, model: Path, folder: Path) -> Iterator[Script]:
+    """A script on the model in the folder `model`: `ceiling`, our decoder and session without
+    HTTP, `batch`, our session alone, or `predict_loop`, the ordinary way to write text."""
+    log = folder / f"{module}.log"
+    with running(["-m", f"benchmarks.{module}", str(model)], log) as process:
+        yield Script(module, process, log)
 
 
 @contextmanager
 def alone(module: str, model: Path, folder: Path) -> Iterator[Measure]:
-    """A script of ours that measures itself on the model in the folder `model`: `ceiling`, our
-    decoder and session without HTTP, or `predict_loop`, the ordinary way to write text."""
-    log = folder / f"{module}.log"
-    with running(["-m", f"benchmarks.{module}", str(model)], log) as process:
-        questions, answers = process.stdin, process.stdout
-        assert questions is not None
-        assert answers is not None
-
-        def line(timeout: float) -> str:
-            readable, _, _ = select.select([answers], [], [], timeout)
-            answer = answers.readline() if readable else ""
-            if not answer:
-                raise failed(module, log)
-            return answer
-
-        def measure(seconds: int) -> Sample:
-            print(seconds, file=questions, flush=True)
-            return Sample(float(line(seconds + START_TIMEOUT_S)))
-
-        line(START_TIMEOUT_S)
-        yield measure
+    """The measurement of a script."""
+    with script(module, model, folder) as running_script:
+        yield lambda seconds: Sample(running_script.rate(seconds))
 
 
 @contextmanager
@@ -68,11 +86,11 @@ def two_processes(models: Path, folder: Path) -> Iterator[str]:
         _serving(models, folder, port, "first", KERAPORT_REUSE_PORT="true"),
         _serving(models, folder, port, "second", KERAPORT_REUSE_PORT="true"),
     ):
-        _wait_until_all_ready(f"http://127.0.0.1:{port}/readyz")
+        wait_until_all_ready(f"http://127.0.0.1:{port}/readyz")
         yield f"http://127.0.0.1:{port}/api/"
 
 
-def _wait_until_all_ready(url: str) -> None:
+def wait_until_all_ready(url: str) -> None:
     """The kernel gives each connection to one of them: all are ready once many in a row are."""
     until = time.monotonic() + START_TIMEOUT_S
     in_a_row = 0
@@ -83,12 +101,12 @@ def _wait_until_all_ready(url: str) -> None:
         time.sleep(0.02)
 
 
-def make_mobilenet(model: Path, folder: Path) -> None:
-    """Save it, in a process of its own: this one needs no TensorFlow."""
-    log = folder / "mobilenet.log"
-    with running(["-m", "benchmarks.mobilenet", str(model)], log) as process:
+def make_model(architecture: str, task: str, model: Path, folder: Path) -> None:
+    """Save a model with random weights, in a process of its own: this one needs no TensorFlow."""
+    log = folder / f"{architecture}.log"
+    with running(["-m", "benchmarks.applications", architecture, task, str(model)], log) as process:
         if process.wait(START_TIMEOUT_S):
-            raise failed("mobilenet", log)
+            raise failed(architecture, log)
 
 
 @contextmanager
@@ -115,26 +133,27 @@ def _serving(models: Path, folder: Path, port: int, name: str, **settings: str) 
 
 
 @contextmanager
-def peer(models: Path, folder: Path) -> Iterator[str]:
-    """Flask under gunicorn, one process with threads; yields its URL without a model's name."""
+def peer(model: Path, kind: str, folder: Path) -> Iterator[str]:
+    """Flask under gunicorn, one process with threads, over the model in the folder `model`, which
+    takes a `kind` of input; yields its URL."""
     port = free_port()
-    log = folder / "gunicorn.log"
+    log = folder / f"gunicorn-{kind}.log"
     arguments = ["-m", "gunicorn", "--worker-class", "gthread", "--threads", str(PEER_THREADS)]
     arguments += ["--bind", f"127.0.0.1:{port}", "--worker-tmp-dir", str(folder)]
-    environment = {"BENCHMARK_MODELS": str(models), "TF_CPP_MIN_LOG_LEVEL": "2"}
-    with running([*arguments, "benchmarks.peer:app"], log, environment) as process:
+    environment = {"BENCHMARK_MODEL": str(model), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    with running([*arguments, PEER_APP], log, environment) as process:
         wait_until_ready(process, f"http://127.0.0.1:{port}/", log)
-        yield f"http://127.0.0.1:{port}/"
+        yield f"http://127.0.0.1:{port}/{kind}"
 
 
 def against(url: str, case: Case, folder: Path, connections: int = CONNECTIONS) -> Measure:
     """The measurement of one case against one server."""
-    return Load(case, url + case.model, folder, connections).run
+    return Load(case, url, folder, connections).run
 
 
 def check_answers(case: Case, our_url: str, peer_url: str) -> None:
     """Raises ClickException unless both servers answer the case, and the same."""
-    mine, theirs = (_answer(url + case.model, case) for url in (our_url, peer_url))
+    mine, theirs = (_answer(url, case) for url in (our_url, peer_url))
     if not case.agree(mine, theirs):
         raise click.ClickException(f"{case.name}: the answers differ: {mine} and {theirs}")
 

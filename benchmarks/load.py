@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import orjson
 from benchmarks.cases import Case
 
 CONNECTIONS = 32
+# Seconds that a request may take before wrk counts it as lost.
+TIMEOUT_S = 10
 # Seconds that wrk gets beyond its duration before it counts as stuck.
 GRACE_S = 30
 
@@ -21,7 +24,7 @@ SCRIPT = """
 local file = assert(io.open("{body}", "rb"))
 wrk.method = "POST"
 wrk.body = file:read("*a")
-wrk.headers["Content-Type"] = "{content_type}"
+{headers}
 file:close()
 
 function done(summary, latency, requests)
@@ -51,6 +54,55 @@ def require_wrk() -> None:
         raise click.ClickException("wrk is not installed: apt-get install wrk")
 
 
+@dataclass(frozen=True)
+class Request:
+    """What every connection sends again and again."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What wrk has counted. requests: answered ones, of which `refused` with a status of an error;
+    broken: those that were lost. Latencies are those of all answers."""
+
+    requests: int
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+    refused: int
+    broken: int
+
+
+def fire(
+    url: str,
+    request: Request,
+    folder: Path,
+    connections: int,
+    seconds: float,
+    timeout_s: int = TIMEOUT_S,
+) -> Answers:
+    """Keep `connections` busy for `seconds`. The request and the script of wrk are written into
+    `folder`. Raises ClickException where wrk fails."""
+    body, script = folder / "wrk.body", folder / "wrk.lua"
+    body.write_bytes(request.body)
+    headers = [f'wrk.headers["{name}"] = "{value}"' for name, value in request.headers.items()]
+    script.write_text(SCRIPT.format(body=body, headers="\n".join(headers)))
+    arguments = ["--threads", "1", "--connections", str(connections)]
+    arguments += ["--timeout", f"{timeout_s}s", "--duration", f"{round(seconds)}s"]
+    done = subprocess.run(
+        ["wrk", *arguments, "--script", script, url],
+        capture_output=True,
+        text=True,
+        timeout=seconds + GRACE_S,
+    )
+    last = (done.stdout.strip().splitlines() or [""])[-1]
+    if done.returncode or not last.startswith("{"):
+        raise click.ClickException(f"wrk failed on {url}: {done.stderr or done.stdout}")
+    return Answers(**orjson.loads(last))
+
+
 class Load:
     """One case against one URL, its script and body in `folder`."""
 
@@ -58,27 +110,15 @@ class Load:
         self._url = url
         self._connections = connections
         self._worth = case.worth
-        body = folder / f"{case.name}.body"
-        body.write_bytes(case.body)
-        self._script = folder / f"{case.name}.lua"
-        self._script.write_text(SCRIPT.format(body=body, content_type=case.content_type))
+        self._folder = folder
+        self._request = Request({"Content-Type": case.content_type}, case.body)
 
     def run(self, seconds: int) -> Sample:
         """Raises ClickException for any answer that is not a success."""
-        arguments = ["--threads", "1", "--connections", str(self._connections), "--timeout", "10s"]
-        done = subprocess.run(
-            ["wrk", *arguments, "--duration", f"{seconds}s", "--script", self._script, self._url],
-            capture_output=True,
-            text=True,
-            timeout=seconds + GRACE_S,
-        )
-        last = (done.stdout.strip().splitlines() or [""])[-1]
-        if done.returncode or not last.startswith("{"):
-            raise click.ClickException(f"wrk failed on {self._url}: {done.stderr or done.stdout}")
-        got = orjson.loads(last)
-        if got["refused"] or got["broken"]:
+        got = fire(self._url, self._request, self._folder, self._connections, seconds)
+        if got.refused or got.broken:
             raise click.ClickException(
-                f"{self._url}: of {got['requests']} requests {got['refused']} were refused and "
-                f"{got['broken']} broke off: nothing is measured by that"
+                f"{self._url}: of {got.requests} requests {got.refused} were refused and "
+                f"{got.broken} broke off: nothing is measured by that"
             )
-        return Sample(self._worth * got["requests"] / got["seconds"], got["p50_ms"], got["p99_ms"])
+        return Sample(self._worth * got.requests / got.seconds, got.p50_ms, got.p99_ms)

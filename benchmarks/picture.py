@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ SEED = 7
 QUALITY = 50
 
 
+@cache
 def jpeg() -> bytes:
     """A JPEG of 500x375 pixels whose cost to decode is that of a photograph.
 

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
 import httpx
+import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 120
@@ -31,21 +32,27 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    arguments: list[str], log: Path, environment: dict[str, str] | None = None
+    arguments: list[str],
+    log: Path,
+    environment: dict[str, str] | None = None,
+    python: str = sys.executable,
+    *,
+    talks: bool = True,
 ) -> Iterator[subprocess.Popen[str]]:
-    """`python ARGUMENTS` in the repository, its stderr in `log`, until the block ends.
+    """`python ARGUMENTS` in the repository, its stderr in `log`, until the block ends. talks:
+    whether the caller reads its stdout; what it prints goes into `log` otherwise.
 
     Settings of Keraport that are in our own environment do not reach it.
     """
     clean = {k: v for k, v in os.environ.items() if not k.startswith("KERAPORT_")}
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [python, *arguments],
             cwd=ROOT,
             # No GPU: the machine next door may have none.
             env={**clean, "CUDA_VISIBLE_DEVICES": "-1", **(environment or {})},
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE if talks else stderr,
             stderr=stderr,
             text=True,
             # Its own group, so that Ctrl-C reaches us alone and we end it in good order.
@@ -58,13 +65,20 @@ def running(
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    """Ask, then insist. The group takes children with it that the process did not end itself."""
+    """Ask, then insist, with all that the process has started and not ended itself. Some of that
+    has left its group."""
+    started: list[psutil.Process] = []
+    with suppress(psutil.Error):
+        started = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    for child in started:
+        with suppress(psutil.Error):
+            child.kill()
+    process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             pipe.close()
