@@ -290,6 +290,9 @@ labels: [{", ".join(LABELS)}]
 input: {{size: [{SIZE}, {SIZE}], color: rgb, scale: "0..1"}}
 threshold: 0.5
 metrics: {{accuracy: {accuracy:.3f}, measured_on: {measured_on}}}
+examples:
+- {{name: A cat, input: cat.jpg}}
+- {{name: "A dog, drawn", input: dog.jpg}}
 """
 
 

@@ -243,6 +243,21 @@ def assemble(networks: Networks) -> Any:
     return keras.Model(car, layers.Average(name="mpg")(outputs))
 
 
+# Cars that are none of the data, for people to try.
+EXAMPLES = """\
+examples:
+- name: A small car from Japan, 1980
+  input: {cylinders: 4, displacement: 97, horsepower: 67, weight: 2065, acceleration: 17.8,
+    year: 80, origin: Japan}
+- name: A family car from Europe, 1976
+  input: {cylinders: 4, displacement: 120, horsepower: 95, weight: 2950, acceleration: 17,
+    year: 76, origin: Europe}
+- name: A large car from the USA, 1970
+  input: {cylinders: 8, displacement: 400, horsepower: 175, weight: 4400, acceleration: 11,
+    year: 70, origin: USA}
+"""
+
+
 def card(cars: Floats, metrics: dict[str, Any]) -> dict[str, Any]:
     """`model.yaml`, with the ranges of the data."""
     low, high = cars.min(axis=0), cars.max(axis=0)
@@ -321,7 +336,7 @@ def main(data: Path, out: Path, repeats: int) -> None:
     np.testing.assert_allclose(found, networks.mpg[0], rtol=1e-4)
     out.mkdir(parents=True, exist_ok=True)
     model.save(out / "model.keras")
-    text = yaml.safe_dump(card(cars, metrics), sort_keys=False, width=100)
+    text = yaml.safe_dump(card(cars, metrics), sort_keys=False, width=100) + EXAMPLES
     (out / "model.yaml").write_text(text, encoding="utf-8")
     console.print(f"wrote {out}")
 

@@ -204,6 +204,10 @@ def measure(model: Any, abstracts: list[Tokens]) -> Score:
     return Score(len(y), nats / int((y > 1).sum()), right / len(y))
 
 
+# Beginnings for people to try.
+EXAMPLES = ("a neural network for", "a method of recognizing speech", "a system for controlling")
+
+
 def card(score: Score) -> dict[str, Any]:
     """`model.yaml`."""
     return {
@@ -221,6 +225,7 @@ def card(score: Score) -> dict[str, Any]:
             "loss": round(score.loss, 2),
             "measured_on": f"{score.words:,} words of held-out abstracts",
         },
+        "examples": [*EXAMPLES],
     }
 
 
