@@ -73,9 +73,26 @@ format: $(VENV)/.dev ## Lay out the code and fix what can be fixed
 	@$(BIN)/ruff format
 	@[ ! -x $(BIOME) ] || $(BIOME) check --write
 
-bench: $(VENV)/.dev ## Compare with the ceiling, gunicorn and a script (needs wrk)
+# PEERS=1 measures other servers for models instead, which takes about two hours, and writes the
+# results into benchmarks/README.md; without `--publish`, PEERS_ARGS="..." prints them only.
+PEERS_VENV := .venv-peers
+PEERS_PYTHON ?= $(PYTHON)
+PEERS_ARGS ?= --publish
+PEERS_LOCK := benchmarks/peers/requirements.lock
+bench: $(VENV)/.dev $(if $(PEERS),$(PEERS_VENV)/.peers) ## Compare with a script, or with PEERS=1 with other servers (needs wrk)
+ifdef PEERS
+	@$(BIN)/python -m benchmarks.peers --python $(PEERS_VENV)/bin/python $(PEERS_ARGS)
+else
 	@$(BIN)/python -m benchmarks
 	@$(BIN)/python -m benchmarks.starts
+endif
+
+$(PEERS_VENV)/.peers: $(PEERS_LOCK)
+	@echo "Installing the packages of $(PEERS_LOCK) into $(PEERS_VENV) (once, takes minutes)..."
+	@[ -x $(PEERS_VENV)/bin/python ] || $(PEERS_PYTHON) -m venv $(PEERS_VENV)
+	@$(PEERS_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+		-r $(PEERS_LOCK)
+	@touch $@
 
 screenshots: $(VENV)/.dev ## Take the pictures of the documentation (needs Chromium)
 	@$(BIN)/python -m tests.browser.screenshots
@@ -93,9 +110,11 @@ lock: $(VENV)/.dev ## Update the locked dependencies
 	$(BIN)/uv pip compile nginx/acme/requirements.in --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --quiet --upgrade \
 		--output-file nginx/acme/requirements.lock
+	$(BIN)/uv pip compile benchmarks/peers/requirements.in --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --quiet --upgrade --output-file $(PEERS_LOCK)
 
 clean: ## Remove the environment and all caches
-	rm -rf $(VENV) node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(PEERS_VENV) node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -8,6 +8,7 @@
     │   ├── UnsupportedMediaType  a body of a kind this model does not read
     │   │   └── UnsupportedCoding  a Content-Encoding that is not read
     │   ├── ModelNotFound         no model (or version) of that name
+    │   ├── ExampleNotFound       a model without an example
     │   ├── Unauthorized          a key is needed, and none or an unknown one came
     │   ├── Forbidden             the key is not for this model
     │   └── TooManyRequests       over the rate of the key
@@ -128,6 +129,12 @@ class ModelNotFound(RequestError):
     code = "model_not_found"
 
 
+class ExampleNotFound(RequestError):
+    """A model has no example, and values that are made up would be too long."""
+
+    code = "not_found"
+
+
 class Unauthorized(RequestError):
     """A key is needed, and none that is known came with the request."""
 
@@ -220,3 +227,9 @@ class NonFiniteOutput(ModelError):
     """The model answered NaN or Infinity, which JSON cannot carry."""
 
     code = "non_finite_output"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the model answered NaN or Infinity for this input; check its range, or the model's "
+            "weights"
+        )

@@ -8,15 +8,17 @@ from flask import Flask
 from flask_bootstrap import Bootstrap5
 
 from app.api import cors
-from app.api.http import errors, gate
 from app.api.http.access import ModelAccess
 from app.api.http.answers import add_request_id
+from app.api.http.errors import ErrorAnswers
+from app.api.http.gate import Gate
 from app.api.http.overload import EarlyRefusals
 from app.api.http.proxy import TrustedProxy
 from app.api.http.spools import KeraportRequest, spool_for
 from app.api.native import health, status
 from app.api.native import routes as native
 from app.api.openapi import document
+from app.api.short_way import ShortWay
 from app.api.telemetry import metrics
 from app.api.telemetry.metrics import Metrics
 from app.api.v1 import routes as v1
@@ -48,7 +50,6 @@ def create_app(
         static_folder=FRONTEND / "static",
         template_folder=FRONTEND / "templates",
     )
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes + 1  # see _check_size
     app.config["BOOTSTRAP_SERVE_LOCAL"] = True  # nothing from another origin
     app.url_map.strict_slashes = False
     Bootstrap5(app)
@@ -59,13 +60,21 @@ def create_app(
     access = ModelAccess(registry, keys=keys is not None)
     board = StatusBoard(settings, registry, lifecycle, journal, keys)
     app.request_class = type(
-        "Request", (KeraportRequest,), {"open_spool": staticmethod(spool_for(settings.uploads_dir))}
+        "Request",
+        (KeraportRequest,),
+        {
+            "open_spool": staticmethod(spool_for(settings.uploads_dir)),
+            "max_content_length": settings.max_body_bytes + 1,  # see _check_size
+        },
     )
     app.after_request(add_request_id)
     cors.install(app, settings)
-    errors.install(app, settings, error_page, lambda: lifecycle.draining or not registry.loaded)
+    errors = ErrorAnswers(settings, error_page, lambda: lifecycle.draining or not registry.loaded)
+    errors.install(app)
+    gate = None
     if keys is not None:
-        gate.install(app, keys)
+        gate = Gate(keys)
+        gate.install(app)
         app.register_blueprint(login.blueprint(settings, keys, lifecycle))
     app.register_blueprint(health.blueprint(access, lifecycle))
     app.register_blueprint(metrics.blueprint(measured or Metrics(registry)))
@@ -75,6 +84,8 @@ def create_app(
     app.register_blueprint(status.blueprint(board, access))
     app.register_blueprint(document.blueprint(settings, access))
     app.register_blueprint(pages.blueprint(settings, access, lifecycle, board))
+    if not settings.cors_origins:
+        app.wsgi_app = ShortWay(app, errors, lifecycle, gate)  # type: ignore[method-assign]
     app.wsgi_app = EarlyRefusals(  # type: ignore[method-assign]
         app.wsgi_app, access, lifecycle, timeout_s=settings.request_timeout_s, keys=keys
     )

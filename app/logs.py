@@ -19,16 +19,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing import reduction
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 import structlog
 from structlog.stdlib import ExtraAdder, ProcessorFormatter
-from structlog.types import EventDict, FilteringBoundLogger, Processor
+from structlog.types import EventDict, Processor
 
 from app.line_writer import LineWriter
 
 log = logging.getLogger(__name__)
+
+# The logger of the line of each request.
+ACCESS = "app.access"
 
 # What some readers of lines take for the end of one, beside the line feed that JSON escapes: C1
 # controls and the two separators of Unicode, as UTF-8.
@@ -130,18 +133,48 @@ def configure(
     sys.unraisablehook = _unraisable
 
 
-def access_logger() -> FilteringBoundLogger:
-    """Return the logger for the line of each request. It bypasses `logging`, which takes as long as
-    all the rest of it."""
+class EventLogger(Protocol):
+    """Writes events, each with fields of its own."""
+
+    def info(self, event: str, /, **fields: Any) -> Any:
+        """Write what is normal."""
+
+    def warning(self, event: str, /, **fields: Any) -> Any:
+        """Write what someone may have to look at."""
+
+
+def access_logger() -> EventLogger:
+    """Return the logger for the line of each request. It bypasses `logging`, and for JSON structlog
+    too: each takes as long as all the rest of it."""
     style = _style or Style("info", as_text=False, replica="")
+    if not style.as_text:
+        return _JsonLogger(_lines, style, ACCESS)
     lazy = structlog.wrap_logger(
         _lines,
         processors=[_of_access, *_rendering(style)],
         wrapper_class=structlog.make_filtering_bound_logger(style.level),
     )
     # Otherwise each line would make a logger of its own.
-    bound: FilteringBoundLogger = lazy.bind()
+    bound: EventLogger = lazy.bind()
     return bound
+
+
+class _JsonLogger:
+    """Writes JSON lines. logger: its name in them."""
+
+    def __init__(self, lines: LineWriter, style: Style, logger: str) -> None:
+        self._lines = lines
+        self._level = logging.getLevelNamesMapping()[style.level.upper()]
+        self._replica = style.replica
+        self._logger = logger
+
+    def info(self, event: str, /, **fields: Any) -> None:
+        if self._level <= logging.INFO:
+            self._lines.write(_json_line("info", self._logger, self._replica, event, fields))
+
+    def warning(self, event: str, /, **fields: Any) -> None:
+        if self._level <= logging.WARNING:
+            self._lines.write(_json_line("warning", self._logger, self._replica, event, fields))
 
 
 def trace(error: BaseException) -> str:
@@ -219,25 +252,27 @@ def _named(logger: Any, method: str, event: EventDict) -> EventDict:
 
 
 def _of_access(logger: Any, method: str, event: EventDict) -> EventDict:
-    event["level"], event["logger"] = method, "app.access"
+    event["level"], event["logger"] = method, ACCESS
     return event
 
 
 class _Json:
-    """The last step: time (UTC), level, logger, replica and event, then whatever else there is."""
+    """The last step: a JSON line."""
 
     def __init__(self, replica: str) -> None:
         self._replica = replica
 
     def __call__(self, logger: Any, method: str, event: EventDict) -> bytes:
-        head: dict[str, Any] = {
-            "time": datetime.now(UTC),
-            "level": event.pop("level"),
-            "logger": event.pop("logger"),
-            "replica": self._replica,
-            "event": event.pop("event"),
-        }
-        return to_json({**head, **event})
+        level, name, said = event.pop("level"), event.pop("logger"), event.pop("event")
+        return _json_line(level, name, self._replica, said, event)
+
+
+def _json_line(
+    level: str, logger: str, replica: str, event: str, fields: Mapping[str, Any]
+) -> bytes:
+    """Return the line of an event: time (UTC), level, logger, replica and event, then `fields`."""
+    head = {"time": datetime.now(UTC), "level": level, "logger": logger, "replica": replica}
+    return to_json({**head, "event": event, **fields})
 
 
 def to_json(event: Mapping[str, Any]) -> bytes:

@@ -17,6 +17,7 @@ import numpy as np
 import orjson
 from PIL import Image
 
+from tests.sounds import recording
 from tests.support import CAR, ROOT
 
 # The most that a server takes: KERAPORT_MAX_BODY_MB, _MAX_ROWS and _MAX_PIXELS.
@@ -50,7 +51,12 @@ class Largest:
 def save_largest_models(folder: Path) -> None:
     """A model of each kind: `mpg`, `kinds` (100 labels), `several` (three numbers a row), `wide`
     (1,000 columns), `three` and `cats-dogs` (pictures), `writer` (text), and the echoes `numbers`,
-    `texts` and `pair`; `half` takes examples, `couple` two pictures and fields."""
+    `texts` and `pair`; `half` takes examples, `couple` two pictures and fields, `sentiment` texts,
+    `stars` the ids of their words, `any-sound` recordings of any length, `sound` short ones,
+    `series` rows in time order; `crowded` gives boxes, `membranes` and `streets` give masks,
+    `doubled` pictures."""
+    from tests.detectors import save_crowded
+    from tests.drawn import save_drawn
     from tests.kinds import save_couple
     from tests.models import (
         save_echo,
@@ -59,6 +65,8 @@ def save_largest_models(folder: Path) -> None:
         save_tabular_model,
         save_text_model,
     )
+    from tests.texts import save_layout
+    from tests.time_kinds import save_time_kinds
 
     folder.mkdir()
     for name in ("mpg", "cats-dogs"):
@@ -85,6 +93,11 @@ def save_largest_models(folder: Path) -> None:
     (folder / "three" / "model.yaml").write_text(card)
     save_text_model(folder / "writer")
     save_couple(folder / "couple")
+    for name in ("sentiment", "stars"):
+        save_layout(folder / name, name)
+    save_crowded(folder / "crowded")
+    save_drawn(folder, "membranes", "streets", "doubled")
+    save_time_kinds(folder, ("any-sound", "sound", "series"))
     save_half_plus_two(folder / "half" / "1")
     for name, *datatypes in (("numbers", "FP32"), ("texts", "BYTES"), ("pair", "FP32", "INT32")):
         save_echo(folder / name, *datatypes)
@@ -95,7 +108,10 @@ def save_largest_models(folder: Path) -> None:
 
 def largest_requests() -> list[Largest]:
     """All of them; the paths are those of `save_largest_models`."""
-    return [*_native(), *_v1(), *_v2(), *_pages(), *_pictures()]
+    return [
+        *(*_native(), *_v1(), *_v2(), *_pages(), *_pictures()),
+        *(*_texts(), *_sounds(), *_series(), *_drawn()),
+    ]
 
 
 def _native() -> list[Largest]:
@@ -337,6 +353,16 @@ def _pictures() -> list[Largest]:
         *requests,
         Largest("picture: palette PNG", "/api/three", palette),
         Largest("picture: 1-bit BMP", "/api/three", partial(_picture, "bmp", mode="1")),
+        Largest(
+            "picture, explained", "/api/cats-dogs?explain=occlusion", partial(_picture, "jpeg")
+        ),
+        Largest("two pictures, explained", "/api/couple?explain=occlusion", _long_couple, JSON),
+        Largest(
+            "pictures to explain, too many",
+            "/api/three?explain=occlusion",
+            partial(_form, *[("image", "a.png", _small())] * 900),
+            MULTIPART,
+        ),
         Largest("picture for all", "/predict", partial(_picture, "jpeg")),
         Largest(
             "picture for the page",
@@ -373,6 +399,13 @@ def _pictures() -> list[Largest]:
         ),
         Largest("pairs of pictures in a form", "/api/couple", _couple_form, MULTIPART),
         Largest("keys of one object to kinds", "/api/couple", _keys, JSON),
+        Largest("picture with boxes", "/api/crowded", partial(_picture, "png")),
+        Largest("900 small pictures with boxes", "/api/crowded", _boxed(900, 64), MULTIPART),
+        Largest("61 pictures with boxes", "/api/crowded", _boxed(61, 1024), MULTIPART),
+        Largest("pictures with boxes, too many", "/api/crowded", _boxed(62, 1024), MULTIPART),
+        Largest(
+            "page of pictures with boxes", "/models/crowded", _boxed(20, 1024), MULTIPART | PAGE
+        ),
         Largest("900 files that are no pictures", "/api/three", form, MULTIPART),
         Largest("16 MB that are no picture", "/api/three", lambda: b"x" * BODY),
         Largest(
@@ -385,6 +418,146 @@ def _pictures() -> list[Largest]:
             "page of 900 small pictures",
             "/models/three",
             partial(_form, *[("image", "a.png", _small())] * 900),
+            MULTIPART | PAGE,
+        ),
+    ]
+
+
+def _texts() -> list[Largest]:
+    ids, page = "/api/stars", MULTIPART | PAGE
+    one = b"good+" * 2_000
+    long = b'"%b"' % one.replace(b"+", b" ")
+    longest = BODY // (len(long) + 1)
+    count = BODY // 8
+    short = _text_bytes(b"good")
+    return [
+        Largest("words of texts", ids, lambda: _list(b'"good film"', ROWS), JSON),
+        Largest("words of the longest texts", ids, lambda: _list(long, longest), JSON),
+        Largest("longest texts", "/api/sentiment", lambda: _list(long, longest), JSON),
+        Largest("texts in objects", ids, lambda: _list(b'{"text":"bad"}', ROWS), JSON),
+        Largest("texts without a known word", ids, lambda: _list(b'"zebra"', ROWS), JSON),
+        Largest("texts too many", ids, lambda: _list(b'"a"', BODY // 4), JSON),
+        Largest("text too long", ids, lambda: b'"%b"' % (b"x" * (BODY - 20)), JSON),
+        Largest("CSV of texts", ids, lambda: b"ids\n" + b"good film\n" * ROWS, CSV),
+        Largest("form of texts", ids, lambda: _form(*[("text", None, one)] * 999), MULTIPART),
+        Largest("page of a text", "/models/stars", lambda: b"text=" + one, FORM | PAGE),
+        Largest(
+            "page of texts",
+            "/models/stars",
+            lambda: _form(("file", "a.csv", b"ids\n" + b"good film\n" * ROWS)),
+            page,
+        ),
+        Largest(
+            "v1 words of texts", "/v1/models/stars:predict", lambda: _v1_rows(b'"good"', ROWS), JSON
+        ),
+        Largest(
+            "v1 text too long",
+            "/v1/models/sentiment:predict",
+            lambda: _v1_rows(b'"%b"' % (b"x " * (BODY // 2 - 20)), 1),
+            JSON,
+        ),
+        _text_tensor("v2 words of texts", ids, short * ROWS, ROWS),
+        _text_tensor("v2 texts too many", ids, short * count, count),
+        _text_tensor("v2 text too long", ids, _text_bytes(b"x" * (BODY - 20)), 1),
+    ]
+
+
+def _drawn() -> list[Largest]:
+    """Masks and pictures that come out."""
+    photo = partial(_picture, "jpeg")
+    form = partial(_form, *[("image", "a.png", _small())] * 900)
+    return [
+        Largest("mask of the largest picture", "/api/streets", photo),
+        Largest("mask as a file", "/api/streets", photo, {"Accept": "image/png"}),
+        Largest(
+            "mask on the page",
+            "/models/streets",
+            lambda: _form(("image", "a.jpg", photo())),
+            MULTIPART | PAGE,
+        ),
+        Largest("mask of a picture in its own size", "/api/membranes", partial(_grain, 1)),
+        Largest("900 masks", "/api/membranes", form, MULTIPART),
+        Largest("page of 900 masks", "/models/membranes", form, MULTIPART | PAGE),
+        Largest("picture of 25 megabytes", "/api/doubled", partial(_grain, 3)),
+        Largest(
+            "picture of 25 megabytes as a file",
+            "/api/doubled",
+            partial(_grain, 3),
+            {"Accept": "image/png"},
+        ),
+        Largest(
+            "picture of 25 megabytes on the page",
+            "/models/doubled",
+            lambda: _form(("image", "a.png", _grain(3))),
+            MULTIPART | PAGE,
+        ),
+    ]
+
+
+def _sounds() -> list[Largest]:
+    def small(count: int) -> bytes:
+        wave = recording(np.zeros(1600), 8_000)
+        return _form(*[("audio", "a.wav", wave)] * count)
+
+    return [
+        Largest("sound: WAV", "/api/any-sound", lambda: _silence("WAV", 239_999)),
+        Largest("sound: WAV, too long", "/api/any-sound", lambda: _silence("WAV", BODY // 2 - 50)),
+        Largest("sound: float WAV in stereo", "/api/sound", _stereo),
+        Largest("sound: hours of FLAC", "/api/any-sound", lambda: _silence("FLAC", 20_000_000)),
+        Largest("sound: an hour of Ogg", "/api/sound", lambda: _silence("OGG", 10_000_000)),
+        Largest("sound: low rate", "/api/any-sound", lambda: _silence("WAV", 29_999, 1_000)),
+        Largest("sound: 900 recordings", "/api/sound", partial(small, 900), MULTIPART),
+        Largest("sound: 900 of any length", "/api/any-sound", partial(small, 900), MULTIPART),
+        Largest(
+            "sound: 900 that unpack to 30 s",
+            "/api/any-sound",
+            lambda: _form(*[("audio", "a.flac", _silence("FLAC", 239_999))] * 900),
+            MULTIPART,
+        ),
+        Largest("sound in JSON", "/api/sound", _long_sound, JSON),
+        Largest("sound in v1", "/v1/models/sound:predict", _v1_sounds, JSON),
+        Largest("sound: 16 MB of none", "/api/sound", lambda: b"RIFF\0\0\0\0WAVE" + bytes(BODY)),
+        Largest("sound: chunks", "/api/sound", lambda: b"RIFF\0\0\0\0WAVE" + b"a\0\0\0" * ROWS),
+        Largest("sound: pages", "/api/sound", lambda: (b"OggS" + bytes(23)) * (BODY // 27)),
+        Largest(
+            "page of sound",
+            "/models/sound",
+            lambda: _form(("input0", "a.wav", _silence("WAV", BODY // 2 - 500))),
+            MULTIPART | PAGE,
+        ),
+    ]
+
+
+def _grain(channels: int) -> bytes:
+    """Noise, as large as a model gets it in its own size."""
+    from tests.drawn import encoded, noise
+
+    return encoded(noise((1448, 1448), channels))
+
+
+def _series() -> list[Largest]:
+    path, row = "/api/series", b'{"temp":1,"wind":2}'
+    return [
+        Largest("series", path, lambda: _list(b"[1,2]", BODY // 6), JSON),
+        Largest("series of objects", path, lambda: _list(row, BODY // 20), JSON),
+        Largest("series, many", path, lambda: _list(_list(b"[1,2]", 6), ROWS), JSON),
+        Largest("series, too many", path, lambda: _list(b"[[1]]", BODY // 6), JSON),
+        Largest("series with a problem each", path, lambda: _list(b"[[1]]", ROWS), JSON),
+        Largest("series in objects", path, lambda: _list(b'{"series":[]}', ROWS), JSON),
+        Largest("series as CSV", path, lambda: b"1,2\n" * ROWS, CSV),
+        Largest("series as CSV, too long", path, lambda: b"1,2\n" * (BODY // 4), CSV),
+        Largest("series as CSV of many cells", path, lambda: (b"1," * 200_000 + b"\n") * 39, CSV),
+        Largest("series of keys", path, _keys, JSON),
+        Largest(
+            "series of v1",
+            "/v1/models/series:predict",
+            lambda: _v1_rows(_list(b"[1,2]", 6), ROWS),
+            JSON,
+        ),
+        Largest(
+            "page of a series",
+            "/models/series",
+            lambda: _form(("input0_file", "a.csv", b"1,2\n" * ROWS)),
             MULTIPART | PAGE,
         ),
     ]
@@ -514,10 +687,44 @@ def _couple_form() -> bytes:
     return _form(*[*row, facts] * 330)
 
 
+def _silence(format: str, samples: int, rate: int = 8_000) -> bytes:
+    return recording(np.zeros(samples, np.int16), rate, format)
+
+
+def _stereo() -> bytes:
+    return recording(np.zeros((BODY // 8 - 20, 2), np.float32), 44_100, subtype="FLOAT")
+
+
+def _long_sound() -> bytes:
+    return b'{"audio":"%b"}' % b64encode(_silence("WAV", BODY // 8 * 3 - 500))
+
+
+def _v1_sounds() -> bytes:
+    item = b'{"b64":"%b"}' % b64encode(_silence("WAV", 1600))
+    return _v1_rows(item, min(1000, BODY // (len(item) + 1)))
+
+
 def _v2_base64(data: bytes, count: int) -> bytes:
     parameters = {"content_type": "base64"}
     head = {"name": "bytes", "datatype": "BYTES", "shape": [1, count], "parameters": parameters}
     return b'{"inputs":[%b,"data":%b}]}' % (json.dumps(head)[:-1].encode(), data)
+
+
+def _text_bytes(text: bytes) -> bytes:
+    """A text as an element of BYTES."""
+    return len(text).to_bytes(4, "little") + text
+
+
+def _text_tensor(name: str, path: str, data: bytes, count: int) -> Largest:
+    """Texts for the ids of `stars`, as binary data."""
+    one = {"name": "ids", "datatype": "BYTES", "shape": [count]}
+    head = json.dumps({"inputs": [one | {"parameters": {"binary_data_size": len(data)}}]}).encode()
+    headers = {
+        "Inference-Header-Content-Length": str(len(head)),
+        "Content-Type": "application/octet-stream",
+    }
+    model = path.rpartition("/")[2]
+    return Largest(name, f"/v2/models/{model}/infer", lambda: head + data, headers)
 
 
 def _v1_pictures() -> bytes:
@@ -581,7 +788,12 @@ def _picture(kind: str, mode: str = "RGB", **options: Any) -> bytes:
     return out.getvalue()
 
 
-def _small() -> bytes:
+def _small(side: int = 64) -> bytes:
     out = io.BytesIO()
-    Image.new("RGB", (64, 64)).save(out, "png")
+    Image.new("RGB", (side, side)).save(out, "png")
     return out.getvalue()
+
+
+def _boxed(count: int, side: int) -> Callable[[], bytes]:
+    """Pictures that are fed in their own size."""
+    return lambda: _form(*[("image", "a.png", _small(side))] * count)

@@ -14,8 +14,9 @@ _HEAD = ("model", "version", "task", "state", "parameters", "inputs → outputs"
 
 
 def listing(checked: Sequence[CheckedVersion], width: int) -> str:
-    """Return one line per model, and right under it why it failed, or what it takes and what is a
-    guess. Inputs and outputs are left out where a line would be longer than `width` with them."""
+    """Return one line per model, and right under it why it failed, or what it takes, what is a
+    guess, and whether its examples were answered. Inputs and outputs are left out where a line
+    would be longer than `width` with them."""
     rows = [_HEAD, *(_row(each.entry) for each in checked)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     if sum(widths) + 2 * (len(widths) - 1) > width:
@@ -49,6 +50,8 @@ def _described(each: CheckedVersion) -> dict[str, Any]:
         "peak_bytes": took.peak_bytes,
         "serving_bytes": took.serving_bytes if entry.model else None,
         "guesses": each.guesses,
+        "examples": each.examples,
+        "problems": list(each.problems),
     }
 
 
@@ -60,7 +63,10 @@ def _about(each: CheckedVersion) -> list[str]:
     line = f"{took.seconds:.1f} s to load"
     if took.peak_bytes is not None and took.serving_bytes is not None:
         line += f", {_size(took.peak_bytes)} at most, {_size(took.serving_bytes)} while serving"
-    return [line, *each.guesses]
+    lines = [line, *each.guesses]
+    if answered := each.examples - len(each.problems):
+        lines.append(f"{answered} {'example' if answered == 1 else 'examples'} answered")
+    return lines + [f"not answered: {problem}" for problem in each.problems]
 
 
 def _size(count: int) -> str:

@@ -122,9 +122,9 @@ def _stop_now(number: int, frame: FrameType | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def check(folder: Path | None, as_json: bool) -> None:
     """Load every model of DIR (default: the models folder) and say what is wrong with it, what it
-    takes and what is a guess.
+    takes and what is a guess. Models are asked about the examples of their cards.
 
-    Exits with 1 when a model fails.
+    Exits with 1 when a model fails, or does not answer an example.
     """
     from app.cli.listing import document, listing
     from app.cli.offline import check as check_folder
@@ -153,7 +153,7 @@ def check(folder: Path | None, as_json: bool) -> None:
         _print_json(document(checked, passed_over))
     else:
         click.echo(listing(checked, shutil.get_terminal_size().columns))
-    if any(each.entry.state == "failed" for each in checked):
+    if any(each.entry.state == "failed" or each.problems for each in checked):
         sys.exit(1)
 
 
@@ -162,6 +162,12 @@ def check(folder: Path | None, as_json: bool) -> None:
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a file.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one line a prediction.")
+@click.option("--text", "texts", multiple=True, help="A text to answer, in place of FILES.")
+@click.option(
+    "--save",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Masks and pictures: the PNG file to write; with several, a number is added.",
+)
 @click.option("--seed", help="Text models: how the text begins. Default: a random start.")
 @click.option(
     "--diversity",
@@ -174,34 +180,48 @@ def predict(
     files: tuple[Path, ...],
     as_json: bool,
     as_csv: bool,
+    texts: tuple[str, ...],
+    save: Path | None,
     seed: str | None,
     diversity: float | None,
     words: int | None,
 ) -> None:
     """Ask the model NAME about FILES, without a server.
 
-    Pictures for image models, .csv or .json for tabular ones, .json for the rest. A file that
-    cannot be answered is reported, the others are answered all the same; then it exits with 1.
+    Pictures for image models, recordings for those of sound, .csv or .json for tabular ones and
+    series, .csv, .json or .txt (one text) for those that take a text, .json for the rest. A file
+    that cannot be answered is reported, the others are answered all the same; then it exits with 1.
     Without FILES, a text model writes a text, word by word.
     """
     if as_json and as_csv:
         raise click.UsageError("choose one of --json and --csv")
     options = {"seed": seed, "diversity": diversity, "words": words}
     options = {key: value for key, value in options.items() if value is not None}
-    if not files:
+    if bool(files) + bool(texts) + bool(options) > 1:
+        raise click.UsageError("FILES, --text, or --seed, --diversity and --words: only one")
+    if not files and not texts:
         _write(name, options)
         return
-    if options:
-        raise click.UsageError("FILES, or --seed, --diversity and --words: not both")
-    from app.cli.offline import loaded
+    from app.cli.drawings import Saved, brief
+    from app.cli.offline import answer_texts, loaded
     from app.cli.offline import predict as predict_files
     from app.serving.tasks.base import Limits
 
     settings = read_settings()
+    saved = Saved(save)
     rows: list[dict[str, Any]] = []
     failed = False
     progress = Progress(console=Console(stderr=True), transient=True)
     with progress, loaded(settings.models_dir, name, Limits.offline(settings)) as model:
+        if texts:
+            answers = answer_texts(model, texts)
+            saved.add(answers)
+            rows = [
+                {"text": text, **_flat(brief(p))} for text, p in zip(texts, answers, strict=True)
+            ]
+            if as_json:
+                _print_json({"predictions": [*answers]})
+                rows = []
         results = predict_files(model, files)
         for path, result in progress.track(results, total=len(files), description=name):
             if isinstance(result, KeraportError):
@@ -210,10 +230,15 @@ def predict(
                     map(_problem_line, result.details) if result.details else [result.message]
                 ):
                     click.echo(f"{path}: {problem}", err=True)
-            elif as_json:
+                continue
+            saved.add(result)
+            if as_json:
                 _print_json({"file": str(path), "predictions": result})
             else:
-                rows += [{"file": str(path), **_flat(p)} for p in result]
+                rows += [{"file": str(path), **_flat(brief(p))} for p in result]
+    for problem in saved.problems():
+        failed = True
+        click.echo(problem, err=True)
     if as_csv:
         _print_csv(rows)
     elif rows:
@@ -263,6 +288,10 @@ def _flat(prediction: Any) -> dict[str, Any]:
 def _cell(value: Any) -> Any:
     if isinstance(value, (str, int, float)):
         return value
+    if isinstance(value, list) and any(isinstance(each, dict) for each in value):
+        from app.serving.tasks.outputs.boxes import boxes_in_words
+
+        return boxes_in_words(value)
     return orjson.dumps(value, default=_listed, option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
 

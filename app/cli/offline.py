@@ -42,8 +42,8 @@ from app.serving.registry.open_model import import_engine, open_model
 from app.serving.tasks import Limits, Payload, RowTask
 from app.serving.tasks.base import invalid
 from app.serving.tasks.csv_table import on_lines, read_table
-from app.serving.tasks.inputs.fields import Fields
-from app.serving.tasks.pictures_json import KEY
+from app.serving.tasks.file_kinds import files_of
+from app.serving.tasks.inputs.files import FileInput
 
 _MAX_PATH = 255
 # Offline no browser waits, and no one sends bombs to oneself.
@@ -52,17 +52,22 @@ PATIENCE_S = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class CheckedVersion:
-    """A version that was loaded, or failed, what that took, and what is a guess about it."""
+    """A version that was loaded, or failed, what that took, and what is a guess about it.
+
+    examples: of its card. problems: of those that the model did not answer.
+    """
 
     entry: Entry
     footprint: Footprint
     guesses: list[str]
+    examples: int = 0
+    problems: Sequence[str] = ()
 
 
 def check(folder: Path, limits: Limits) -> Iterator[CheckedVersion]:
     """Load every model of `folder` (or the one that it is), one version after the other, as the
-    server would; each is yielded loaded or failed, and freed afterwards. Raises CardError if there
-    is no such folder."""
+    server would, and ask it about the examples of its card; each is yielded loaded or failed, and
+    freed afterwards. Raises CardError if there is no such folder."""
     # What this takes is not the first model's.
     import_engine()
 
@@ -70,9 +75,14 @@ def check(folder: Path, limits: Limits) -> Iterator[CheckedVersion]:
     try:
         for found in _found(folder):
             for entry, footprint in _load(found, reader, limits):
-                yield CheckedVersion(entry, footprint, _guesses(entry))
-                if entry.model is not None:
-                    entry.model.close()
+                model = entry.model
+                if model is None:
+                    yield CheckedVersion(entry, footprint, [])
+                    continue
+                guesses = [str(guess) for guess in model.guessed]
+                count, problems = len(model.examples), _tried(model)
+                yield CheckedVersion(entry, footprint, guesses, count, problems)
+                model.close()
     finally:
         reader.close()
 
@@ -83,10 +93,15 @@ def _found(folder: Path) -> list[ScannedModel]:
     return discover(folder)
 
 
-def _guesses(entry: Entry) -> list[str]:
-    if entry.model is None:
-        return []
-    return [str(guess) for guess in entry.model.guessed]
+def _tried(model: Model) -> list[str]:
+    """The problems of the examples that the model does not answer."""
+    problems = []
+    for i, example in enumerate(model.examples):
+        try:
+            model.predict(example.payload, Call(time.monotonic() + PATIENCE_S))
+        except KeraportError as error:
+            problems.append(f"examples[{i}] ({example.name}): {error.message}")
+    return problems
 
 
 def _load(
@@ -173,9 +188,9 @@ def predict(
             try:
                 return path, model.predict(payload, Call(time.monotonic() + PATIENCE_S))
             except InvalidInput as error:
-                if payload.kind == "csv":
+                if payload.kind == "csv" and (columns := _columns(model)):
                     limits = Limits(max_rows=sys.maxsize)
-                    lines = read_table(payload.data, _columns(model), limits).lines
+                    lines = read_table(payload.data, columns, limits).lines
                     error.details = on_lines(error.details, lines)
                 raise
         except KeraportError as error:
@@ -203,36 +218,58 @@ def _payload(model: Model, path: Path) -> Payload:
         data = path.read_bytes()
     except OSError as error:
         raise CardError(f"cannot be read: {error.strerror}") from None
-    if "files" in model.task.accepts and path.suffix.lower() != ".json":
+    takes_files = files_of(model.task.accepts) is not None
+    if takes_files and path.suffix.lower() != ".json":
         return Payload("files", files=[io.BytesIO(data)])
     if "csv" in model.task.accepts and path.suffix.lower() in (".csv", ".tsv"):
         return Payload("csv", data)
-    if not model.task.accepts.isdisjoint(("files", "form")):
+    if _takes_texts(model) and path.suffix.lower() != ".json":
+        return _texts([data.decode(errors="replace")])
+    if takes_files or "form" in model.task.accepts:
         data = _with_files(cast("RowTask", model.task), data, path)
     return Payload("json", data)
 
 
+def answer_texts(model: Model, texts: Sequence[str]) -> Sequence[Any]:
+    """Return the predictions for texts. Raises BadRequest for models that take anything else, and
+    the errors of `Model.predict`."""
+    if not _takes_texts(model):
+        raise BadRequest(f"the model {model.name!r} takes no texts: name files")
+    return model.predict(_texts(texts), Call(time.monotonic() + PATIENCE_S))
+
+
+def _takes_texts(model: Model) -> bool:
+    inputs = model.task.inputs if isinstance(model.task, RowTask) else []
+    return [each.kind for each in inputs] == ["text"]
+
+
+def _texts(texts: Sequence[str]) -> Payload:
+    return Payload("json", orjson.dumps([*texts]))
+
+
 def _with_files(task: RowTask, data: bytes, path: Path) -> bytes:
-    """Put pictures that a request names, as files beside it, into it. path: of the request. Raises
-    BadRequest for a file that is none, InvalidInput for names that no file has."""
-    pictures = [each.name for each in task.inputs if each.kind == "picture"]
+    """Put pictures and recordings that a request names, as files beside it, into it. path: of the
+    request. Raises BadRequest for a file that is none, InvalidInput for names that no file has."""
+    takers = [each for each in task.inputs if isinstance(each, FileInput)]
+    fields = [each.name for each in takers]
     try:
         body = orjson.loads(data)
     except orjson.JSONDecodeError:
-        if path.suffix.lower() == ".json" or not pictures:
+        if path.suffix.lower() == ".json" or not takers:
             return data  # the model says what is wrong
         names = ", ".join(f'"{each.name}": …' for each in task.inputs)
+        noun = " and ".join(dict.fromkeys(each.files.noun for each in takers))
         raise BadRequest(
             f"this model has several inputs: expected a .json file, {{{names}}}, where "
-            f"{' and '.join(pictures)} may name picture files beside it"
+            f"{' and '.join(fields)} may name {noun} files beside it"
         ) from None
-    if "files" in task.accepts:
-        pictures.append(KEY)
+    if (kind := files_of(task.accepts)) is not None:
+        fields.append(kind.field)
     missing = []
     for i, row in enumerate(body if isinstance(body, list) else [body]):
-        for name in pictures if isinstance(row, dict) else ():
+        for name in fields if isinstance(row, dict) else ():
             value = row.get(name)
-            # Base64 of a picture is hardly ever as short as the name of a file.
+            # Base64 of a file is hardly ever as short as the name of a file.
             if not isinstance(value, str) or len(value) >= _MAX_PATH:
                 continue
             if (path.parent / value).is_file():
@@ -255,6 +292,7 @@ def _is_base64(value: str) -> bool:
 
 
 def _columns(model: Model) -> list[str]:
-    """The columns of a table for the model."""
+    """The columns of a table for the model; none where it takes a series, whose problems have the
+    line already."""
     inputs = cast("RowTask", model.task).inputs
-    return [field.name for each in inputs if isinstance(each, Fields) for field in each.fields]
+    return [field.name for each in inputs for field in each.fields]

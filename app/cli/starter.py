@@ -9,10 +9,18 @@ from typing import Any
 
 import yaml
 
-from app.serving.cards.card import Activation, Card, ImageInput, InputCard, OutputCard
+from app.serving.cards.card import (
+    Card,
+    ClassesOutput,
+    ImageInput,
+    InputCard,
+    MaskOutput,
+    OutputCard,
+)
 from app.serving.cards.guesses import Guess, guesses
 from app.serving.cards.infer import completed
 from app.serving.cards.kinds import Kind, kinds_of
+from app.serving.cards.part import Activation
 from app.serving.cards.read import dump_card
 from app.serving.reading.process import ReaderProcess
 from app.serving.signature import PictureEvidence, Signature, TensorSpec
@@ -32,7 +40,7 @@ OF_NUMBERS = "for people, if you like"
 # A value for each setting of a number that a file cannot have.
 NUMBER = {"unit": "kg", "decimals": 1}
 # Settings that a card need not have. As comments they leave a guess a guess.
-OPTIONAL = ("scale", "size", "resize", "activation")
+OPTIONAL = ("scale", "size", "resize", "activation", "padding", "punctuation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +136,23 @@ def _options(card: Card, signature: Signature, found: list[Guess]) -> dict[str, 
                 if (key := f"{taken.place.key}{name}") in keys:
                     value = getattr(taken.card, name)
                     options[key] = _Option([*value] if name == "size" else value, UNCOMMENT)
+        elif taken.card.kind == "text" and (index := taken.card.index) is not None:
+            for name in ("punctuation", "padding"):
+                if (key := f"{taken.place.key}{name}") in keys:
+                    options[key] = _Option(getattr(index, name), UNCOMMENT)
+        if taken.card.kind == "series" and taken.card.columns is None:
+            count = taken.specs[0].row_shape[1:] or (1,)
+            names = [f"x{i}" for i in range(count[0] or 0)]
+            options[f"{taken.place.key}columns"] = _Option(names, OF_NUMBERS)
     for given in kinds.outputs:
+        if given.card.kind == "boxes":
+            values = {"format": "xyxy", "labels": ["first", "second"], "activation": "none"}
+            options |= {
+                f"{given.place.key}{name}": _Option(value, UNCOMMENT)
+                for name, value in values.items()
+                if any(guess.key == f"{given.place.key}{name}" for guess in found)
+            }
+            continue
         key = f"{given.place.key}activation" if given.place.long else "output.activation"
         if key in keys:
             activation = _activation(given, signature)
@@ -206,7 +230,7 @@ def _placeholders(card: Card, signature: Signature) -> dict[str, Any]:
 
 
 def _with_labels(kind: Kind[OutputCard]) -> OutputCard:
-    if kind.card.kind != "classes" or kind.card.labels is not None:
+    if not isinstance(kind.card, ClassesOutput | MaskOutput) or kind.card.labels is not None:
         return kind.card
     return kind.card.model_copy(update={"labels": _labels(kind.specs[0])})
 
@@ -219,7 +243,7 @@ def _with_size(kind: Kind[InputCard]) -> InputCard:
 
 
 def _labels(spec: TensorSpec) -> list[str]:
-    units = (spec.shape or (None, None))[1] or 1
+    units = 1 if len(spec.row_shape) == 2 else (spec.row_shape or (1,))[-1] or 1
     return [f"class {i}" for i in range(max(2, units))]
 
 

@@ -22,6 +22,8 @@ _BODIES_BYTES = 256_000_000
 # A table may have columns that the model does not use, a few times as many as it does.
 _COLUMNS = 1_000
 _COLUMNS_PER_FIELD = 10
+# Characters of one text: far more than any window of tokens; a longer one is a mistake or worse.
+MAX_CHARACTERS = 10_000
 # Bytes of a number as a client sends it in binary form (float32).
 _BYTES_OF_ELEMENT = 4
 # The limit on an open dimension of an input if the card sets none. Attention takes memory and time
@@ -77,8 +79,9 @@ class Limits:
 
     @property
     def max_elements(self) -> int:
-        """The most elements of a tensor that is written as JSON: as many as the largest body holds
-        in binary form, so that a digit and a comma cost no more memory than a float32."""
+        """The most elements of a tensor that is written as JSON, and of samples of all recordings
+        of a request: as many as the largest body holds in binary form, so that a digit and a comma,
+        or a second of silence, cost no more memory than a float32."""
         return self.max_body_bytes // _BYTES_OF_ELEMENT
 
     @property

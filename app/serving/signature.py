@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -10,6 +10,9 @@ from typing import Any, Literal, Self
 Scale = Literal["none", "0..1", "-1..1", "caffe", "torch"]
 Numbers = Literal["softmax", "sigmoid", "logits", "log-probabilities", "values", "unknown"]
 Order = Literal["rgb", "bgr"]
+# The scales that a picture that comes out of a model may have; none: 0..255.
+PixelRange = Literal["none", "0..1", "-1..1"]
+Encoded = Literal["pictures", "recordings"]
 
 # As TensorFlow names them (tensorflow/python/saved_model/signature_constants.py).
 DEFAULT_SIGNATURE = "serving_default"
@@ -39,7 +42,8 @@ class TensorSpec:
     node: the tensor's name in the TensorFlow graph, such as `serve_x:0`.
     dtype: a NumPy name (`float32`, `int64`…), or `string`.
     shape: one entry a dimension, `None` where any size goes; `None` where even the rank is open.
-    pictures: whether it takes encoded pictures as well.
+    encoded: the files that it takes as well, encoded, where it does.
+    texts: whether it takes texts: as they are, or as well, for an input of ids.
     bounds: of an input that clients send; None for no limit.
     """
 
@@ -47,7 +51,8 @@ class TensorSpec:
     node: str
     dtype: str
     shape: tuple[int | None, ...] | None
-    pictures: bool = False
+    encoded: Encoded | None = None
+    texts: bool = False
     bounds: Bounds | None = None
 
     @property
@@ -87,6 +92,18 @@ class PictureEvidence:
     size: tuple[int, int] | None = None
     cropped: bool = False
     exported: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TextEvidence:
+    """What a file shows of an input that takes texts.
+
+    ids: whether it takes the ids of words, or characters, in place of the texts themselves.
+    tokens: all ids are less than this; None if the file does not show it.
+    """
+
+    ids: bool
+    tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +154,7 @@ class OutputMeaning:
     if it does not tell. proven: False where `numbers` is a guess. reason: one sentence for people,
     such as "the loss is mse". multi: whether any number of the classes may hold at once.
     middle: the value from which on a single unit stands for the second of two classes.
+    bounds: the least and the greatest value that the last layer can give; None where unknown.
     """
 
     numbers: Numbers
@@ -145,6 +163,7 @@ class OutputMeaning:
     reason: str
     multi: bool = False
     middle: float = 0.5
+    bounds: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +172,16 @@ class Signature(SignatureDef):
 
     meanings: what the numbers of each output are; empty where nothing is known of any.
     `parameters`: the number of weights, of a Keras file. `pictures`: what the file says of its
-    inputs that have the shape of a picture, by their names; a SavedModel says nothing.
+    inputs that have the shape of a picture, by their names; a SavedModel says nothing. `texts`: of
+    those that take texts, or the ids of words. `series`: the names of those that seem to take rows
+    in time order.
     """
 
     meanings: tuple[OutputMeaning, ...] = ()
     parameters: int | None = None
     pictures: dict[str, PictureEvidence] = field(default_factory=dict)
+    texts: dict[str, TextEvidence] = field(default_factory=dict)
+    series: tuple[str, ...] = ()
 
     def meaning(self, output: TensorSpec) -> OutputMeaning | None:
         """Return what the numbers of an output are; None where nothing is known."""
@@ -169,23 +192,30 @@ class Signature(SignatureDef):
 @dataclass(frozen=True, slots=True)
 class PictureFeed:
     """An input is fed with uint8 pictures of `shape` (height, width, channels), or (height, width)
-    of grey ones; the cast, the scaling and the order of the colours happen in the graph, where they
-    cost a quarter of what NumPy takes."""
+    of grey ones; height and width are None for pictures of their own sizes. The cast, the scaling
+    and the order of the colours happen in the graph, where they cost a quarter of what NumPy
+    takes."""
 
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
     scale: Scale
     order: Order = "rgb"
 
     def sized(self, spec: TensorSpec) -> TensorSpec:
         """Return a copy with the size that a card has chosen for a model that takes any."""
         shape = (None if spec.shape is None else spec.shape[0], *self.shape)
-        return replace(spec, shape=shape, pictures=True)
+        return replace(spec, shape=shape, encoded="pictures")
 
 
 def with_pictures(signature: SignatureDef, pictures: Mapping[str, PictureFeed]) -> SignatureDef:
     """Return a copy whose inputs have the sizes of their pictures, by the names of the inputs."""
     inputs = (pictures[t.name].sized(t) if t.name in pictures else t for t in signature.inputs)
     return SignatureDef(tuple(inputs), signature.outputs, signature.method)
+
+
+def with_texts(signature: Signature, names: Collection[str]) -> Signature:
+    """Return a copy whose inputs of these names take texts."""
+    inputs = (replace(t, texts=True) if t.name in names else t for t in signature.inputs)
+    return replace(signature, inputs=tuple(inputs))
 
 
 @dataclass(frozen=True, slots=True)

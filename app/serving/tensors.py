@@ -77,12 +77,12 @@ def dtype_kind(name: str) -> str:
 class Wording:
     """The words of a protocol for what it carries.
 
-    dtypes: its own names of them. pictures: the form in which it takes encoded ones. unreadable:
-    what is expected of a picture besides its format.
+    dtypes: its own names of them. encoded: the form in which it takes encoded files. unreadable:
+    what is expected of a file besides its format.
     """
 
     dtypes: Mapping[str, str] = field(default_factory=dict)
-    pictures: str = ""
+    encoded: str = ""
     unreadable: str = ""
 
     def dtype(self, name: str) -> str:
@@ -93,8 +93,11 @@ class Wording:
         """Describe what an input takes, in words."""
         shape = "any shape" if spec.shape is None else str([*spec.shape]).replace("None", "any")
         text = f"{_KINDS[dtype_kind(spec.dtype)]} ({self.dtype(spec.dtype)}) of shape {shape}"
-        pictures = spec.pictures and self.pictures
-        return f"{text}, or encoded pictures: {self.pictures}" if pictures else text
+        if spec.texts and spec.dtype != "string":
+            return f"{text}, or texts"
+        if not spec.encoded or not self.encoded:
+            return text
+        return f"{text}, or encoded {spec.encoded}: {self.encoded}"
 
 
 PLAIN = Wording()
@@ -105,8 +108,10 @@ def tensor_problems(
     signature: SignatureDef,
     wording: Wording = PLAIN,
     encoded: Collection[str] = (),
+    texts: Collection[str] = (),
 ) -> list[Detail]:
-    """List the problems of `inputs` for `signature`. encoded: those that are encoded pictures."""
+    """List the problems of `inputs` for `signature`. encoded: those that are encoded files. texts:
+    those that are texts of kind `text`."""
     specs = {t.name: t for t in signature.inputs}
     names = ", ".join(specs)
     details = [
@@ -117,11 +122,12 @@ def tensor_problems(
     details += [
         Detail(short(n), "unexpected", expected=f"one of {names}") for n in inputs if n not in specs
     ]
+    pictures = [name for name in encoded if specs[name].encoded == "pictures"]
     for name, array in inputs.items():
-        if name not in specs or name in encoded:
+        if name not in specs or name in encoded or name in texts:
             continue
-        if encoded and specs[name].pictures:
-            expected = f"encoded pictures, as in {', '.join(encoded)}: {wording.pictures}"
+        if pictures and specs[name].encoded == "pictures":
+            expected = f"encoded pictures, as in {', '.join(pictures)}: {wording.encoded}"
             details.append(Detail(name, "numbers beside encoded pictures", expected=expected))
         elif problem := _problem(array, specs[name], wording):
             details.append(problem)
@@ -177,17 +183,31 @@ def unknown_outputs(wanted: Sequence[str], signature: SignatureDef) -> list[Deta
     ]
 
 
-def picture_files(
+def encoded_files(
     inputs: Mapping[str, Array], signature: SignatureDef
 ) -> dict[str, Sequence[bytes]]:
-    """Return the encoded pictures among `inputs`, by name: texts for inputs that take pictures."""
+    """Return the encoded files among `inputs`, by name: texts for inputs that take some."""
     found = {}
     for spec in signature.inputs:
         array = inputs.get(spec.name)
-        if array is None or not spec.pictures or array.dtype != object:
+        if array is None or not spec.encoded or array.dtype != object:
             continue
         if array.size and (array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)):
             # An array, for there may be many: they are not copied before they are counted.
+            found[spec.name] = cast("Sequence[bytes]", array.reshape(-1))
+    return found
+
+
+def text_values(inputs: Mapping[str, Array], signature: SignatureDef) -> dict[str, Sequence[bytes]]:
+    """Return the texts among `inputs`, by name: for inputs that take texts, or the ids of their
+    tokens."""
+    found = {}
+    for spec in signature.inputs:
+        array = inputs.get(spec.name)
+        if array is None or not spec.texts or array.dtype != object or not array.size:
+            continue
+        shapes = [spec.shape] if spec.dtype == "string" else [(None,), (None, 1)]
+        if any(shape is not None and fits(array.shape, shape) for shape in shapes):
             found[spec.name] = cast("Sequence[bytes]", array.reshape(-1))
     return found
 

@@ -16,7 +16,7 @@ TASKS = {
     "tensor": "Takes lists of numbers or texts, and returns lists",
 }
 # What the first dimension counts.
-_ROWS = {"text-generation": "texts"}
+_ROWS = {"picture": "pictures", "text": "texts", "writing": "texts"}
 # Labels shown. If there are more, their number is shown as well.
 MAX_LABELS = 12
 _MEASURED_ON = "measured_on"
@@ -29,7 +29,7 @@ def facts(about: dict[str, Any], tried: str | None = None) -> list[tuple[str, li
     about: the answer of `GET /api/models/NAME` for a ready model. tried: the scale of pixels that
     the page uses in place of guesses.
     """
-    rows = "pictures" if form_of(about) == "picture" else _ROWS.get(about["task"], "rows")
+    rows = _ROWS.get(form_of(about), "rows")
     found = [
         ("Task", [f"{_task(about)} ({about['task']})"] if about["task"] else []),
         *_kinds(about, tried),
@@ -129,11 +129,37 @@ def _kinds(about: dict[str, Any], tried: str | None) -> list[tuple[str, list[str
 def _taken(kind: dict[str, Any]) -> str:
     if kind["kind"] == "picture":
         scale = "0 to 255" if kind["scale"] == "none" else f"scaled {kind['scale']}"
-        size = " × ".join(map(str, kind["size"]))
-        return f"a picture, resized to {size}, {kind['color']}, {scale}"
+        if kind["size"] == "own":
+            size = f"in its own size, up to {kind['max_side']} pixels a side"
+        else:
+            size = f"resized to {' × '.join(map(str, kind['size']))}"
+        return f"a picture, {size}, {kind['color']}, {scale}"
+    if kind["kind"] == "audio":
+        seconds = kind["seconds"] or kind["max_seconds"]
+        how = "cut or padded to" if kind["seconds"] else "of at most"
+        return f"a recording, {how} {seconds:g} s, {kind['rate']:,} samples a second"
+    if kind["kind"] == "series":
+        columns, steps = kind["columns"], kind["steps"]
+        named = f"{columns} columns" if isinstance(columns, int) else ", ".join(columns)
+        amount = "any number of rows" if steps is None else f"{steps:,} rows"
+        return f"{amount} in time order ({named})"
     if kind["kind"] == "fields":
         return f"fields ({', '.join(kind['fields'])})"
+    if kind["kind"] == "text":
+        return _text(kind)
     return "lists"
+
+
+def _text(kind: dict[str, Any]) -> str:
+    if "vocabulary" not in kind:
+        return "a text"
+    unit = f"{kind['level']}s"
+    sides = {"pre": "beginning", "post": "end"}
+    return (
+        f"a text, whose {kind['length']:,} {unit} are looked up among {kind['vocabulary']:,}; "
+        f"shorter texts are padded at their {sides[kind['padding']]}, longer ones cut at their "
+        f"{sides[kind['truncation']]}"
+    )
 
 
 def _given(name: str, kind: dict[str, Any]) -> str:
@@ -142,6 +168,13 @@ def _given(name: str, kind: dict[str, Any]) -> str:
     if kind["kind"] == "number":
         numbers = "a number" if kind["count"] == 1 else "numbers"
         return f"{name}: {numbers}" + (f" in {kind['unit']}" if kind["unit"] else "")
+    if kind["kind"] == "boxes":
+        labels = f" ({', '.join(_labels(kind['labels']))})" if kind["labels"] else ""
+        return f"{name}: boxes{labels}, from a {kind['number']} of {kind['threshold']:g} on"
+    if kind["kind"] == "mask":
+        return f"{name}: a mask ({', '.join(_labels(kind['labels']))})"
+    if kind["kind"] == "picture":
+        return f"{name}: a picture"
     return f"{name}: {'a vector' if kind['kind'] == 'vector' else 'lists'}"
 
 

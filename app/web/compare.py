@@ -14,7 +14,7 @@ from app.serving.registry.entry import Entry
 from app.settings import Settings
 from app.web.models.model_page import problem_text
 from app.web.models.picture_form import picture_form
-from app.web.models.readings import readings, shown_outputs
+from app.web.models.readings import PictureRoom, readings, shown_outputs
 from app.web.rendering import render
 
 
@@ -52,4 +52,6 @@ def _shown(entry: Entry, outcome: dict[str, Any] | KeraportError) -> dict[str, A
         return {"problem": outcome.message}
     # One that was removed meanwhile has answered all the same.
     outputs = shown_outputs(entry.model) if entry.model is not None else []
-    return {"readings": readings(outcome["predictions"][0], outputs), "whole": outcome}
+    prediction = PictureRoom().fitted(outcome["predictions"][0])
+    whole = {**outcome, "predictions": [prediction]}
+    return {"readings": readings(prediction, outputs), "whole": whole}

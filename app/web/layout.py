@@ -11,6 +11,9 @@ import orjson
 
 # Characters of a line, unless a single value needs more.
 WIDTH = 76
+# Characters of a text that are shown: those of a picture in base64 say nothing.
+MOST_CHARACTERS = 5_000
+_SHOWN = 60
 # The fewest characters that a value takes, its separator included.
 _NARROWEST = 3
 _BETWEEN = ", "
@@ -20,7 +23,15 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 def readable_json(value: Any) -> str:
     """Return `value` as JSON for people; NumPy arrays and scalars become lists and numbers."""
-    return layout(orjson.loads(orjson.dumps(value, default=lambda a: a.tolist(), option=_ORJSON)))
+    plain = orjson.loads(orjson.dumps(value, default=lambda a: a.tolist(), option=_ORJSON))
+    return layout(plain, lambda each: json_scalar(shortened(each)))
+
+
+def shortened(value: Any) -> Any:
+    """Return the beginning of a text that is too long to read, and anything else as it is."""
+    if isinstance(value, str) and len(value) > MOST_CHARACTERS:
+        return f"{value[:_SHOWN]}…"
+    return value
 
 
 def first_lines(value: Any, count: int) -> tuple[list[str], bool]:
@@ -39,7 +50,7 @@ def first_lines(value: Any, count: int) -> tuple[list[str], bool]:
                 found[key] = head(item)
             return found
         if not _is_list(value):
-            return value
+            return shortened(value)
         found = []
         for item in value:
             if left < 0:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from flask import Blueprint, Response, g, make_response, redirect, render_template, request
+from flask import Blueprint, Response, make_response, redirect, render_template, request
 from limits import parse
 
 from app.api.http.draining import refuse_while_draining
 from app.api.http.gate import COOKIE, from_own_page, local_path
 from app.api.http.requests import read_form, start_call
+from app.api.telemetry.record import record_of
 from app.errors import Forbidden, TooLarge, TooManyRequests
 from app.keys import session
 from app.keys.rate_limiter import RateLimiter
@@ -61,7 +62,7 @@ def blueprint(settings: Settings, keys: KeyRing, lifecycle: Lifecycle) -> Bluepr
 
     @routes.app_context_processor
     def _signed_in() -> dict[str, Any]:
-        return {"keys_on": True, "signed_in": g.get("api_key") is not None}
+        return {"keys_on": True, "signed_in": record_of(request.environ).key is not None}
 
     return routes
 

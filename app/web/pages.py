@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
-from flask import Blueprint, Response, make_response, request
+from flask import Blueprint, Response, make_response, request, url_for
 from wtforms import Form
 
 from app.api.http.access import ModelAccess
@@ -14,24 +14,28 @@ from app.api.http.disconnect import cancel_on_disconnect
 from app.api.http.draining import refuse_while_draining
 from app.api.http.requests import start_call_to
 from app.api.native.describe import model_details, model_form, model_summary
-from app.api.native.examples import form_of
+from app.api.native.examples import card_example, example_of, form_of
 from app.api.telemetry.record import record_of
 from app.errors import LOADING_RETRY_S, BadRequest, InvalidInput
 from app.lifecycle import Lifecycle
 from app.serving.cards.kinds import in_words
 from app.serving.models.model import Model
 from app.serving.registry.entry import Entry, ModelLease
+from app.serving.tasks.base import Payload
+from app.serving.tasks.examples import Example
 from app.settings import Settings
 from app.status.board import StatusBoard
 from app.web.about import facts, measured, moment
 from app.web.compare import add_compare
 from app.web.docs import add_docs
+from app.web.examples import add_examples, file_address, shown_example, thumbnail_address
 from app.web.layout import first_lines, readable_json
 from app.web.models.image_page import ImagePage
 from app.web.models.kinds_page import KindsPage
 from app.web.models.model_page import ModelPage, add_problems, tried_scale
 from app.web.models.tabular_page import TabularPage
 from app.web.models.tensor_page import TensorPage
+from app.web.models.text_input_page import TextInputPage
 from app.web.models.text_page import TextPage
 from app.web.rendering import render
 from app.web.snippets import languages
@@ -41,11 +45,16 @@ from app.web.status import status_context
 PAGES: dict[str, type[ModelPage]] = {
     "picture": ImagePage,
     "fields": TabularPage,
-    "text": TextPage,
+    "text": TextInputPage,
+    "writing": TextPage,
     "tensor": TensorPage,
+    "audio": KindsPage,
+    "series": KindsPage,
     "several": KindsPage,
 }
 
+# Characters of an example that the script fills in; a longer one is sent as a form.
+MOST_FILLED = 20_000
 # The number of models that fit on a screen.
 SEARCHABLE_ABOVE = 8
 
@@ -66,7 +75,11 @@ def blueprint(
     def home() -> str:
         query = request.args.get("q", "")
         models = [
-            {**model_summary(entry), "kinds": in_words(entry.card) if entry.card else ""}
+            {
+                **model_summary(entry),
+                "kinds": in_words(entry.card) if entry.card else "",
+                "example": shown_example(entry),
+            }
             for entry in access.entries()
         ]
         return render(
@@ -98,9 +111,14 @@ def blueprint(
         page = _page(lease.model)
         call = start_call_to(page.model, settings.request_timeout_s)
         form, predictions = page.form(), None
+        payload: Payload | None
         error: BadRequest | InvalidInput | None = None
         try:
-            form, payload = page.read(request, call)
+            if (number := request.args.get("example")) is not None:
+                example = card_example(page.model, number, "example")
+                form, payload = page.try_example(example)
+            else:
+                form, payload = page.read(request, call)
             if payload is not None:
                 with closing(payload), cancel_on_disconnect(request.environ, [call]):
                     predictions = page.predict(payload, call)
@@ -119,6 +137,7 @@ def blueprint(
 
     add_compare(routes, settings, access)
     add_docs(routes)
+    add_examples(routes, access)
 
     @routes.get("/status")
     def status() -> str:
@@ -142,7 +161,10 @@ def blueprint(
             about=about,
             facts=facts(about, tried),
             guesses=[guess.explained for guess in page.model.guessed],
-            languages=languages(about, request.url_root, keys=keys, scale=tried),
+            languages=languages(
+                about, request.url_root, example_of(page.model), keys=keys, scale=tried
+            ),
+            examples=[_example(page, i, each) for i, each in enumerate(page.model.examples)],
             form=form,
             predictions=predictions,
             error=error,
@@ -155,6 +177,26 @@ def blueprint(
 
 def _page(model: Model) -> ModelPage:
     return PAGES[form_of(model_form(model))](model)
+
+
+def _example(page: ModelPage, number: int, example: Example) -> dict[str, Any]:
+    """What the page shows of an example, and how its script fills in the form."""
+    name = page.model.name
+    tried: dict[str, Any] = {"scale": scale} if (scale := tried_scale(page.model)) else {}
+    fields = page.example_fields(example)
+    files = [
+        {"field": field, "name": file.name, "url": file_address(name, number, place)}
+        for place, (field, file) in enumerate(
+            zip(page.file_fields(example), example.files.values(), strict=True)
+        )
+    ]
+    short = sum(map(len, fields.values())) <= MOST_FILLED
+    return {
+        "name": example.name,
+        "address": url_for("pages.answer", name=name, example=number, **tried),
+        "thumbnail": thumbnail_address(name, number, example),
+        "fill": {"fields": fields, "files": files} if short else None,
+    }
 
 
 def _matches(model: dict[str, Any], query: str) -> bool:

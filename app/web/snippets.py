@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from app.api.native.examples import PictureFile, Repeated, example_input, form_of, is_long
+from app.api.native.examples import MadeUpFile, Repeated, form_of, is_long
 from app.serving.cards.card import TEXT_TASK
+from app.serving.tasks.file_kinds import PICTURES, RECORDINGS, FileKind
 from app.web.layout import json_scalar, layout
 
-PICTURE = "picture.jpg"
+# A file of each kind.
+FILES = {PICTURES: "picture.jpg", RECORDINGS: RECORDINGS.example}
 # The file for a body that is too long for a command line.
 BODY = "input.json"
 # A placeholder, since the page does not know the key.
@@ -36,33 +39,42 @@ class Language:
 
 
 def languages(
-    about: dict[str, Any], root: str, *, keys: bool = False, scale: str | None = None
+    about: dict[str, Any],
+    root: str,
+    body: Any,
+    *,
+    keys: bool = False,
+    scale: str | None = None,
 ) -> list[Language]:
     """Return programs in each language that ask the model.
 
     about: the answer of `GET /api/models/NAME`. root: the address of the server, with a slash at
-    the end. keys: whether the server requires an API key, for which the programs have `YOUR_KEY`.
+    the end. body: an example, as `example_of` returns it. keys: whether the server requires an API
+    key, for which the programs have `YOUR_KEY`.
     scale: that the page tries in place of the model's, which is a guess.
     """
     url = f"{root}api/{about['name']}" + (f"?scale={scale}" if scale else "")
-    body = example_input(about)
-    if body is None:
-        sends = f"Sends {PICTURE} from the current folder."
+    if isinstance(body, MadeUpFile):
+        field, file = body.kind.field, FILES[body.kind]
+        sends = f"Sends {file} from the current folder."
         return [
             Language(
                 "curl",
                 "curl",
                 sends,
-                (Snippet(_curl(url, *_curl_key(keys), f"-F image=@{PICTURE}")),),
+                _curls_file(url, about, root, body.kind, keys),
             ),
             Language(
-                "python", "Python", f"{sends} {_REQUESTS}", (Snippet(_python_file(url, keys)),)
+                "python",
+                "Python",
+                f"{sends} {_REQUESTS}",
+                (Snippet(_python_file(url, field, file, keys)),),
             ),
             Language(
                 "javascript",
                 "JavaScript",
                 f"{sends} {_NODE}",
-                (Snippet(_javascript_file(url, keys)),),
+                (Snippet(_javascript_file(url, field, file, keys)),),
             ),
         ]
     if form_of(about) == "several" and _holds_files(body):
@@ -85,16 +97,20 @@ _NODE = "Save it as ask.mjs and run it with Node 20 or later."
 
 
 def _is_file(about: dict[str, Any]) -> bool:
-    return form_of(about) == "tensor" and is_long(about)
+    return form_of(about) in ("tensor", "series") and is_long(about)
 
 
 def _holds_files(body: dict[str, Any]) -> bool:
-    return any(isinstance(value, PictureFile) for value in body.values())
+    return any(isinstance(value, MadeUpFile) for value in body.values())
 
 
 def _forms(url: str, body: dict[str, Any], keys: bool) -> list[Language]:
     """Programs that send a form with a part for each input."""
-    files = {n: f"{n}.jpg" for n, value in body.items() if isinstance(value, PictureFile)}
+    files = {
+        n: n + Path(FILES[value.kind]).suffix
+        for n, value in body.items()
+        if isinstance(value, MadeUpFile)
+    }
     values = {n: value for n, value in body.items() if n not in files}
     sends = f"Sends {' and '.join(files.values())} from the current folder."
     long = any(isinstance(value, Repeated) for value in values.values())
@@ -137,6 +153,20 @@ def _curls(url: str, body: Any, about: dict[str, Any], keys: bool) -> tuple[Snip
     return (Snippet(_curl(url, *options), "All at once"), Snippet(streaming, word))
 
 
+def _curls_file(
+    url: str, about: dict[str, Any], root: str, kind: FileKind, keys: bool
+) -> tuple[Snippet, ...]:
+    own = _curl(url, *_curl_key(keys), f"-F {kind.field}=@{FILES[kind]}")
+    if not about.get("examples"):
+        return (Snippet(own),)
+    example = _curl(f"{root}api/models/{about['name']}/example", *_curl_key(keys))
+    sent = _curl(url, *_curl_key(keys), "-H 'Content-Type: application/json'", "-d @-")
+    return (
+        Snippet(own, f"A {kind.noun} of your own"),
+        Snippet(f"{example} |\n  {sent}", "An example of this model"),
+    )
+
+
 def _curl_form(url: str, files: dict[str, str], values: dict[str, Any], keys: bool) -> str:
     parts = [f"{name}=@{file}" for name, file in files.items()]
     for name, value in values.items():
@@ -157,14 +187,14 @@ def _python_key(keys: bool, indent: str) -> str:
     return f'\n{indent}headers={{"Authorization": "{AUTHORIZATION}"}},' if keys else ""
 
 
-def _python_file(url: str, keys: bool) -> str:
+def _python_file(url: str, field: str, file: str, keys: bool) -> str:
     return f"""\
 import requests
 
-with open("{PICTURE}", "rb") as picture:
+with open("{file}", "rb") as {field}:
     response = requests.post(
         {json_scalar(url)},{_python_key(keys, " " * 8)}
-        files={{"image": picture}},
+        files={{"{field}": {field}}},
         timeout=60,
     )
 {_PRINT}"""
@@ -225,13 +255,13 @@ const answer = await response.json();
 console.log(JSON.stringify(response.ok ? answer.predictions : answer.error, null, 2));"""
 
 
-def _javascript_file(url: str, keys: bool) -> str:
+def _javascript_file(url: str, field: str, file: str, keys: bool) -> str:
     headers = f'headers: {{ Authorization: "{AUTHORIZATION}" }}, ' if keys else ""
     return f"""\
 import {{ openAsBlob }} from "node:fs";
 
 const body = new FormData();
-body.set("image", await openAsBlob("{PICTURE}"), "{PICTURE}");
+body.set("{field}", await openAsBlob("{file}"), "{file}");
 const response = await fetch({json_scalar(url)}, {{ method: "POST", {headers}body }});
 {_LOG}"""
 

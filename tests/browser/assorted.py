@@ -7,14 +7,17 @@ from pathlib import Path
 import keras
 
 from tests.models import save_text_model
+from tests.texts import save_layout
 
 # Long enough that it is still being written whenever a test looks.
 ENDLESS = 1_000_000
 
 
 def save_assorted(models: Path) -> None:
-    """writer, plain, endless, hasty; the table `awkward.rows_1`; wide, two, big and flags."""
+    """writer, plain, endless, hasty; the table `awkward.rows_1`; wide, two, big and flags; imdb,
+    which takes texts."""
     _save_texts(models)
+    save_layout(models / "imdb", "imdb")
     layers = keras.layers
     x = keras.Input((3,))
     _save(models / "awkward.rows_1", keras.Model(x, layers.Dense(1)(x)), AWKWARD)

@@ -72,6 +72,11 @@ def save(page: Page, name: str) -> None:
         shot.save(FOLDER / f"{name}-{scheme}.png", optimize=True)
 
 
+def show(page: Page, selector: str) -> None:
+    """Scroll until the end of the first element is in view."""
+    page.locator(selector).first.evaluate("element => element.scrollIntoView({ block: 'end' })")
+
+
 def take(server: ServerProcess, page: Page) -> None:
     """All of them."""
     page.goto("/")
@@ -81,7 +86,20 @@ def take(server: ServerProcess, page: Page) -> None:
     picture: FilePayload = {"name": "cat.jpg", "mimeType": "image/jpeg", "buffer": cat()}
     page.locator("input[type=file]").first.set_input_files(picture)
     expect(page.get_by_text("cat", exact=True).first).to_be_visible()
+    show(page, ".picture")
     save(page, "image")
+
+    page.goto("/models/membranes")
+    page.locator("#examples button").first.click()
+    expect(page.locator(".drawn img").first).to_be_visible(timeout=30_000)
+    show(page, ".drawn")
+    save(page, "mask")
+
+    page.goto("/models/spam")
+    page.locator("#examples button").last.click()
+    page.get_by_role("button", name="Which words count?").click()
+    expect(page.locator(".heat-text")).to_be_visible(timeout=30_000)
+    save(page, "message")
 
     page.goto("/models/mpg")
     page.get_by_role("spinbutton").first.press("Tab")

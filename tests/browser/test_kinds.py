@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, BrowserType, Page, expect
 
-from tests.browser.visit import WITH_AND_WITHOUT
+from tests.browser.visit import PHONE, WITH_AND_WITHOUT, check_on_a_phone, visiting
 from tests.support import ServerProcess, serving
 
 
@@ -16,9 +18,11 @@ from tests.support import ServerProcess, serving
 def kinds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server over models with several inputs and outputs."""
     from tests.kinds import save_kinds
+    from tests.time_kinds import save_time_kinds
 
     folder = tmp_path_factory.mktemp("kinds")
     save_kinds(folder / "models")
+    save_time_kinds(folder / "models", ("sound", "series", "together"))
     with serving(folder / "models", folder) as server:
         yield server
 
@@ -153,3 +157,105 @@ def test_a_scale_that_is_tried_is_in_programs_and_facts(kinds: ServerProcess, pa
         expect(code).to_contain_text("/api/ages?scale=-1..1")
     expect(page.locator("#about")).to_contain_text("scaled 0..1 (a guess; this page tries -1..1)")
     expect(page.locator("#scales-title")).to_contain_text("scaled -1..1")
+
+
+SERIES = "temp,wind\n" + "\n".join(f"{i / 10},{i % 3}" for i in range(6))
+
+
+def sound(name: str = "voice.wav") -> Any:
+    from tests.sounds import recording
+    from tests.time_kinds import spoken
+
+    return {"name": name, "mimeType": "audio/wav", "buffer": recording(spoken(), 8_000)}
+
+
+@WITH_AND_WITHOUT
+def test_a_series_is_plotted_with_what_comes_next(kinds: ServerProcess, page: Page) -> None:
+    page.goto(f"{kinds.url}/models/series")
+    text = page.get_by_label("table", exact=True)
+    expect(text).to_have_value(re.compile("^temp,wind\\n0.5,0.5"))
+    text.fill(SERIES)
+    page.get_by_role("button", name="Predict").click()
+    plots = page.get_by_label("The answer", exact=True).locator("svg.curve")
+    expect(plots).to_have_count(2)
+    expect(plots.first).to_have_attribute(
+        "aria-label", re.compile("^temp: 6 values from 0 to 0.5; then 3 more")
+    )
+    expect(plots.first.locator("polyline")).to_have_count(2)
+    short: Any = {"name": "a.csv", "mimeType": "text/csv", "buffer": b"1,2\n" * 3}
+    page.get_by_label("table, as a file").set_input_files(short)
+    page.get_by_role("button", name="Predict").click()
+    expect(page.locator("#input0-problem")).to_contain_text("3 rows: expected a list of at least 6")
+
+
+@WITH_AND_WITHOUT
+def test_a_recording_is_chosen(kinds: ServerProcess, page: Page, script: bool) -> None:
+    page.goto(f"{kinds.url}/models/sound")
+    expect(page.locator("#input0-help")).to_have_text(
+        "WAV, FLAC or Ogg (Vorbis or Opus); the model hears the first 0.2 s."
+    )
+    page.get_by_label("wave").first.set_input_files(sound())
+    if script:
+        wave = page.get_by_role("img", name="The recording, 0.3 s, of which the model hears the")
+        expect(wave).to_be_visible()
+        expect(page.locator(".kind-audio audio")).to_have_attribute("aria-label", "voice.wav")
+    page.get_by_role("button", name="Predict").click()
+    answer = page.get_by_label("The answer", exact=True)
+    expect(answer).to_contain_text("5 numbers, length")
+    other: Any = {"name": "a.mp3", "mimeType": "audio/mpeg", "buffer": b"ID3" + bytes(50)}
+    page.get_by_label("wave").first.set_input_files(other)
+    page.get_by_role("button", name="Predict").click()
+    expect(page.locator("#input0-problem")).to_contain_text("MP3 is not supported")
+
+
+def test_a_recording_is_made(
+    kinds: ServerProcess, browser_type: BrowserType, browser_type_launch_args: dict[str, Any]
+) -> None:
+    flags = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    args = [*browser_type_launch_args["args"], *flags]
+    browser = browser_type.launch(**{**browser_type_launch_args, "args": args})
+    try:
+        page = browser.new_page()
+        page.goto(f"{kinds.url}/models/sound")
+        # It ends by itself, after what the model hears.
+        page.get_by_role("button", name="Record").click()
+        player = page.locator(".kind-audio audio")
+        expect(player).to_have_attribute("aria-label", "recording.wav")
+        expect(page.get_by_role("button", name="Record")).to_be_visible()
+        page.get_by_role("button", name="Predict").click()
+        expect(page.get_by_label("The answer", exact=True)).to_contain_text("5 numbers, length")
+    finally:
+        browser.close()
+
+
+def test_a_recording_is_dropped(kinds: ServerProcess, page: Page) -> None:
+    page.goto(f"{kinds.url}/models/sound")
+    page.evaluate(
+        """(bytes) => {
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([new Uint8Array(bytes)], "dropped.wav"));
+          const field = document.querySelector(".kind-audio .field");
+          field.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true }));
+        }""",
+        list(sound()["buffer"]),
+    )
+    expect(page.locator(".kind-audio audio")).to_have_attribute("aria-label", "dropped.wav")
+
+
+@pytest.mark.parametrize(("name", "scheme"), [("together", "light"), ("together", "dark")])
+def test_pages_of_sound_and_series_are_accessible(
+    kinds: ServerProcess, browser: Browser, name: str, scheme: Any
+) -> None:
+    with visiting(browser, kinds.url, f"/models/{name}") as visit:
+        page = visit.page
+        assert visit.size < 250_000
+        assert {urlsplit(url).netloc for url in visit.asked} == {urlsplit(kinds.url).netloc}
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size(PHONE)
+        page.get_by_label("wave").first.set_input_files(sound())
+        expect(page.locator(".waveform")).to_be_visible()
+        page.get_by_label("table", exact=True).fill(SERIES)
+        page.get_by_role("button", name="Predict", exact=True).click()
+        expect(page.locator("#progress")).to_have_text("Done.")
+        expect(page.locator("svg.curve")).to_have_count(2)
+        check_on_a_phone(page)

@@ -12,7 +12,7 @@ from tests.browser.table_page import answer, field, send_csv
 from tests.browser.test_code import LANGUAGES, predictions, run
 from tests.browser.test_docs import execute
 from tests.keys import Keyed
-from tests.support import CAR, picture
+from tests.support import picture
 
 CSV = "cylinders,displacement,horsepower,weight,acceleration,year,origin\n8,307,130,3504,12,70,1\n"
 
@@ -116,7 +116,8 @@ def test_programs_show_where_the_key_goes_and_run_with_it(
 ) -> None:
     page.goto("/models/mpg")
     sign_in(page, keyed.keys["laboratory"])
-    wanted = keyed.ask("/api/mpg", json=CAR).json()["predictions"]
+    first = keyed.ask("/api/models/mpg/example").json()
+    wanted = keyed.ask("/api/mpg", json=first).json()["predictions"]
     for language in LANGUAGES:
         page.get_by_role("radio", name=language).check()
         (code,) = page.locator("#code pre:visible").all_inner_texts()

@@ -15,7 +15,13 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.visit import PHONE, Visit, policy, settled, visiting
 
-MODELS = ["/models/cats-dogs", "/models/mpg", "/models/patents"]
+MODELS = [
+    "/models/cats-dogs",
+    "/models/membranes",
+    "/models/mpg",
+    "/models/patents",
+    "/models/spam",
+]
 PATHS = ["/", *MODELS, "/compare", "/status", "/nothing"]
 MAX_BYTES = 250_000
 each_page = pytest.mark.parametrize("visit", PATHS, indirect=True)

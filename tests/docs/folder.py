@@ -10,6 +10,7 @@ import keras
 
 from tests.browser.screenshots import cat
 from tests.models import save_text_model
+from tests.sounds import recording, tone
 from tests.stack.compose import copy_of_the_repository
 from tests.support import CAR, DATA
 
@@ -31,7 +32,10 @@ def clone(folder: Path) -> Path:
 def own_files(folder: Path) -> None:
     """The files that a reader of the examples is said to have."""
     (folder / "cat.jpg").write_bytes(cat())
+    shutil.copy2(folder / "models" / "membranes" / "slice1.png", folder / "slice.png")
     columns, row = ",".join(CAR), ",".join(map(str, CAR.values()))
+    (folder / "yes.wav").write_bytes(recording(tone(), subtype="PCM_16"))
+    (folder / "history.csv").write_text("temperature,wind\n" + "11.5,3\n" * 24)
     (folder / "cars.csv").write_text(f"{columns}\n{row}\n{row}\n")
     save_flowers(folder / "flowers.keras")
     shutil.copy2(folder / "flowers.keras", folder / "model.keras")
@@ -64,11 +68,28 @@ def own_models(models: Path) -> None:
         "gender": keras.layers.Dense(2, activation="softmax")(both),
     }
     _save(models / "age", keras.Model({"face": face, "person": person}, heads), _AGE)
+    wave = keras.Input((16_000, 1), name="wave")
+    heard = keras.layers.GlobalAveragePooling1D()(keras.layers.Conv1D(4, 9, 8)(wave))
+    word = keras.layers.Dense(3, activation="softmax")
+    _save(models / "words", keras.Model(wave, word(heard)), _WORDS)
+    for name, columns, units, card in (("weather", 2, 1, _WEATHER), ("sales", 1, 3, _SALES)):
+        rows = keras.Input((24 if columns == 2 else 8, columns), name="history")
+        ahead = keras.layers.Dense(units)(keras.layers.LSTM(4)(rows))
+        _save(models / name, keras.Model(rows, ahead), card)
     save_text_model(models / "writer")
     words = models / "writer" / "vocabulary.txt"
     words.write_text(words.read_text().replace("w1\n", "neural\n").replace("w2\n", "network\n"))
 
 
+_WORDS = """\
+inputs: {wave: {kind: audio, rate: 16000}}
+outputs: {word: {kind: classes, labels: [yes, no, other]}}
+"""
+_WEATHER = """\
+inputs: {history: {kind: series, columns: [temperature, wind]}}
+outputs: {temperature: {kind: number, unit: °C, decimals: 1}}
+"""
+_SALES = "inputs: {history: {kind: series}}\noutputs: {sales: {kind: number}}\n"
 _AGE = """\
 inputs:
   face: {kind: picture, scale: "-1..1"}

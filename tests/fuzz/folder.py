@@ -24,6 +24,8 @@ def fill(folder: Path) -> None:
 def _fill(folder: Path) -> None:
     import keras
 
+    from tests.detectors import save_ssd
+    from tests.drawn import save_drawn
     from tests.kinds import save_couple
     from tests.models import (
         save_caption_model,
@@ -34,10 +36,13 @@ def _fill(folder: Path) -> None:
         save_tagged_model,
         save_text_model,
     )
+    from tests.texts import save_layout
+    from tests.time_kinds import save_time_kinds
 
-    keras.utils.set_random_seed(1)
     folder.mkdir(parents=True)
-    for name in ("cats-dogs", "mpg", "patents"):
+    save_time_kinds(folder, ("any-sound", "voice", "series", "together"))
+    keras.utils.set_random_seed(1)
+    for name in ("cats-dogs", "mpg", "patents", "spam"):
         (folder / name).symlink_to(ROOT / "models" / name)
     (folder / "three").mkdir()
     save_picture_model(folder / "three" / "model.keras", rescales=True)
@@ -52,12 +57,16 @@ def _fill(folder: Path) -> None:
     )
     _save_two_inputs(folder / "apart")
     save_couple(folder / "couple")
+    save_ssd(folder / "ssd")
+    save_drawn(folder, "membranes", "digits")
     (folder / "words").mkdir()
     (folder / "words" / "model.keras").symlink_to(DATA / "models" / "keras3_text.keras")
     (folder / "words" / "model.yaml").write_text(
         "task: tabular-classification\nfields: [{name: text, type: text}]\noutput: {name: mood}\n"
     )
     save_text_model(folder / "writer")
+    for name in ("sentiment", "stars", "advert"):
+        save_layout(folder / name, name)
     save_half_plus_two(folder / "half" / "3")
     save_caption_model(folder / "caption" / "1")
     save_tagged_model(folder / "tagged" / "1")

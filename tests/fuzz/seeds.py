@@ -7,11 +7,15 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
+import numpy as np
+
 from tests.fuzz.folder import COLUMNS
 from tests.fuzz.request import Piece, Request, post, post_json
+from tests.sounds import recording
 from tests.support import CAR, picture
 
 BOUNDARY = "fuzzed-boundary"
@@ -128,6 +132,16 @@ def _native() -> list[Seed]:
         Seed(post_json("/api/couple", _couple(photo, avif)), expected=(b'"gender":{',)),
         Seed(post_json("/api/couple", [_couple(photo, avif), _couple(avif, photo)])),
         Seed(
+            post("/api/three?explain=occlusion", "image/jpeg", photo),
+            stable=False,
+            expected=(b'"drops":{',),
+        ),
+        Seed(
+            post_json("/api/couple?explain=occlusion", _couple(photo, avif)),
+            stable=False,
+            expected=(b'"method":"occlusion"',),
+        ),
+        Seed(
             form(
                 "/api/couple",
                 part("left", photo, "a.jpg"),
@@ -136,8 +150,76 @@ def _native() -> list[Seed]:
             ),
             expected=(b'"features":[',),
         ),
+        Seed(post_json("/api/sentiment", ["A good film", "bad"]), expected=(b'"label":',)),
+        Seed(post_json("/api/stars", "a good film"), expected=(b'"unknown_share":0.333',)),
+        Seed(post_json("/api/stars", [{"ids": "good"}, {"text": "bad film"}])),
+        Seed(post("/api/stars", "text/csv", b'text\r\n"a good, film"\r\nbad\r\n')),
+        Seed(form("/api/stars", part("text", b"good film"), part("ids", b"bad", "a.txt"))),
+        Seed(form("/api/stars", part("file", b"ids\ngood film\n", "a.csv", "text/csv"))),
+        Seed(post_json("/api/advert", {"title": "good", "facts": {"price": 1, "age": 2}})),
+        Seed(
+            form(
+                "/api/advert",
+                part("title", b"good film"),
+                part("facts", b'{"price": 0.5, "age": 1}'),
+            )
+        ),
+        Seed(
+            form(
+                "/api/couple",
+                part("left", photo, "a.jpg"),
+                part("right", avif, "b.avif"),
+                *(part(name, str(value).encode()) for name, value in FACTS.items()),
+            ),
+            expected=(b'"features":[',),
+        ),
+        Seed(post("/api/ssd", "image/jpeg", photo), expected=(b'"boxes":[',)),
+        Seed(form("/api/ssd", part("image", photo, "a.jpg"), part("image", avif, "b.avif"))),
+        Seed(post("/api/membranes", "image/jpeg", photo), expected=(b'"png":"data:image/png',)),
+        Seed(post("/api/membranes?size=model", "image/avif", avif)),
+        Seed(
+            post("/api/membranes", "image/jpeg", photo).with_headers(Accept="image/png"),
+            expected=(b"PNG",),
+        ),
+        Seed(form("/api/digits", part("image", photo, "a.jpg"), part("image", avif, "b.avif"))),
+        *_times(),
         Seed(post("/api/cats-dogs", "image/jpeg", photo)),
         Seed(form("/predict", part("image", photo, "a.jpg", "image/jpeg"))),
+    ]
+
+
+@cache
+def _recordings() -> tuple[bytes, bytes, bytes]:
+    """WAV, FLAC and Ogg, whose streams get a number by chance."""
+    wave = np.sin(np.arange(2000) / 9)
+    stereo = np.stack([wave, wave], 1)
+    wav, flac = recording(wave, 8_000), recording(stereo, 44_100, "FLAC")
+    return wav, flac, recording(wave, 16_000, "OGG")
+
+
+def _times() -> list[Seed]:
+    """Sound and series."""
+    wav, flac, ogg = _recordings()
+    rows = [[i, i / 2] for i in range(7)]
+    named = [{"temp": a, "wind": b} for a, b in rows]
+    text = base64.b64encode(flac).decode()
+    lines = table(named)
+    both = {"wave": text, "table": rows, "facts": {"a": 1, "b": 2}}
+    return [
+        Seed(post("/api/voice", "audio/wav", wav), expected=(b'"label":',)),
+        Seed(post("/api/voice", "audio/flac", flac)),
+        Seed(post("/api/any-sound", "audio/ogg", ogg)),
+        Seed(post_json("/api/any-sound", {"audio": f"data:audio/flac;base64,{text}"})),
+        Seed(form("/api/voice", part("audio", wav, "a.wav"), part("audio", ogg, "b.ogg"))),
+        Seed(post_json("/v1/models/voice:predict", {"instances": [b64(wav), b64(flac)]})),
+        Seed(v2_base64("any-sound", "wave", [wav])),
+        Seed(post_json("/api/series", rows), expected=(b'"path":[[',)),
+        Seed(post_json("/api/series", [{"series": named}, {"table": rows}])),
+        Seed(post("/api/series", "text/csv", lines)),
+        Seed(form("/api/series", part("file", lines, "rows.csv", "text/csv"))),
+        Seed(post_json("/api/together", both)),
+        Seed(form("/models/series", part("input0", lines)), False, (b"<polyline",)),
+        Seed(form("/models/voice", part("input0", wav, "a.wav")), False, (b"verdict",)),
     ]
 
 
@@ -174,6 +256,8 @@ def _v1() -> list[Seed]:
         Seed(post_json("/v1/models/three:predict", {"instances": [photo, photo]})),
         Seed(post_json("/v1/models/three:predict", {"instances": [url, {"b64": url}]})),
         Seed(post_json("/v1/models/numbers:predict", {"instances": [[1.5, -2]]})),
+        Seed(post_json("/v1/models/stars:predict", {"instances": ["good film", b64(b"bad")]})),
+        Seed(post_json("/v1/models/sentiment:predict", {"inputs": [["good film"], ["bad"]]})),
     ]
 
 
@@ -195,6 +279,7 @@ def _v2(inputs: Mapping[str, str]) -> list[Seed]:
         Seed(v2_binary("texts", "bytes", "BYTES", [1, 2], v2_bytes([b"a", b"\xc3\xa9"]))),
         Seed(v2_binary("three", inputs["three"], "BYTES", [2], pictures)),
         Seed(v2_base64("three", inputs["three"], [photo, photo])),
+        Seed(v2_binary("stars", inputs["stars"], "BYTES", [2], v2_bytes([b"good", b"bad film"]))),
         Seed(post_json("/v2/repository/index", {"ready": True})),
     ]
 
@@ -211,6 +296,7 @@ def _pages() -> list[Seed]:
         Seed(form("/models/sums", file), stable=False, expected=(b"6.5",)),
         Seed(form("/models/three", part("image", photo, "a.jpg")), False, (b"verdict",)),
         Seed(post("/models/writer", encoded, text.encode()), stable=False),
+        Seed(post("/models/stars", encoded, b"text=good+film"), False, (b"reading-value",)),
         Seed(form("/compare", part("image", photo, "a.jpg", "image/jpeg")), stable=False),
     ]
 

@@ -66,8 +66,8 @@ def test_without_a_models_folder_no_address_is_announced(tmp_path: Path) -> None
 
 def test_check_lists_the_shipped_models_as_ready() -> None:
     done = run("check")
-    assert done.stdout.count("ready") == 3
-    for name in ("cats-dogs", "mpg", "patents"):
+    assert done.stdout.count("ready") == 5
+    for name in ("cats-dogs", "membranes", "mpg", "patents", "spam"):
         assert name in done.stdout
     assert done.stderr.strip() == ""
 

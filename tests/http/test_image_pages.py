@@ -71,7 +71,7 @@ def test_a_name_is_text_never_html(server: ServerProcess) -> None:
     parts = {"image": ("<img src=x>.jpg", picture(), "image/jpeg")}
     page = server.post("/models/cats-dogs", files=parts)
     assert "&lt;img src=x&gt;.jpg" in page.text
-    assert "<img" not in page.text
+    assert "<img src=x" not in page.text
 
 
 @pytest.mark.parametrize("path", ["/models/cats-dogs", "/compare"])
@@ -127,7 +127,7 @@ def test_while_models_load_and_the_limits_after(tmp_path: Path) -> None:
         server.await_ready()
         page = server.get("/compare").text
         assert "still loading" not in page
-        assert "Only one model on this server takes pictures" in page
+        assert "on this server takes pictures" not in page  # several do
         for path in ("/compare", "/models/cats-dogs"):
             page = server.get(path).text
             assert "at most 2.5 MB and 1.5 million pixels" in page

@@ -123,8 +123,8 @@ def test_texts_have_words_and_pictures_one_line_for_all_models(shipped: ServerPr
     )
     assert streamed.text.count("event: word") == line["words"] == 11
     _, line = asked(shipped, "/predict", files={"image": picture()})
-    # There is but one model of pictures.
-    assert (line["model"], line["rows"], line["protocol"]) == ("cats-dogs", 1, "native")
+    assert line["models"] == ["cats-dogs", "membranes"]
+    assert (line["rows"], line["protocol"]) == (2, "native")
 
 
 def test_what_happens_to_the_server_has_lines_too(shipped: ServerProcess) -> None:
@@ -132,7 +132,7 @@ def test_what_happens_to_the_server_has_lines_too(shipped: ServerProcess) -> Non
     lines = [each for each in shipped.lines() if each["logger"].startswith("app.")]
     assert lines[0]["address"] == shipped.url, lines[0]
     ready = {each["model"]: each for each in lines if "ready in" in each["event"]}
-    assert ready.keys() == {"cats-dogs", "mpg", "patents"}
+    assert ready.keys() == {"cats-dogs", "membranes", "mpg", "patents", "spam"}
     assert all(each["seconds"] > 0 and each["version"] == 1 for each in ready.values())
     for each in ready.values():
         assert each["event"].endswith(", from the cache") == each["from_cache"]

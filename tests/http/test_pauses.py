@@ -36,6 +36,7 @@ CROWDED = (
     "v2 binary to JSON",
     "download of 100 labels",
     "page of a row",
+    "words of the longest texts",
     "900 small pictures",
     "pictures in JSON",
     "pairs of pictures in JSON",

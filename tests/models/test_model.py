@@ -122,7 +122,7 @@ def test_pictures_go_in_encoded_or_as_numbers(models: dict[str, Model], tmp_path
     file = picture(size=(width or 1, height or 1), format="PNG")
     encoded = infer(model, {spec.name: np.array([file, file], object)})
     assert infer(model, {spec.name: np.array([[file]], object)}).keys() == encoded.keys()
-    pixels = model.task.pixels({spec.name: [file]}, Call(time.monotonic() + 60))
+    pixels = model.task.decoded({spec.name: [file]}, Call(time.monotonic() + 60))
     numbers = infer(model, {spec.name: pixels[spec.name].astype(np.float32) / 255})
     for name, array in numbers.items():
         assert array[0] == pytest.approx(encoded[name][0], abs=1e-6)

@@ -173,8 +173,9 @@ def test_two_pictures_beside_a_row(tmp_path: Path) -> None:
     }
     session = ModelSession(model, Runtime(max_batch_size=4), feeds)
     rng = np.random.default_rng(0)
-    pictures = {
-        name: rng.integers(0, 256, (3, *feed.shape), np.uint8) for name, feed in feeds.items()
+    pictures: dict[str, Array] = {
+        name: rng.integers(0, 256, (3, *map(int, feed.shape)), np.uint8)  # type: ignore[arg-type]
+        for name, feed in feeds.items()
     }
     facts = rng.random((3, 2), np.float32)
     names = [t.name for t in model.signature.inputs]

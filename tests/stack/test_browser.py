@@ -37,7 +37,16 @@ def problems(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/models/cats-dogs", "/models/mpg", "/models/patents", "/compare", "/status"]
+    "path",
+    [
+        "/",
+        "/models/cats-dogs",
+        "/models/mpg",
+        "/models/patents",
+        "/models/spam",
+        "/compare",
+        "/status",
+    ],
 )
 def test_a_page_loads_light_and_without_complaint(
     page: Page, problems: list[str], path: str

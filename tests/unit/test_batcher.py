@@ -478,3 +478,83 @@ def test_a_batch_has_the_rows_that_its_jobs_allow(make: Make, model: Model) -> N
     model.gate.set()
     gevent.joinall([first, *others, *wide])
     assert sorted(model.batches) == [1, 2, 2, 3, 3]
+
+
+# --- the background
+
+LATER = Route(background=True)
+
+
+def test_all_other_jobs_run_before_those_in_the_background(make: Make, model: Model) -> None:
+    batcher = make(max_batch_size=1)
+    model.gate.clear()
+    first = gevent.spawn(ask, batcher, rows(0))
+    gevent.sleep(0.05)
+    assert model.started.wait(10)
+    ended: list[str] = []
+
+    def note(name: str, route: Route) -> None:
+        ask(batcher, rows(1), route=route)
+        ended.append(name)
+
+    later = [gevent.spawn(note, "later", LATER) for _ in range(3)]
+    gevent.sleep(0.05)
+    others = [gevent.spawn(note, "other", DEFAULT_ROUTE) for _ in range(3)]
+    gevent.sleep(0.05)
+    assert batcher.depth == 6
+    model.gate.set()
+    every: list[Any] = [first, *later, *others]
+    gevent.joinall(every, raise_error=True)
+    assert ended == ["other"] * 3 + ["later"] * 3
+
+
+def test_a_job_waits_for_one_run_in_the_background_at_most(make: Make, model: Model) -> None:
+    batcher = make(max_batch_size=4)
+    model.gate.clear()
+    later = [gevent.spawn(ask, batcher, rows(7), None, LATER) for _ in range(4)]
+    gevent.sleep(0.05)
+    assert model.started.wait(10)
+    other = gevent.spawn(ask, batcher, rows(1, 2))
+    gevent.sleep(0.05)
+    model.gate.set()
+    assert other.get() == [2, 4]
+    gevent.joinall(later, raise_error=True)
+    # Each alone, and the other's right after the one that ran.
+    assert model.batches == [1, 2, 1, 1, 1]
+
+
+def test_jobs_in_the_background_end_with_their_call(make: Make, model: Model) -> None:
+    batcher = make()
+    model.gate.clear()
+    running = gevent.spawn(ask, batcher, rows(0))
+    gevent.sleep(0.05)
+    cancelled = call()
+    gone = gevent.spawn(ask, batcher, rows(1), cancelled, LATER)
+    late = gevent.spawn(ask, batcher, rows(1), call(0.1), LATER)
+    gevent.sleep(0.05)
+    gevent.get_hub().loop.run_callback(cancelled.cancel, ClientDisconnected("gone"))
+    assert isinstance(gone.get(), ClientDisconnected)
+    assert isinstance(late.get(), DeadlineExceeded)
+    assert batcher.depth == 0
+    model.gate.set()
+    running.get()
+
+
+def test_jobs_in_the_background_are_finished_or_abandoned(make: Make, model: Model) -> None:
+    batcher = make(max_batch_size=1)
+    model.gate.clear()
+    running = gevent.spawn(ask, batcher, rows(0))
+    gevent.sleep(0.05)
+    later = gevent.spawn(ask, batcher, rows(1), None, LATER)
+    gevent.sleep(0.05)
+    batcher.abandon()
+    assert isinstance(later.get(), ModelUnavailable)
+    assert isinstance(running.get(), DeadlineExceeded)
+    model.gate.set()
+    closing = make(max_batch_size=1)
+    model.gate.clear()
+    jobs = [gevent.spawn(ask, closing, rows(n), None, LATER) for n in (1, 2)]
+    gevent.sleep(0.05)
+    model.gate.set()
+    gevent.get_hub().threadpool.apply(closing.close)
+    assert [job.get() for job in jobs] == [[2], [4]]

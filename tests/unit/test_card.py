@@ -138,7 +138,7 @@ def test_an_unknown_key_is_named(tmp_path: Path, text: str, key: str) -> None:
         ("labels: [a, [b]]", r'labels\[1\]: expected a text, found \["b"\]'),
         ("input: 5", "input: expected a mapping, found 5"),
         ("input:", "input: expected a mapping, found null"),
-        ("input: {size: 5}", "input.size: expected a list, found 5"),
+        ("input: {size: 5}", "input.size: expected a list or 'own', found 5"),
         ("input: {size: [5]}", r"'input.size\[1\]' is missing"),
         ("input: {size: [5, 5, 3]}", "input.size: .* at most 2 items"),
         ("input: {size: [0, 5]}", r"input.size\[0\]: expected greater than 0, found 0"),

@@ -9,7 +9,7 @@ from flask import Flask, Response
 
 from app import errors
 from app.api.http.answers import add_request_id
-from app.api.http.errors import STATUS, describe, install
+from app.api.http.errors import STATUS, ErrorAnswers, describe
 from app.errors import Detail, InvalidInput, KeraportError, Overloaded, Unavailable, short
 from app.serving.tasks.base import MAX_DETAILS, invalid
 from app.settings import Settings
@@ -127,7 +127,7 @@ def test_an_error_of_ours_tells_the_log_and_not_the_client(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     app = Flask("keraport")
-    install(app, Settings(), lambda status, body: Response(str(body), status))
+    ErrorAnswers(Settings(), lambda status, body: Response(str(body), status)).install(app)
     app.after_request(add_request_id)
 
     @app.get("/api/boom")

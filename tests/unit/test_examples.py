@@ -65,6 +65,6 @@ def test_the_languages_of_every_task_have_the_address() -> None:
         tabular(x={"type": "number"}),
         {"task": "image-classification", "name": "t"},
     ):
-        for language in languages(about, "https://[::1]:8443/below/"):
+        for language in languages(about, "https://[::1]:8443/below/", example_input(about)):
             for snippet in language.snippets:
                 assert "https://[::1]:8443/below/api/t" in snippet.code

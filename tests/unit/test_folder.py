@@ -214,7 +214,12 @@ def test_what_the_card_says_of_versions_reloads_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("card", "counting"),
     [
-        (None, {"labels.txt"}),
+        (None, {"labels.txt", "vocabulary.txt"}),
+        ("title: Reviews", {"labels.txt", "vocabulary.txt"}),
+        (
+            "inputs: {x: {kind: text, vocabulary: ./sub/names.txt}}",
+            {"labels.txt", "sub/names.txt"},
+        ),
         ("task: tensor", {"labels.txt"}),
         ("task: tensor\nlabels: ./sub/names.txt", {"sub/names.txt"}),
         ("task: tensor\nlabels: [cat, dog]", set()),

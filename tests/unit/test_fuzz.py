@@ -18,7 +18,7 @@ from tests.fuzz.pictures import lossless
 from tests.fuzz.request import Find, Piece, Request, load, post, save
 from tests.fuzz.seeds import Seed, seeds
 
-INPUTS = {"sums": "x", "three": "picture", "cats-dogs": "picture"}
+INPUTS = {"sums": "x", "three": "picture", "cats-dogs": "picture", "stars": "ids"}
 JSON = {"content-type": "application/json"}
 NATIVE = b'{"id": "1", "error": {"code": "bad_request", "message": "m", "details": []}}'
 

@@ -40,7 +40,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
 def address(rule: str) -> str:
     """An address that a rule takes."""
     rule = re.sub(r"<any\('?([\w.-]+)'?[^>]*>", r"\1", rule)
-    return re.sub(r"<[^>]*>", "x", rule)
+    return re.sub(r"<[^>]*>", "x", re.sub(r"<int:[^>]*>", "1", rule))
 
 
 def test_nothing_but_the_open_addresses_answers_without_a_key(app: Flask) -> None:

@@ -208,7 +208,7 @@ def test_32_photos_of_12_megapixels_are_one_request(shape: Shape, progressive: b
 
 def test_bytes_and_files_are_the_same_pictures() -> None:
     made, files = task(), [picture(0), picture(1)]
-    found = made.pixels({"x": files})
+    found = made.decoded({"x": files})
     assert np.array_equal(found["x"], made.read(payload(*files))[0])
 
 
@@ -221,7 +221,7 @@ def test_too_many_pictures_are_not_even_looked_at() -> None:
     with pytest.raises(
         InvalidInput, match=r"^1000000000 pictures in one request: .* at most 1000$"
     ):
-        task().pixels({"x": never})
+        task().decoded({"x": never})
 
 
 def test_the_end_of_a_call_ends_decoding() -> None:

@@ -18,6 +18,7 @@ from app.serving.cards.guesses import guesses
 from app.serving.cards.infer import completed
 from app.serving.cards.kinds import kinds_of, takes_a_picture, words
 from app.serving.cards.read import dump_card, parse_card, read_card
+from app.serving.cards.text_input import VOCABULARY_FILES
 from app.serving.signature import Signature
 from app.serving.tasks import Limits, Payload, RowTask
 from app.serving.tasks.base import Part
@@ -88,9 +89,12 @@ def problem(folder: Path, text: str) -> str:
     ("text", "message"),
     [
         ("task: null", "task: expected one of tensor"),
-        ("inputs: {x: {}}", "the key 'inputs.x.kind' is missing: expected picture, fields or"),
-        ("inputs: {x: {kind: audio}}", 'inputs.x.kind: expected picture, .* found "audio"'),
-        ("outputs: {y: {kind: mask}}", "outputs.y.kind: expected classes, number, vector or tens"),
+        (
+            "inputs: {x: {}}",
+            "the key 'inputs.x.kind' is missing: expected picture, fields, text, audio, series or",
+        ),
+        ("inputs: {x: {kind: song}}", 'inputs.x.kind: expected picture, .* found "song"'),
+        ("outputs: {y: {kind: scene}}", "outputs.y.kind: expected classes, number, mask, picture,"),
         ("outputs: {y: {kind: number, top: 3}}", "unknown key 'outputs.y.top'"),
         ("outputs: {y: {kind: number, decimals: 99}}", "outputs.y.decimals: expected less"),
         ("inputs: {x: {kind: picture, size: [0, 1]}}", r"inputs.x.size\[0\]: expected greater"),
@@ -139,7 +143,8 @@ def test_labels_are_read_from_files(tmp_path: Path) -> None:
         labels("outputs: {y: {kind: classes, labels: ../x}}")
     card = parse_card(tmp_path)
     assert card is not None
-    assert card.files() == {"../x"}
+    # The side that it leaves out may be of texts.
+    assert card.files() == {"../x", *VOCABULARY_FILES}
 
 
 def test_a_card_is_written_as_it_is_read(tmp_path: Path) -> None:
@@ -368,7 +373,7 @@ def test_pictures_of_one_input_are_counted_before_any_is_decoded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("app.serving.tasks.inputs.picture.decode_base64", asked.append)
+    monkeypatch.setattr("app.serving.tasks.inputs.files.decode_base64", asked.append)
     with pytest.raises(InvalidInput, match="1001 pictures in one request: expected at most 1000"):
         task().read(body([ROW] * 1001))
     assert asked == []

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from app.errors import CardError
-from app.serving.cards.labels import LABEL_FILES, is_teachable_machine, labels_beside
+from app.serving.cards.labels import (
+    LABEL_FILES,
+    is_teachable_machine,
+    label_map_beside,
+    labels_beside,
+    labels_in,
+)
 
 CATS = ["cat", "dog", "red panda"]
 
@@ -111,3 +117,32 @@ def test_a_teachable_machine_export(files: dict[str, str], found: bool, tmp_path
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     assert is_teachable_machine(tmp_path) == found
+
+
+LABEL_MAP = """\
+# COCO
+item {
+  name: "/m/01g317"
+  id: 1
+  display_name: "person"
+}
+item { id: 3 name: 'car' }
+item {
+  display_name: "it's a \\"dog\\"" id: 4
+}
+item { id: 0 name: "background" }
+"""
+
+
+def test_a_label_map_is_read_with_its_gaps(tmp_path: Path) -> None:
+    (tmp_path / "coco_label_map.pbtxt").write_text(LABEL_MAP)
+    assert label_map_beside(tmp_path) == ["person", "2", "car", 'it\'s a "dog"']
+    (tmp_path / "other.pbtxt").write_text(LABEL_MAP)
+    assert label_map_beside(tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["", "item { id: 1 }", 'item { id: 100001 name: "x" }', "cat\n"])
+def test_what_is_no_label_map(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.pbtxt").write_text(text)
+    with pytest.raises(CardError, match=r"a.pbtxt: expected a label map, of items with an id"):
+        labels_in(tmp_path / "a.pbtxt")

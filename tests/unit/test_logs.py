@@ -168,7 +168,7 @@ def test_errors_of_requests_are_logged_without_their_contents(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     app = Flask(__name__)
-    errors.install(app, Settings(), error_page)
+    errors.ErrorAnswers(Settings(), error_page).install(app)
 
     @app.get("/unexpected")
     def unexpected() -> str:

@@ -74,6 +74,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
             loaded_at=1.0,
             details=dict,
             guessed=(),
+            examples=(),
         )
         group = groups[model.name] = Group(model.name)
         group.put(Entry(group, 1, Path("x"), None, "ready", None, model, card, 1.0))

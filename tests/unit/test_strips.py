@@ -35,6 +35,7 @@ def as_a_whole(data: bytes, spec: PictureSpec) -> NDArray[np.uint8]:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
     image = image.convert(spec.mode)
+    assert spec.size is not None
     height, width = spec.size
     across, down = image.size
     box = (0.0, 0.0, float(across), float(down))

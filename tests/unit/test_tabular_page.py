@@ -11,9 +11,11 @@ from app.web.models.columns import example_of, help_of
 from app.web.models.table_answer import (
     answer_cells,
     answer_columns,
+    guarded,
     number_for_people,
     plain_number,
 )
+from app.web.models.table_file import AnsweredTable
 
 
 @pytest.mark.parametrize(
@@ -87,3 +89,31 @@ def test_columns_of_answers_never_hide_those_of_the_file() -> None:
     assert answer_columns(prediction, ["label"]) == ["label (answer)", "probability", "labels"]
     assert answer_cells(prediction, {}) == ["a", "1", "a; b"]
     assert answer_cells({"x": [1.25, -2.0]}, {"x": 1}) == ["1.2", "-2.0"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("cat", "cat"),
+        ("-5.25", "-5.25"),
+        ("+1e9", "+1e9"),
+        ("", ""),
+        ("a=b", "a=b"),
+        ("=1+1", "'=1+1"),
+        ("+cmd", "'+cmd"),
+        ("-2+3", "'-2+3"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("\r=1", "'\r=1"),
+    ],
+)
+def test_no_answer_is_a_formula(cell: str, written: str) -> None:
+    assert guarded(cell) == written
+
+
+def test_the_file_has_no_formula_in_its_answers() -> None:
+    sent = [{"a": "=1+1"}]
+    predictions = [{"label": "@x", "probability": 1.0, "top": []}]
+    table = AnsweredTable(["a"], ["=label", "probability"], sent, predictions, ",", {})
+    # What was sent comes back as it was.
+    assert b"".join(table._csv()) == b"a,'=label,probability\r\n=1+1,'@x,1\r\n"

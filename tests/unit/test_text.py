@@ -9,9 +9,10 @@ import pytest
 
 from app.errors import BadRequest, CardError, InvalidInput
 from app.serving.cards.card import Card
+from app.serving.limits import MAX_CHARACTERS
 from app.serving.signature import Signature, TensorSpec
 from app.serving.tasks.base import Limits, Payload
-from app.serving.tasks.text import MAX_RANDOM_SEED, MAX_SEED_CHARACTERS, TextGeneration, TextRequest
+from app.serving.tasks.text import MAX_RANDOM_SEED, TextGeneration, TextRequest
 
 TOKENS = ["", "<unk>", "the", "network", "is", "trained", "."]
 SIGNATURE = Signature(
@@ -85,7 +86,7 @@ def test_all_problems_at_once() -> None:
         ("", "empty"),
         ("  \n", "empty"),
         ("quick brown", "no known word"),
-        ("the " * (MAX_SEED_CHARACTERS // 4) + "x", "too long"),
+        ("the " * (MAX_CHARACTERS // 4) + "x", "too long"),
         (None, "missing"),
     ],
 )
@@ -94,7 +95,7 @@ def test_seeds_that_nothing_can_be_made_of(seed: str | None, problem: str) -> No
 
 
 def test_the_longest_seed() -> None:
-    assert read({"seed": "the " * (MAX_SEED_CHARACTERS // 4)}).tokens == [2, 2, 2]
+    assert read({"seed": "the " * (MAX_CHARACTERS // 4)}).tokens == [2, 2, 2]
 
 
 def test_a_random_start_comes_with_its_continuation() -> None:

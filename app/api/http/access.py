@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-
-from flask import request
-
-from app.api.http.gate import visible_models
+from app.api.http.current import current_request
 from app.api.telemetry.record import record_of
 from app.errors import Forbidden, ModelUnavailable
-from app.serving.models.model import Model
 from app.serving.registry.entry import Entry, ModelLease
 from app.serving.registry.registry import Registry, no_model
 from app.status.filter import AnyStatus, filter_status
@@ -28,7 +22,7 @@ class ModelAccess:
 
     @property
     def _visible(self) -> frozenset[str] | None:
-        return visible_models() if self._keys else None
+        return record_of(current_request().environ).visible if self._keys else None
 
     @property
     def loaded(self) -> bool:
@@ -53,26 +47,18 @@ class ModelAccess:
         self._check(name)
         return _recorded(self._registry.entry(name, version))
 
-    @contextmanager
-    def using(self, name: str, version: int | str | None = None) -> Iterator[Model]:
-        """Lease a ready model. Raises what `leased` raises."""
-        with self.leased(name, version) as lease:
-            yield lease.model
-
-    @contextmanager
     def leased(
         self, name: str, version: int | str | None = None, *, canary: bool = True
-    ) -> Iterator[ModelLease]:
+    ) -> ModelLease:
         """Lease a version, as `Registry.leased` does. Raises Forbidden as `entry` does."""
         self._check(name)
-        with ExitStack() as stack:
-            try:
-                lease = stack.enter_context(self._registry.leased(name, version, canary=canary))
-            except ModelUnavailable:
-                _recorded(self._registry.entry(name, version))
-                raise
-            _recorded(lease.entry)
-            yield lease
+        try:
+            lease = self._registry.leased(name, version, canary=canary)
+        except ModelUnavailable:
+            _recorded(self._registry.entry(name, version))
+            raise
+        _recorded(lease.entry)
+        return lease
 
     def sole_entry(self, name: str, version: int | str | None = None) -> Entry | None:
         """Find the entry that answers; None if it may be a canary. Needs no request, and ignores
@@ -98,5 +84,5 @@ class ModelAccess:
 
 def _recorded(entry: Entry) -> Entry:
     """Add `entry` to the record of the request, and return it."""
-    record_of(request.environ).entries.append(entry)
+    record_of(current_request().environ).entries.append(entry)
     return entry

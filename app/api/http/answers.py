@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-import uuid
+import secrets
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-from flask import Response, request
+from flask import Response
 
+from app.api.http.current import current_request
 from app.api.http.json_writer import chunks, dumps, json_pieces, value_count
 from app.api.telemetry.record import record_of
 from app.serving.call import Call
 from app.serving.hub_rounds import VALUES, spread
+from app.serving.models.explanation import explain
 from app.serving.models.model import Model
 from app.serving.tasks.base import Payload
 
@@ -25,7 +27,7 @@ _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 def request_id() -> str:
     """Return the id of the current request: the proxy's `X-Request-ID`, or a new one."""
-    return environ_id(request.environ)
+    return environ_id(current_request().environ)
 
 
 def environ_id(environ: dict[str, Any]) -> str:
@@ -33,7 +35,7 @@ def environ_id(environ: dict[str, Any]) -> str:
     record = record_of(environ)
     if record.id is None:
         given = environ.get("HTTP_X_REQUEST_ID", "")
-        record.id = given if _ID.fullmatch(given) else uuid.uuid4().hex
+        record.id = given if _ID.fullmatch(given) else secrets.token_hex(16)
     return record.id
 
 
@@ -50,12 +52,18 @@ def prediction_answer(model: Model, payload: Payload, call: Call, id: str) -> di
     }
 
 
-def json_response(value: Any, status: int = 200) -> Response:
+def explained_answer(model: Model, payload: Payload, call: Call, id: str) -> dict[str, Any]:
+    """Return the same for one row, with what explains the answer. Raises what `explain` raises."""
+    found = explain(model, payload, call)
+    return {"id": id, "model": model.name, "version": model.version, **found}
+
+
+def json_response(value: Any, status: int = 200, part: Any = None) -> Response:
     """Return a response with `value` as JSON; NumPy arrays and scalars become lists and numbers.
 
-    Blocks the greenlet if it is large.
+    part: what is large in it, if anything is. Blocks the greenlet if it is large.
     """
-    if (values := value_count(value)) <= VALUES:
+    if (values := value_count(value if part is None else part)) <= VALUES:
         return Response(dumps(value) + b"\n", status, mimetype="application/json")
     return piecewise_response(chain(json_pieces(value), [b"\n"]), values, status)
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import select
 import socket
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,43 +38,42 @@ class Connection:
     may_send_interim: Callable[[], bool]
 
 
-@contextmanager
-def cancel_on_disconnect(environ: dict[str, Any], calls: Sequence[Call]) -> Iterator[None]:
+def cancel_on_disconnect(
+    environ: dict[str, Any], calls: Sequence[Call]
+) -> AbstractContextManager[object]:
     """Cancel `calls` as soon as the client of a request has closed its connection."""
     connection: Connection | None = environ.get(CONNECTION_KEY)
-    if connection is None:  # not our server, such as Flask's test client
-        yield
-        return
-    watch = _Watch(connection, calls)
-    try:
-        yield
-    finally:
-        watch.stop()
+    # Without one it is not our server, but one such as Flask's test client.
+    return nullcontext() if connection is None else _Watch(connection, calls)
 
 
 class _Watch:
-    """Looks at a connection, in callbacks of the hub, from the moment that it becomes readable: it
-    has ended then, or the client has sent its next request early."""
+    """A context that looks at a connection, in callbacks of the hub, from the moment that it
+    becomes readable: it has ended then, or the client has sent its next request early."""
 
     def __init__(self, connection: Connection, calls: Sequence[Call]) -> None:
         self._connection = connection
         self._calls = calls
         self._probed = False
-        loop = get_hub().loop
         self._descriptor = connection.socket.fileno()
-        self._readable = loop.io(self._descriptor, _READ)
-        self._readable.start(self._start_polling)
-        self._timer = loop.timer(0.0, POLL_S)
+        self._timer: Any = None
 
-    def stop(self) -> None:
-        for watcher in (self._readable, self._timer):
-            watcher.stop()
-            watcher.close()
+    def __enter__(self) -> None:
+        self._readable = get_hub().loop.io(self._descriptor, _READ)
+        self._readable.start(self._start_polling)
+
+    def __exit__(self, *_: object) -> None:
+        self._readable.stop()
+        self._readable.close()
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
 
     def _start_polling(self) -> None:
         self._readable.stop()
         self._poll = select.poll()
         self._poll.register(self._descriptor, select.POLLRDHUP)
+        self._timer = get_hub().loop.timer(0.0, POLL_S)
         self._timer.start(self._check)
 
     def _check(self) -> None:

@@ -8,6 +8,12 @@ from app.errors import Draining
 from app.lifecycle import Lifecycle
 
 
+def check_draining(lifecycle: Lifecycle) -> None:
+    """Raise Draining once `lifecycle.refusing` is set."""
+    if lifecycle.refusing:
+        raise Draining("this server is shutting down: send the request again")
+
+
 def refuse_while_draining(
     routes: Blueprint, lifecycle: Lifecycle, health_prefix: str | None = None
 ) -> None:
@@ -18,7 +24,5 @@ def refuse_while_draining(
 
     @routes.before_request
     def _refuse_while_draining() -> None:
-        if not lifecycle.refusing:
-            return
         if health_prefix is None or not request.path.startswith(health_prefix):
-            raise Draining("this server is shutting down: send the request again")
+            check_draining(lifecycle)

@@ -6,10 +6,11 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.api.http.answers import json_response, request_id
+from app.api.http.current import current_request
 from app.api.telemetry.protocols import speaks_protocol
 from app.api.telemetry.record import record_of
 from app.errors import (
@@ -88,6 +89,7 @@ _API = ("/api/", "/predict", "/livez", "/readyz", "/static/", "/v1/", "/v2/")
 
 def wants_page() -> bool:
     """Whether a browser asked for a page, judged by the path and the Accept header."""
+    request = current_request()
     if f"{request.path}/".startswith(_API):
         return False
     best = request.accept_mimetypes.best_match(["application/json", "text/html"])
@@ -102,29 +104,67 @@ def too_large(settings: Settings) -> TooLarge:
     )
 
 
-def install(
-    app: Flask,
-    settings: Settings,
-    page: Callable[[int, dict[str, Any]], Response],
-    restarting: Callable[[], bool] = lambda: False,
-) -> None:
-    """Answer every exception of `app`.
+class ErrorAnswers:
+    """Answers every exception of a request.
 
     page: makes a page from a status and the body of an error. restarting: whether this process is
     starting or ending, so that requests should wait for another one.
     """
 
-    def respond(status: int, body: dict[str, Any]) -> Response:
+    def __init__(
+        self,
+        settings: Settings,
+        page: Callable[[int, dict[str, Any]], Response],
+        restarting: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._settings = settings
+        self._page = page
+        self._restarting = restarting
+
+    def install(self, app: Flask) -> None:
+        """Answer the exceptions of `app`."""
+        app.register_error_handler(Exception, self.answer)
+        app.after_request(self.offer_fallback)
+
+    def answer(self, error: Exception) -> Response:
+        """Return the response to an exception."""
+        if isinstance(error, KeraportError):
+            return self._domain(error)
+        if isinstance(error, RequestEntityTooLarge):
+            return self._domain(too_large(self._settings))
+        if isinstance(error, HTTPException):
+            return self._http(error)
+        return self._unexpected(error)
+
+    def offer_fallback(self, response: Response) -> Response:
+        """Let nginx ask the other replica if this one cannot answer for now.
+
+        If this one is full, the other will be too, and would get twice as many requests.
+        """
+        if response.status_code != 503:
+            return response
+        request = current_request()
+        if record_of(request.environ).code == Overloaded.code:
+            return response
+        # `hold`: nginx has asked the other replica, and holds the request until one is ready.
+        match request.headers.get(FALLBACK_HEADER):
+            case "other":
+                response.headers["X-Accel-Redirect"] = "@other"
+            case "hold" if self._restarting():
+                response.headers["X-Accel-Redirect"] = "@hold"
+        return response
+
+    def _respond(self, status: int, body: dict[str, Any]) -> Response:
+        request = current_request()
         record_of(request.environ).code = body["code"]
         if speaks_protocol(request.path):
             # The protocols v1 and v2 have no 422.
             return json_response({"error": in_one_line(body)}, 400 if status == 422 else status)
         if wants_page():
-            return page(status, body)
+            return self._page(status, body)
         return json_response({"id": request_id(), "error": body}, status)
 
-    @app.errorhandler(KeraportError)
-    def domain(error: KeraportError) -> Response:
+    def _domain(self, error: KeraportError) -> Response:
         status = STATUS[error.code]
         if status == 500:
             # Its message may quote the request; only the answer contains it.
@@ -132,7 +172,7 @@ def install(
             problem = kind(error) if cause is None else f"{kind(error)} ({kind(cause)})"
             log.error("a request failed: %s", problem, extra=_log_context())
         # 499 is for the log only: a client that has merely finished sending, too early, reads this.
-        response = respond(400 if status == 499 else status, describe(error))
+        response = self._respond(400 if status == 499 else status, describe(error))
         if isinstance(error, Unavailable | TooManyRequests):
             response.headers["Retry-After"] = str(error.retry_after)
         if isinstance(error, UnsupportedCoding):  # RFC 9110, section 15.5.16
@@ -141,55 +181,35 @@ def install(
             response.headers["WWW-Authenticate"] = CHALLENGE
         return response
 
-    @app.errorhandler(HTTPException)
-    def http(error: HTTPException) -> Response:
-        if isinstance(error, RequestEntityTooLarge):
-            return domain(too_large(settings))
+    def _http(self, error: HTTPException) -> Response:
         status = error.code or 500
         code = _CODE_OF_STATUS.get(status, "bad_request" if status < 500 else "internal")
         body = error_body(code, _message(error, status), [])
-        response = respond(status, body)
+        response = self._respond(status, body)
         for name, value in error.get_headers():
             if name in ("Allow", "Location"):
                 response.headers[name] = value
         return response
 
-    @app.after_request
-    def _offer_fallback(response: Response) -> Response:
-        """Let nginx ask the other replica if this one cannot answer for now.
-
-        If this one is full, the other will be too, and would get twice as many requests.
-        """
-        full = record_of(request.environ).code == Overloaded.code
-        if response.status_code != 503 or full:
-            return response
-        # `hold`: nginx has asked the other replica, and holds the request until one is ready.
-        match request.headers.get(FALLBACK_HEADER):
-            case "other":
-                response.headers["X-Accel-Redirect"] = "@other"
-            case "hold" if restarting():
-                response.headers["X-Accel-Redirect"] = "@hold"
-        return response
-
-    @app.errorhandler(Exception)
-    def unexpected(error: Exception) -> Response:
+    def _unexpected(self, error: Exception) -> Response:
         log.error(
             "a request failed: %s", kind(error), extra=_log_context() | {"exception": trace(error)}
         )
         body = error_body(
             "internal", "the server failed on this request; its log says why, under this id", []
         )
-        return respond(500, body)
+        return self._respond(500, body)
 
 
 def _log_context() -> dict[str, Any]:
     """Return the keys that link a log line to that of its request."""
-    record = record_of(request.environ)
+    record = record_of(current_request().environ)
     model = {"model": record.entries[-1].name} if record.entries else {}
     return {"id": request_id(), **model}
 
 
 def _message(error: HTTPException, status: int) -> str:
+    request = current_request()
     if status == 404:
         return f"there is nothing at {request.path[:200]}"
     if status == 405:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Flask, Request, Response, g, request
+from flask import Flask, Request, Response
 
+from app.api.http.current import current_request
 from app.api.telemetry.record import record_of
 from app.errors import Forbidden, TooManyRequests, Unauthorized
 from app.keys.file import Key
@@ -25,27 +26,42 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _HOW_TO_SEND = "send one as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
 
 
-def install(app: Flask, keys: KeyRing) -> None:
-    """Check the key of every request before all other hooks, except that of preflights, which have
-    no key."""
-    rates = RateLimiter()
+class Gate:
+    """Checks the key of every request."""
 
-    @app.before_request
-    def _authenticate() -> None:
-        key = _key_of(request, keys)
+    def __init__(self, keys: KeyRing) -> None:
+        self._keys = keys
+        self._rates = RateLimiter()
+
+    def install(self, app: Flask) -> None:
+        """Check the requests of `app` before all other hooks, except preflights, which have no
+        key."""
+        app.before_request(self.check)
+        app.after_request(self.forbid_caching)
+
+        @app.get("/key")
+        def key() -> Response:
+            """Tell nginx whether the key is known: requests without one are limited by address."""
+            return Response(status=204, headers={KNOWN_HEADER: "known"})
+
+    def check(self) -> None:
+        """Check the key of the current request, and record it. Raises Unauthorized,
+        TooManyRequests, Forbidden."""
+        request = current_request()
+        record = record_of(request.environ)
+        key = _key_of(request, self._keys)
         if key is not None:
-            g.api_key, g.visible = key, key.models
-            record_of(request.environ).key = key.name
+            record.key, record.visible = key.name, key.models
         if request.endpoint in OPEN:
             return
         if key is None:
-            if _is_replica(request, keys):
-                g.visible = None
+            if _is_replica(request, self._keys):
+                record.visible = None
                 return
             raise Unauthorized(_refusal(request))
         if request.endpoint == "key":  # nginx asks, not the client
             return
-        if key.rate is not None and (wait := rates.hit(key.rate, key.digest.hex())):
+        if key.rate is not None and (wait := self._rates.hit(key.rate, key.digest.hex())):
             allowed = _rate_in_words(key)
             raise TooManyRequests(f"the key {key.name!r} allows {allowed}: slow down", wait)
         if request.path.rstrip("/") == "/metrics" and key.models is not None:
@@ -54,27 +70,11 @@ def install(app: Flask, keys: KeyRing) -> None:
                 "key without a list of models"
             )
 
-    @app.get("/key")
-    def key() -> Response:
-        """Tell nginx whether the key is known: requests without one are limited by address."""
-        return Response(status=204, headers={KNOWN_HEADER: "known"})
-
-    @app.after_request
-    def _forbid_caching(response: Response) -> Response:
+    def forbid_caching(self, response: Response) -> Response:
         """Forbid caching of answers behind a key, in the browser as well: users may sign out."""
-        if request.endpoint not in ("static", "bootstrap.static"):
+        if current_request().endpoint not in ("static", "bootstrap.static"):
             response.headers.setdefault("Cache-Control", "no-store")
         return response
-
-
-def visible_models() -> frozenset[str] | None:
-    """Return the names of the models that the current request may see, whether or not they exist;
-    None for all.
-
-    For servers with API keys only.
-    """
-    visible: frozenset[str] | None = g.get("visible", frozenset())
-    return visible
 
 
 def from_own_page(request: Request) -> bool:

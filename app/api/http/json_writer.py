@@ -27,6 +27,8 @@ def dumps(value: Any) -> bytes:
 def value_count(value: Any) -> int:
     """Return the approximate number of values in `value`: a list counts as if all its items were
     like the first."""
+    if isinstance(value, float | int):  # as most are
+        return 1
     if isinstance(value, dict):
         return 1 + sum(map(value_count, value.values()))
     if isinstance(value, np.ndarray):
@@ -43,6 +45,11 @@ def json_pieces(value: Any) -> Iterator[bytes]:
     """
     if isinstance(value, np.ndarray):
         yield from array_pieces(value, _dumps_last if value.dtype == object else dumps)
+    elif isinstance(value, str) and value_count(value) > VALUES:
+        yield b'"'
+        for at in range(0, len(value), VALUES * _TEXT):
+            yield dumps(value[at : at + VALUES * _TEXT])[1:-1]
+        yield b'"'
     elif not isinstance(value, dict | list | Predictions) or value_count(value) <= VALUES:
         yield dumps(value)
     elif isinstance(value, dict):

@@ -5,21 +5,21 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from typing import BinaryIO, Literal
 from urllib.parse import parse_qsl
 
-import flask
-import gevent
 from flask import Request
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from app.alarm import Alarm
 from app.api.http.body import PIECE
 from app.api.http.body_room import LEASE_KEY, BodyLease
 from app.api.http.content_coding import CODINGS, decompress
+from app.api.http.current import current_request
 from app.api.http.disconnect import cancel_on_disconnect
 from app.api.http.spools import open_spool, read_spool
 from app.api.telemetry.record import record_of
@@ -35,23 +35,25 @@ from app.serving.hub_rounds import next_round
 from app.serving.large_bodies import run_large
 from app.serving.models.model import Model
 from app.serving.tasks.base import Part, Payload
+from app.serving.tasks.file_kinds import files_of
 from app.serving.threads import in_a_thread
 
-# The fields of a form that hold uploads, and how many parts a form may have.
+# The fields of a form that hold uploads, besides those of a kind of files, and how many parts a
+# form may have.
 UPLOAD_FIELDS = frozenset({"image", "file"})
 MAX_PARTS = 1000
 # Bytes of an urlencoded form, such as a page without scripts sends.
 MAX_FORM_BYTES = 500_000
 # Bytes of a form that are parsed at once: if all of them are headers, it takes some milliseconds.
 FORM_PIECE = 16 * 1024
-# File names in errors that show how to send an upload.
-EXAMPLES = {"image": "cat.jpg", "file": "rows.csv"}
+# A file name in errors that show how to send an upload.
+EXAMPLE = "rows.csv"
 
 
 def start_call(seconds: float) -> Call:
     """Start a call of the current request, with a deadline in `seconds` from now."""
     call = Call(time.monotonic() + seconds)
-    record_of(flask.request.environ).calls.append(call)
+    record_of(current_request().environ).calls.append(call)
     return call
 
 
@@ -70,6 +72,11 @@ def time_limit_s(model: Model, timeout_s: float) -> float:
     return min(timeout_s, model.card.runtime.timeout_s)
 
 
+def query_value(request: Request, name: str) -> str | None:
+    """Return a query parameter. Most requests have none, and parsing that takes its time too."""
+    return request.args.get(name) if request.query_string else None
+
+
 def read_payload(
     request: Request,
     accepts: frozenset[str],
@@ -85,8 +92,8 @@ def read_payload(
     with _within_limits(request, call):
         if request.mimetype == "multipart/form-data":
             return _multipart_payload(request, accepts, call, hint, names)
-        if "files" in accepts and not ("json" in accepts and _is_json(request.mimetype)):
-            return _picture_payload(request, accepts, call)
+        if files_of(accepts) and not ("json" in accepts and _is_json(request.mimetype)):
+            return _file_payload(request, accepts, call)
         return _text_payload(request, accepts, call, hint)
 
 
@@ -128,21 +135,23 @@ def read_form(request: Request, call: Call, max_fields: int = MAX_PARTS) -> Mult
         raise BadRequest(f"the form has more than {max_fields:,} fields") from None
 
 
-@contextmanager
-def _within_limits(request: Request, call: Call) -> Iterator[None]:
-    _check_size(request, request.content_length or 0)
-    _take_room(request, call)
+def _within_limits(request: Request, call: Call) -> Alarm:
+    """Check the size of the body and wait for room; return a context that ends at the deadline."""
+    length = request.content_length or 0
+    _check_size(request, length)
+    _take_room(request, length, call)
     too_slow = DeadlineExceeded("the body did not arrive within the time allowed")
-    with gevent.Timeout(call.remaining, too_slow):
-        yield
+    return Alarm(call.remaining, too_slow)
 
 
-def _take_room(request: Request, call: Call) -> None:
-    """Wait until the bodies of other requests leave room for this one. Raises Overloaded."""
+def _take_room(request: Request, size: int, call: Call) -> None:
+    """Wait until the bodies of other requests leave room for this one. Raises Overloaded.
+
+    size: of the body, as far as it is known.
+    """
     lease: BodyLease | None = request.environ.get(LEASE_KEY)
     if lease is None:  # not our server, such as Flask's test client
         return
-    size = request.content_length or 0
     if "HTTP_TRANSFER_ENCODING" in request.environ or _coding(request) is not None:
         size = request.max_content_length or 0  # what it may become
     lease.acquire(size, call.remaining)
@@ -175,7 +184,7 @@ def _pieces(request: Request, call: Call, size: int = PIECE) -> Iterator[bytes]:
 
 def _coding(request: Request) -> str | None:
     """Return the Content-Encoding, if there is one. Raises UnsupportedCoding."""
-    coding = request.headers.get("Content-Encoding", "").strip().lower()
+    coding: str = request.environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     if coding in ("", "identity"):
         return None
     if coding not in CODINGS:
@@ -208,23 +217,27 @@ def _check_size(request: Request, size: int) -> None:
 def _multipart_payload(
     request: Request, accepts: frozenset[str], call: Call, hint: str, names: frozenset[str]
 ) -> Payload:
-    if accepts.isdisjoint({"files", "csv", "form"}):
+    kind = files_of(accepts)
+    if kind is None and accepts.isdisjoint({"csv", "form"}):
         raise not_accepted(request.mimetype, accepts, hint)
     if "form" in accepts:
         return _form_payload(request, call)
-    wanted = "image" if "files" in accepts else "file"
     with ExitStack() as spools:
-        example = EXAMPLES[wanted]
-        uploads, others = _uploads(request, call, spools, example, UPLOAD_FIELDS | names)
+        example, fields = EXAMPLE, UPLOAD_FIELDS | names
+        if kind is not None:
+            example, fields = kind.example, fields | {kind.field}
+        uploads, others = _uploads(request, call, spools, example, fields)
         files = [file for _, file in uploads]
         found = "nothing"
         if files:
             found = f"{len(files)} files"
         elif others:
             found = "the field " + ", ".join(map(repr, others[:10]))
-        if "files" in accepts:
+        if kind is not None:
             if not files:
-                raise BadRequest(f"no picture: expected it as the field 'image', found {found}")
+                raise BadRequest(
+                    f"no {kind.noun}: expected it as the field '{kind.field}', found {found}"
+                )
             spools.pop_all()
             return Payload("files", files=files, names=[name for name, _ in uploads])
         if len(files) != 1:
@@ -310,7 +323,7 @@ def _read_form(
         ) from None
 
 
-def _picture_payload(request: Request, accepts: frozenset[str], call: Call) -> Payload:
+def _file_payload(request: Request, accepts: frozenset[str], call: Call) -> Payload:
     if _is_json(request.mimetype) or request.mimetype.startswith("text/"):
         raise not_accepted(request.mimetype, accepts)
     with ExitStack() as spools:
@@ -321,7 +334,7 @@ def _picture_payload(request: Request, accepts: frozenset[str], call: Call) -> P
             return Payload("files")
         spool.seek(0)
         if "json" in accepts and request.mimetype in _JSON_TYPES:
-            # No picture begins like this.
+            # No picture, and no recording, begins like this.
             if spool.read(100).lstrip()[:1] in (b"{", b"["):
                 spool.seek(0)
                 return Payload("json", data=read_spool(spool))
@@ -352,12 +365,13 @@ def _is_json(mimetype: str) -> bool:
 
 def not_accepted(mimetype: str, accepts: frozenset[str], hint: str = "") -> UnsupportedMediaType:
     """Return the error for a body of a type that a task does not accept."""
-    if "files" in accepts:
-        ways = ["as the body", "as the field 'image' of multipart/form-data"]
+    if (kind := files_of(accepts)) is not None:
+        ways = ["as the body", f"as the field '{kind.field}' of multipart/form-data"]
         if "json" in accepts:
-            ways.append('in JSON: {"image": "data:…"}')
+            ways.append(f'in JSON: {{"{kind.field}": "data:…"}}')
         return UnsupportedMediaType(
-            f"this model takes pictures, not {mimetype}: send the picture {', or '.join(ways)}"
+            f"this model takes {kind.noun}s, not {mimetype}: send the {kind.noun} "
+            f"{', or '.join(ways)}"
         )
     taken = "application/json"
     if "csv" in accepts:

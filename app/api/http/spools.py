@@ -31,6 +31,8 @@ class KeraportRequest(Request):
     """A Flask request that knows where the settings want uploads spooled."""
 
     open_spool: Callable[[], BinaryIO]
+    # The limit on bodies, in bytes: Flask would look it up for each use.
+    max_content_length: int = 0
 
 
 def open_spool(request: Request) -> BinaryIO:

@@ -67,7 +67,7 @@ def ask_image_models(
 def _lease(leases: ExitStack, access: ModelAccess, name: str) -> Model | KeraportError:
     """Lease a model until `leases` end; the error if that fails."""
     try:
-        return leases.enter_context(access.using(name))
+        return leases.enter_context(access.leased(name)).model
     except KeraportError as error:
         return error
 

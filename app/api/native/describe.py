@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.serving.cards.versions import Policy
+from app.serving.models.explanation import METHOD, explanation_problem
 from app.serving.models.model import Model
 from app.serving.registry.entry import Entry
 
@@ -12,6 +13,7 @@ from app.serving.registry.entry import Entry
 HIDDEN: Any = {
     "trusted": True,
     "file": True,
+    "examples": True,
     "text": {"vocabulary", "starts"},
     **dict.fromkeys(Policy.model_fields, True),
 }
@@ -49,6 +51,8 @@ def model_details(entry: Entry) -> dict[str, Any]:
     if (model := entry.model) is not None:
         out |= model_form(model)
         out["guessed"] = [guess.key for guess in model.guessed]
+        out["examples"] = [example.name for example in model.examples]
+        out["explain"] = [] if explanation_problem(model) else [METHOD]
         out["parameters"] = model.signature.parameters
         out["loaded_at"] = entry.loaded_at
         out["waiting"] = model.waiting

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
+from contextlib import closing
 from typing import TYPE_CHECKING, cast
 
 from flask import Blueprint, Response, request
@@ -10,14 +10,18 @@ from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.routing import BaseConverter
 
 from app.api.http.access import ModelAccess
-from app.api.http.answers import json_response, prediction_answer, request_id
+from app.api.http.answers import explained_answer, json_response, prediction_answer, request_id
+from app.api.http.current import current_request
 from app.api.http.disconnect import cancel_on_disconnect
 from app.api.http.draining import refuse_while_draining
 from app.api.http.errors import describe
-from app.api.http.requests import read_payload, start_call_to
+from app.api.http.requests import query_value, read_payload, start_call_to
 from app.api.native.all_images import ask_image_models
 from app.api.native.describe import model_details, model_summary
+from app.api.native.drawings import drawing_of, file_response
 from app.api.native.events import event_stream, wants_events
+from app.api.native.examples import example_body
+from app.api.native.explain import check_without_explanation, wants_explanation
 from app.api.native.scale import check_without_scale, scale_of
 from app.errors import Detail, InvalidInput, KeraportError
 from app.lifecycle import Lifecycle
@@ -41,7 +45,7 @@ class ModelName(BaseConverter):
 def wanted_version() -> int | str | None:
     """Return the number or alias after `?version=`, if there is one. Raises InvalidInput for what
     can be neither."""
-    text = request.args.get("version")
+    text = query_value(current_request(), "version")
     if text is None:
         return None
     number = version_number(text)
@@ -75,23 +79,35 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
         entry = access.entry(name, wanted_version())
         return json_response({"id": request_id(), **model_details(entry)})
 
+    @routes.get("/api/models/<name>/example")
+    def example(name: str) -> Response:
+        """Answer a body that can be sent to `/api/NAME` as it is."""
+        with access.leased(name, wanted_version(), canary=False) as lease:
+            return json_response(example_body(lease.model, request.args.get("n")))
+
     @routes.post("/api/<model:name>")
     def predict(name: str) -> Response:
-        with ExitStack() as lease:
-            model = lease.enter_context(access.using(name, wanted_version()))
+        request = current_request()
+        with access.leased(name, wanted_version()) as lease:
+            model = lease.model
             call = start_call_to(model, settings.request_timeout_s)
             task = model.task
-            scale = scale_of(request, model)
+            scale, drawing = scale_of(request, model), drawing_of(request, model)
+            explained = wants_explanation(request, model)
             payload = read_payload(request, task.accepts, call, task.hint, task.uploads)
-            payload = payload.at(scale)
+            payload = payload.at(scale).drawn(drawing)
             if model.card.task == TEXT_TASK and wants_events(request):
                 stream = event_stream(cast("TextModel", model), payload, call, request)
                 # The model is in use until the last word.
-                stream.call_on_close(lease.pop_all().close)
+                stream.call_on_close(lease.prolonged())
                 return stream
             with closing(payload), cancel_on_disconnect(request.environ, [call]):
+                if explained:
+                    return json_response(explained_answer(model, payload, call, request_id()))
                 answer = prediction_answer(model, payload, call, request_id())
-                response = json_response(answer)
+                if drawing.as_files:
+                    return file_response(model, answer["predictions"])
+                response = json_response(answer, part=answer["predictions"])
                 if isinstance(answer["predictions"], Predictions):
                     answer["predictions"].free()
                 return response
@@ -100,6 +116,7 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
     def predict_all() -> Response:
         """Ask every image model about one picture: `{NAME: answer or error}`."""
         check_without_scale(request)
+        check_without_explanation(request)
         answers = ask_image_models(request, settings, access, Picture.accepts)
         return json_response(
             {

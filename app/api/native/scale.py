@@ -49,6 +49,8 @@ def other_scales(model: Model) -> list[Scale]:
 def scale_of(request: Request, model: Model) -> Scale | None:
     """Return the scale after `?scale=`, if there is one. Raises InvalidInput for one that the model
     does not have, and where its scale is no guess; BadRequest for a parameter of a similar name."""
+    if not request.query_string:
+        return None
     found = takers(model)
     if found and (name := _similar(request.args)) is not None:
         raise BadRequest(

@@ -11,7 +11,7 @@ import orjson
 from app.api.http.errors import describe, error_body, in_one_line, too_large
 from app.api.http.requests import not_accepted
 from app.api.native.describe import model_form
-from app.api.native.examples import example_input, form_of
+from app.api.native.examples import FILES, example_input, form_of
 from app.api.openapi.parts import json_content, ref
 from app.errors import (
     BadRequest,
@@ -29,6 +29,7 @@ from app.serving.cards.card import Runtime
 from app.serving.models.model import Model
 from app.serving.tasks import Payload, RowTask
 from app.serving.tasks.base import invalid
+from app.serving.tasks.file_kinds import files_of
 from app.serving.tasks.pictures import FORMATS_TEXT, NOT_A_PICTURE
 from app.serving.tasks.text import TextGeneration
 from app.settings import Settings
@@ -130,7 +131,7 @@ def refusals(model: Model) -> dict[str, Any]:
     cannot take."""
     task = cast("RowTask | TextGeneration", model.task)
     # No body is both JSON and a picture.
-    other = "text/csv" if "files" in task.accepts else "image/png"
+    other = "text/csv" if files_of(task.accepts) else "image/png"
     found = {"415": _response(415, not_accepted(other, task.accepts, task.hint))}
     try:
         task.read(_wrong_body(model))
@@ -152,10 +153,12 @@ def _response(status: int, error: KeraportError) -> dict[str, Any]:
 def _wrong_body(model: Model) -> Payload:
     """Return a body that no model of its task takes."""
     form = form_of(model_form(model))
-    if form == "picture":
-        return Payload("files", files=[BytesIO(b"no picture")])
+    if form in FILES:
+        return Payload("files", files=[BytesIO(b"no such file")])
     value: Any = None
     if form == "text":
+        value = 1
+    elif form == "writing":
         value = {"words": "many"}
     elif form == "fields":
         row = example_input(model_form(model))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
@@ -11,19 +10,20 @@ import numpy as np
 import orjson
 
 from app.api.native.describe import model_form
-from app.api.native.examples import PictureFile, Repeated, example_input, form_of, is_long
+from app.api.native.examples import (
+    CONTENTS,
+    Repeated,
+    example_input,
+    form_of,
+    in_json,
+    is_long,
+)
 from app.api.v2.tensors import datatype_of
 from app.serving.arrays import Array
 from app.serving.models.model import Model
 from app.serving.tasks import Payload, RowTask
+from app.serving.tasks.inputs.files import FileInput
 from app.serving.tensors import numpy_dtype
-
-# A grey BMP of one pixel. All its bytes are ASCII, so that JSON can carry it as a text too.
-PICTURE = (
-    struct.pack("<2sIHHI", b"BM", 58, 0, 0, 54)  # bytes in all, and where the pixels begin
-    + struct.pack("<IiiHHIIiiII", 40, 1, 1, 1, 24, 0, 4, 0, 0, 0, 0)  # 1 x 1, of 24 bits
-    + b"@@@\0"
-)
 
 
 def example_tensors(model: Model) -> dict[str, Array] | None:
@@ -33,8 +33,8 @@ def example_tensors(model: Model) -> dict[str, Array] | None:
     signature = model.signatures[model.default_signature]
     names = [spec.name for spec in signature.inputs]
     about = {"task": "tensor", "signature": signature.describe()}
-    if isinstance(model.task, RowTask) and model.task.pictures:
-        return _with_pictures(model, model.task)
+    if isinstance(model.task, RowTask) and (files := _encoded(model.task)):
+        return _with_files(model, model.task, files)
     if is_long(about) or any(spec.dtype == "bfloat16" for spec in signature.inputs):
         return None
     if isinstance(model.task, RowTask) and form_of(model_form(model)) != "tensor":
@@ -48,35 +48,31 @@ def example_tensors(model: Model) -> dict[str, Array] | None:
     }
 
 
-def _with_pictures(model: Model, task: RowTask) -> dict[str, Array] | None:
-    """A row with encoded pictures."""
-    if form_of(model_form(model)) == "picture":
-        return {name: np.array([PICTURE], object) for name in task.pictures}
+def _encoded(task: RowTask) -> dict[str, Array]:
+    """The inputs of the model that take encoded files, each with one."""
+    return {
+        each.specs[0].name: np.array([CONTENTS[each.files][0]], object)
+        for each in task.inputs
+        if isinstance(each, FileInput)
+    }
+
+
+def _with_files(model: Model, task: RowTask, files: dict[str, Array]) -> dict[str, Array] | None:
+    """A row with encoded files."""
+    if len(task.inputs) == 1:
+        return files
     example = example_input(model_form(model))
     if any(isinstance(value, Repeated) for value in example.values()):
         return None
     parsed = task.parse(Payload("json", data=orjson.dumps(in_json(example))))
-    encoded = {name: np.array([PICTURE], object) for name in task.pictures}
-    return {t.name: {**parsed.arrays, **encoded}[t.name] for t in model.signature.inputs}
-
-
-def in_json(example: dict[str, Any]) -> dict[str, Any] | None:
-    """Return an example for several inputs with its pictures in base64; None if it is too long to
-    write out."""
-    if any(isinstance(value, Repeated) for value in example.values()):
-        return None
-    picture = b64encode(PICTURE).decode()
-    return {
-        name: picture if isinstance(value, PictureFile) else value
-        for name, value in example.items()
-    }
+    return {t.name: {**parsed.arrays, **files}[t.name] for t in model.signature.inputs}
 
 
 def v1_predict(model: Model, tensors: Mapping[str, Array]) -> dict[str, Any]:
     """Return a body for `:predict` of TensorFlow Serving's REST API."""
-    pictures = model.task.pictures if isinstance(model.task, RowTask) else {}
+    files = _encoded(model.task) if isinstance(model.task, RowTask) else {}
     columns = {
-        name: _texts(array, name in pictures) if array.dtype == object else array
+        name: _texts(array, name in files) if array.dtype == object else array
         for name, array in tensors.items()
     }
     alone = next(iter(columns.values())) if len(columns) == 1 else None

@@ -10,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 from app.api.http.errors import STATUS
 from app.api.native.describe import HIDDEN
 from app.api.openapi.errors import MEANINGS, errors, native_errors, unreadable_picture
-from app.api.openapi.models import predictions, schemas
+from app.api.openapi.models import EXPLANATION, predictions, schemas
 from app.api.openapi.parts import (
     VERSION,
     array,
@@ -23,6 +23,7 @@ from app.api.openapi.parts import (
     responses,
 )
 from app.serving.cards.card import KINDS, TASKS, Card
+from app.serving.models.explanation import METHOD
 from app.serving.models.model import Model
 from app.serving.registry.entry import State
 from app.settings import Settings
@@ -64,6 +65,17 @@ def paths(models: list[Model]) -> dict[str, Any]:
                 "responses": responses(_answer("Model"), 404, 422, 500, 503),
             }
         },
+        "/api/models/{name}/example": {
+            "get": {
+                "tags": ["Models"],
+                "operationId": "example",
+                "summary": "An example of a request",
+                "description": "A body for `POST /api/{name}`: an example of the card, else one "
+                "of values that are made up.",
+                "parameters": [name, _EXAMPLE, VERSION],
+                "responses": responses(_BODY, 404, 422, 500, 503),
+            }
+        },
         "/api/status": {"get": _STATUS},
         "/livez": {"get": _LIVE},
         "/readyz": {"get": _READY},
@@ -87,6 +99,7 @@ def components(models: list[Model], settings: Settings) -> dict[str, Any]:
         "schemas": {
             **schemas(models),
             **shown,
+            "Explanation": EXPLANATION,
             "Error": _ERROR,
             "Models": obj({"id": _ID, "models": array(ref("ModelSummary"))}),
             "ModelSummary": obj(_SUMMARY, "reason"),
@@ -174,6 +187,14 @@ _DESCRIBED = {
         "description": "Keys of the card that neither it nor the file of the model settles.",
     },
     "signature": obj({"inputs": _TENSORS, "outputs": _TENSORS}),
+    "examples": {
+        **array({"type": "string"}),
+        "description": "The names of the card's examples, which `/example?n=0` and so on give.",
+    },
+    "explain": {
+        **array({"enum": [METHOD]}),
+        "description": "What `POST /api/NAME?explain=` may ask for.",
+    },
     "parameters": {**nullable("integer"), "description": "The number of weights."},
     "loaded_at": {"type": "number", "description": "Seconds since 1970."},
     "waiting": {"type": "integer", "description": "Requests between arrival and answer."},
@@ -212,6 +233,16 @@ _ERROR = obj(
 _RETRY_AFTER = {
     "description": "Seconds after which to try again.",
     "schema": {"type": "integer", "minimum": 0},
+}
+_EXAMPLE = {
+    "name": "n",
+    "in": "query",
+    "description": "The number of the example, counted from 0; default: the first.",
+    "schema": {"type": "integer", "minimum": 0},
+}
+_BODY = {
+    "description": "The body of a request.",
+    "content": json_content({"type": ["object", "array", "string", "number", "boolean"]}),
 }
 _VERSION = {
     "name": "version",

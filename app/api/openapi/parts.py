@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from app.api.openapi.examples import PICTURE
+from app.api.native.examples import MadeUpFile, in_json
 from app.serving.models.model import Model
+from app.serving.tasks.file_kinds import PICTURES, RECORDINGS, FileKind
+from app.serving.tasks.files_json import files_schema
 from app.serving.tasks.pictures import MEDIA_TYPES
-from app.serving.tasks.pictures_json import pictures_schema
+from app.serving.tasks.recordings import MEDIA_TYPES as RECORDING_TYPES
 
 # The query parameter of the native API.
 VERSION = {"$ref": "#/components/parameters/version"}
@@ -95,13 +96,22 @@ def json_content(
 
 def pictures(most: int = 1) -> dict[str, Any]:
     """Return a body that is a picture, or a form or JSON with at most `most`."""
+    return _files(PICTURES, most, MEDIA_TYPES, "image/bmp")
+
+
+def recordings(most: int) -> dict[str, Any]:
+    """Return a body that is a recording, or a form or JSON with at most `most`."""
+    return _files(RECORDINGS, most, RECORDING_TYPES, RECORDINGS.media)
+
+
+def _files(kind: FileKind, most: int, types: Sequence[str], media: str) -> dict[str, Any]:
+    """Return a body of files. media: the type of the example."""
     field: dict[str, Any] = FILE if most == 1 else {"type": "array", "items": FILE, "minItems": 1}
-    form = {"type": "object", "properties": {"image": field}, "required": ["image"]}
-    example = {"image": f"data:image/bmp;base64,{b64encode(PICTURE).decode()}"}
+    form = {"type": "object", "properties": {kind.field: field}, "required": [kind.field]}
     return {
         "multipart/form-data": {"schema": form},
-        **json_content(pictures_schema(most), example),
-        **{media_type: {"schema": FILE} for media_type in MEDIA_TYPES},
+        **json_content(files_schema(kind, most), in_json(MadeUpFile(kind))),
+        **{media_type: {"schema": FILE} for media_type in types},
     }
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from structlog.types import FilteringBoundLogger
-
 from app.api.telemetry.record import Record
+from app.logs import EventLogger
 
 # Endpoints that monitors poll; so do /status and the other replicas.
 HEALTH_PATHS = frozenset(
@@ -26,7 +25,7 @@ class AccessLog:
     """Writes the lines. health_every: log the first of every `health_every` successful health
     checks of an address; 0 for none."""
 
-    def __init__(self, logger: FilteringBoundLogger, health_every: int) -> None:
+    def __init__(self, logger: EventLogger, health_every: int) -> None:
         self._log = logger
         self._every = health_every
         self._healthy: Counter[str] = Counter()

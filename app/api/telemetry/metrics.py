@@ -21,7 +21,6 @@ from prometheus_client import (
     Counter,
     Gauge,
     GCCollector,
-    Histogram,
     Info,
     ProcessCollector,
     disable_created_metrics,
@@ -31,6 +30,7 @@ from prometheus_client.exposition import choose_encoder
 from app import __version__
 from app.api.telemetry.model_metrics import ModelCollector, versions
 from app.api.telemetry.record import Record, record_of
+from app.api.telemetry.series import Counters, Histograms, Series
 from app.errors import Overloaded
 from app.serving.registry.entry import Entry
 from app.serving.registry.outcomes import EventKind
@@ -56,28 +56,6 @@ _LOADS: dict[EventKind, tuple[str, str]] = {
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
-class _Series(dict[tuple[str, ...], Any]):
-    """The series of a metric by their labels, of which the first two are model and version.
-
-    `labels()` takes a lock and rebuilds the label strings on every call, which is most of the cost
-    of counting.
-    """
-
-    def __init__(self, metric: Counter | Histogram) -> None:
-        super().__init__()
-        self._metric = metric
-
-    def __missing__(self, labels: tuple[str, ...]) -> Any:
-        found = self[labels] = self._metric.labels(*labels)
-        return found
-
-    def forget(self, model: str, version: str) -> None:
-        """Drop the series of a version of a model."""
-        for labels in [labels for labels in self if labels[:2] == (model, version)]:
-            del self[labels]
-            self._metric.remove(*labels)
-
-
 class Metrics:
     """The metrics of one server over `registry`. clock: seconds that only ever grow.
 
@@ -89,41 +67,36 @@ class Metrics:
         self._clock = clock
         # Not the library's global one: tests have several servers in a process.
         self._exposed = exposed = CollectorRegistry()
-        self._requests = _Series(
-            Counter(
-                "keraport_requests",
-                "HTTP requests that have ended, by the status of the answer.",
-                ["model", "version", "protocol", "code"],
-                registry=exposed,
-            )
+        self._requests = Counters(
+            "keraport_requests",
+            "HTTP requests that have ended, by the status of the answer.",
+            ["model", "version", "protocol", "code"],
         )
-        self._durations = _Series(
-            Histogram(
-                "keraport_request_duration_seconds",
-                "Time from the headers of a request to the end of its answer.",
-                ["model", "version", "protocol"],
-                buckets=DURATIONS,
-                registry=exposed,
-            )
+        self._durations = Histograms(
+            "keraport_request_duration_seconds",
+            "Time from the headers of a request to the end of its answer.",
+            ["model", "version", "protocol"],
+            DURATIONS,
         )
-        self._stages = _Series(
-            Histogram(
-                "keraport_stage_duration_seconds",
-                "Time of a prediction in a stage: decode, queue or infer.",
-                ["model", "version", "stage"],
-                buckets=STAGE_DURATIONS,
-                registry=exposed,
-            )
+        self._stages = Histograms(
+            "keraport_stage_duration_seconds",
+            "Time of a prediction in a stage: decode, queue or infer.",
+            ["model", "version", "stage"],
+            STAGE_DURATIONS,
         )
-        self._rejections = _Series(
-            Counter(
-                "keraport_rejections",
-                "Requests that the server refused for its own state, by the code of the error.",
-                ["model", "version", "reason"],
-                registry=exposed,
-            )
+        self._rejections = Counters(
+            "keraport_rejections",
+            "Requests that the server refused for its own state, by the code of the error.",
+            ["model", "version", "reason"],
         )
-        self._of_versions = (self._requests, self._durations, self._stages, self._rejections)
+        self._of_versions: tuple[Series[Any], ...] = (
+            self._requests,
+            self._durations,
+            self._stages,
+            self._rejections,
+        )
+        for series in self._of_versions:
+            exposed.register(series)
         self._loads = Counter(
             "keraport_model_loads",
             "Loads and reloads of model files.",
@@ -151,10 +124,10 @@ class Metrics:
         record = record_of(environ)
         model, version = _only_version(record)
         labels = (model, version, record.protocol)
-        self._requests[*labels, str(status)].inc()
-        self._durations[labels].observe(seconds)
+        self._requests.add((*labels, str(status)))
+        self._durations.observe(labels, seconds)
         if record.code in REJECTIONS:
-            self._rejections[model, version, record.code].inc()
+            self._rejections.add((model, version, record.code))
         for call in record.calls:
             stages = call.stages
             if stages.model is None:
@@ -166,11 +139,11 @@ class Metrics:
             ):
                 # What it has not come to took no time at all.
                 if ns:
-                    self._stages[stages.model, str(stages.version), stage].observe(ns / 1e9)
+                    self._stages.observe((stages.model, str(stages.version), stage), ns / 1e9)
 
     def observe_refused(self, status: int) -> None:
         """Count bytes that were no HTTP request, answered with this status."""
-        self._requests["", "", "other", str(status)].inc()
+        self._requests.add(("", "", "other", str(status)))
 
     def loaded(self, kind: EventKind, entry: Entry, seconds: float | None) -> None:
         """Count a load of a model, from any thread. seconds: how long it took."""
@@ -195,9 +168,9 @@ class Metrics:
             pair = entry.name, str(entry.version)
             self._last_seen[pair] = now
             # A counter that begins with 1 has not grown, for Prometheus.
-            self._rejections[*pair, Overloaded.code].inc(0)
+            self._rejections.add((*pair, Overloaded.code), 0)
         for series in self._of_versions:
-            for model, number, *_ in series:
+            for model, number in series.versions():
                 if model:
                     self._last_seen.setdefault((model, number), now)
         for model, number in [p for p, seen in self._last_seen.items() if now - seen > FORGET_S]:

@@ -34,7 +34,8 @@ class Record:
     """The record of a request, filled while it is answered and read when it has ended.
 
     id: as the answer has it. protocol: of the address. code: of the error in the answer. key: the
-    name of the API key. entries: the versions that were asked, in turn. calls: one a model, each
+    name of the API key. visible: the names of the models that the key allows, whether or not they
+    exist; None for all. entries: the versions that were asked, in turn. calls: one a model, each
     with its stages.
     """
 
@@ -42,6 +43,7 @@ class Record:
     protocol: Protocol = "other"
     code: str | None = None
     key: str | None = None
+    visible: frozenset[str] | None = frozenset()
     entries: list[Entry] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
 

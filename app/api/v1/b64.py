@@ -12,8 +12,8 @@ def is_encoded(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
 
 
-def is_picture_url(value: Any) -> bool:
-    """Whether a value is a data URL, which stands for a picture where an input takes pictures."""
+def is_file_url(value: Any) -> bool:
+    """Whether a value is a data URL, which stands for a file where an input takes files."""
     return isinstance(value, str) and is_data_url(value)
 
 
@@ -26,4 +26,4 @@ def decoded(value: Any, *, urls: bool = False) -> Any:
         return [decoded(item, urls=urls) for item in value]
     if is_encoded(value):
         return decode_base64(value["b64"])
-    return decode_base64(value) if urls and is_picture_url(value) else value
+    return decode_base64(value) if urls and is_file_url(value) else value

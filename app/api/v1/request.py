@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from app.api.v1.b64 import decoded, is_encoded, is_picture_url
+from app.api.v1.b64 import decoded, is_encoded, is_file_url
 from app.errors import BadRequest, Detail
 from app.json_body import read_json
 from app.serving.arrays import Array
@@ -23,7 +23,7 @@ from app.serving.tf_example import serialised
 Signatures = Mapping[str, SignatureDef]
 # How its messages call what a signature is for.
 _KINDS = {CLASSIFY_METHOD: "classification", REGRESS_METHOD: "regression"}
-WORDING = Wording(pictures='{"b64": …} or "data:…" each')
+WORDING = Wording(encoded='{"b64": …} or "data:…" each')
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +248,9 @@ def _array(value: Any, spec: TensorSpec) -> Array | Detail:
     leaf = value
     while isinstance(leaf, list) and leaf:
         leaf = leaf[0]
-    urls = spec.pictures and spec.dtype != "string"
-    url = urls and is_picture_url(leaf)
-    encoded = url or is_encoded(leaf)
+    urls = spec.encoded is not None and spec.dtype != "string"
+    url = urls and is_file_url(leaf)
+    encoded = url or is_encoded(leaf) or (spec.texts and isinstance(leaf, str))
     if encoded or spec.dtype == "string":
         try:
             value = decoded(value, urls=urls)
@@ -258,6 +258,6 @@ def _array(value: Any, spec: TensorSpec) -> Array | Detail:
             what = "data URL" if url else "'b64'"
             return Detail(spec.name, f"a {what} is not base64")
     if encoded and spec.dtype != "string":
-        # Pictures, for a model that takes them; `Model.infer` knows.
+        # Files or texts, for a model that takes them; `Model.infer` knows.
         spec = replace(spec, dtype="string", shape=None)
     return from_nested(value, spec, finite=False, wording=WORDING)

@@ -6,7 +6,6 @@ Its documentation is tensorflow_serving/g3doc/api_rest.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +16,7 @@ from werkzeug.routing import BaseConverter
 
 from app.api.http.access import ModelAccess
 from app.api.http.answers import json_response, piecewise_response
+from app.api.http.current import current_request
 from app.api.http.disconnect import cancel_on_disconnect
 from app.api.http.draining import refuse_while_draining
 from app.api.http.json_writer import array_value_count
@@ -34,7 +34,7 @@ from app.serving.arrays import Array
 from app.serving.hub_rounds import free_texts
 from app.serving.large_bodies import run_large
 from app.serving.models.model import Model
-from app.serving.registry.entry import Entry
+from app.serving.registry.entry import Entry, ModelLease
 from app.serving.signature import CLASSIFY_METHOD, REGRESS_METHOD, SignatureDef, TensorSpec
 from app.serving.tasks.base import Limits
 from app.settings import Settings
@@ -76,9 +76,14 @@ class ServableConverter(BaseConverter):
 
     def to_python(self, value: str) -> Servable:
         """Return the parts of the address."""
-        name, _, rest = value.partition("/")
-        kind, _, version = rest.partition("/")
-        return Servable(name, int(version) if kind == "versions" else version or None)
+        return servable_of(value)
+
+
+def servable_of(text: str) -> Servable:
+    """Return the parts of NAME, NAME/versions/N or NAME/labels/L."""
+    name, _, rest = text.partition("/")
+    kind, _, version = rest.partition("/")
+    return Servable(name, int(version) if kind == "versions" else version or None)
 
 
 def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> Blueprint:
@@ -112,13 +117,15 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
 
     @routes.get("/v1/models/<servable:servable>/metadata")
     def metadata(servable: Servable) -> Response:
-        with _using(access, servable, canary=False) as model:
-            return json_response(_metadata(model))
+        with _leased(access, servable, canary=False) as lease:
+            return json_response(_metadata(lease.model))
 
     @routes.post("/v1/models/<servable:servable>:<any(predict, classify, regress):verb>")
     def ask(servable: Servable, verb: str) -> Response:
+        request = current_request()
         read, write = _VERBS[verb]
-        with _using(access, servable) as model:
+        with _leased(access, servable) as lease:
+            model = lease.model
             call = start_call_to(model, settings.request_timeout_s)
             body = read_body(request, call)
             with model.admission(call) as admission:
@@ -151,20 +158,16 @@ def _versions(access: ModelAccess, servable: Servable) -> Sequence[Entry]:
     return list(entry.group.versions.values())[::-1]
 
 
-@contextmanager
-def _using(access: ModelAccess, servable: Servable, *, canary: bool = True) -> Iterator[Model]:
+def _leased(access: ModelAccess, servable: Servable, *, canary: bool = True) -> ModelLease:
     """Lease the model of an address. canary: whether the canary may answer if no version is named.
 
     Raises ModelNotFound, BadRequest for an unknown label, or ModelUnavailable.
     """
-    with ExitStack() as stack:
-        leased = access.leased(servable.name, servable.version, canary=canary)
-        try:
-            lease = stack.enter_context(leased)
-        except ModelNotFound:
-            message = f"Servable not found for request: {servable}"
-            raise _not_found(servable, message) from None
-        yield lease.model
+    try:
+        return access.leased(servable.name, servable.version, canary=canary)
+    except ModelNotFound:
+        message = f"Servable not found for request: {servable}"
+        raise _not_found(servable, message) from None
 
 
 def _not_found(servable: Servable, message: str) -> BadRequest | ModelNotFound:

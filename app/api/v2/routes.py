@@ -8,8 +8,6 @@ triton-inference-server/server). Errors are `{"error": message}`: see app.api.ht
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 from flask import Blueprint, Request, Response, request
@@ -17,6 +15,7 @@ from flask import Blueprint, Request, Response, request
 from app import __version__
 from app.api.http.access import ModelAccess
 from app.api.http.answers import json_response, piecewise_response
+from app.api.http.current import current_request
 from app.api.http.disconnect import cancel_on_disconnect
 from app.api.http.draining import refuse_while_draining
 from app.api.http.json_writer import array_value_count
@@ -31,7 +30,7 @@ from app.serving.cards.versions import version_number
 from app.serving.hub_rounds import free_texts, spread
 from app.serving.large_bodies import run_large
 from app.serving.models.model import Model
-from app.serving.registry.entry import Entry
+from app.serving.registry.entry import Entry, ModelLease
 from app.serving.tasks.base import Limits, parse_json
 from app.settings import Settings
 
@@ -74,20 +73,20 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
     @routes.get("/models/<name>")
     @routes.get("/models/<name>/versions/<version>")
     def model_metadata(name: str, version: str | None = None) -> Response:
-        with _model_shown(access, name, version) as model:
-            return json_response(metadata.metadata(model, _versions(access, name)))
+        with _shown(access, name, version) as lease:
+            return json_response(metadata.metadata(lease.model, _versions(access, name)))
 
     @routes.get("/models/<name>/ready")
     @routes.get("/models/<name>/versions/<version>/ready")
     def model_ready(name: str, version: str | None = None) -> Response:
-        with _model_shown(access, name, version):
+        with _shown(access, name, version):
             return json_response({"name": name, "ready": True})
 
     @routes.get("/models/<name>/config")
     @routes.get("/models/<name>/versions/<version>/config")
     def model_config(name: str, version: str | None = None) -> Response:
-        with _model_shown(access, name, version) as model:
-            return json_response(metadata.config(model))
+        with _shown(access, name, version) as lease:
+            return json_response(metadata.config(lease.model))
 
     @routes.get("/models/<name>/stats")
     def statistics(name: str) -> Response:
@@ -95,8 +94,8 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
 
     @routes.get("/models/<name>/versions/<version>/stats")
     def version_statistics(name: str, version: str) -> Response:
-        with _model_shown(access, name, version) as model:
-            return _statistics([model])
+        with _shown(access, name, version) as lease:
+            return _statistics([lease.model])
 
     @routes.get("/models/stats")
     def all_statistics() -> Response:
@@ -118,8 +117,8 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
     @routes.post("/models/<name>/infer")
     @routes.post("/models/<name>/versions/<version>/infer")
     def infer(name: str, version: str | None = None) -> Response:
-        with _model_asked(access, name, version) as model:
-            return _infer(model, request, settings.request_timeout_s, limits)
+        with access.leased(name, _version(version)) as lease:
+            return _infer(lease.model, current_request(), settings.request_timeout_s, limits)
 
     def unsupported(**parts: str) -> Response:
         assert request.url_rule is not None, "a view has a rule"
@@ -176,18 +175,9 @@ def _statistics(models: list[Model | None]) -> Response:
     return json_response({"model_stats": found})
 
 
-@contextmanager
-def _model_shown(access: ModelAccess, name: str, version: str | None) -> Iterator[Model]:
+def _shown(access: ModelAccess, name: str, version: str | None) -> ModelLease:
     """Lease a model to show it: its default version unless the address names another."""
-    with access.leased(name, _version(version), canary=False) as lease:
-        yield lease.model
-
-
-def _model_asked(
-    access: ModelAccess, name: str, version: str | None
-) -> AbstractContextManager[Model]:
-    """Lease a model to ask it. version: of the address. Raises ModelNotFound, ModelUnavailable."""
-    return access.using(name, _version(version))
+    return access.leased(name, _version(version), canary=False)
 
 
 def _versions(access: ModelAccess, name: str) -> list[Entry]:

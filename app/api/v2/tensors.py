@@ -42,7 +42,7 @@ DTYPES = {
     "BYTES": "string",
 }
 DATATYPES = {dtype: datatype for datatype, dtype in DTYPES.items()}
-BINARY = Wording(DATATYPES, pictures="BYTES of shape [n], as binary data or base64")
+BINARY = Wording(DATATYPES, encoded="BYTES of shape [n], as binary data or base64")
 # There are no bytes in JSON, and a text stands for others only where its content type says so.
 JSON = replace(
     BINARY, unreadable=", as binary data or, with 'parameters': {'content_type': 'base64'}, base64"

@@ -13,14 +13,15 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
+from app.serving.cards.boxes_output import BoxesOutput
+from app.serving.cards.drawn_outputs import MaskOutput as MaskOutput
+from app.serving.cards.drawn_outputs import PictureOutput as PictureOutput
+from app.serving.cards.examples import MOST_EXAMPLES, example_texts
+from app.serving.cards.part import Activation, Name, Part, Text, Threshold, check_once
+from app.serving.cards.text_input import VOCABULARY_FILES, TextInput
+from app.serving.cards.time_inputs import AudioInput, SeriesInput
 from app.serving.cards.versions import Policy
 from app.serving.limits import DEFAULT_LENGTH
 from app.serving.signature import Scale
@@ -50,9 +51,7 @@ Value = int | float | str
 Color = Literal["rgb", "bgr", "rgba", "grey"]
 Side = Annotated[int, Field(gt=0, le=4096)]
 Decimals = Annotated[int, Field(ge=0, le=12)]
-Threshold = Annotated[float, Field(gt=0, lt=1)]
 Top = Annotated[int, Field(ge=1, le=1000)]
-Activation = Literal["none", "softmax", "sigmoid"]
 
 
 def name_problem(name: str) -> str | None:
@@ -67,32 +66,18 @@ def name_problem(name: str) -> str | None:
     return None
 
 
-def _text(value: Any) -> Any:
-    """Texts may be written as bare numbers in YAML: `labels: [0, 1, 2]`, `title: 2048`."""
-    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
-
-
-Text = Annotated[str, BeforeValidator(_text)]
-Name = Annotated[str, Field(min_length=1), BeforeValidator(_text)]
-
-
-class _Part(BaseModel):
-    # Strict: `top: true` is no 1.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class ImageInput(_Part):
+class ImageInput(Part):
     """The settings that turn a picture into the model's input. `size` is [height, width], as in
-    Keras."""
+    Keras; "own": each picture's own, for a model that takes any."""
 
     # YAML has lists, no tuples.
-    size: Annotated[tuple[Side, Side], Field(strict=False)] | None = None
+    size: Annotated[tuple[Side, Side], Field(strict=False)] | Literal["own"] | None = None
     color: Color | None = None
     scale: Scale = "none"
     resize: Literal["stretch", "crop", "pad"] = "stretch"
 
 
-class FieldSpec(_Part):
+class FieldSpec(Part):
     """One column of a tabular model.
 
     `choices` is a list of values, or a mapping of the value that the model gets to its label.
@@ -130,7 +115,7 @@ class FieldSpec(_Part):
             yield from ({str(value)} for value in self.choices or [])
 
 
-class Range(_Part):
+class Range(Part):
     """The limits of a number that clients may send, and its default."""
 
     min: Annotated[float, Field(gt=0)]
@@ -144,7 +129,7 @@ class Range(_Part):
         return self
 
 
-class TextSettings(_Part):
+class TextSettings(Part):
     """The settings that turn text into tokens and back. `vocabulary` and `starts` are lists, or
     text files of the folder with one entry per line."""
 
@@ -169,7 +154,7 @@ class PictureInput(ImageInput):
     tensor: Text | None = None
 
 
-class FieldsInput(_Part):
+class FieldsInput(Part):
     """An input that takes named values: the columns of one matrix, or an input of the model
     each."""
 
@@ -183,17 +168,20 @@ class FieldsInput(_Part):
         return self
 
 
-class TensorInput(_Part):
+class TensorInput(Part):
     """An input that takes nested lists."""
 
     kind: Literal["tensor"]
     tensor: Text | None = None
 
 
-InputCard = Annotated[PictureInput | FieldsInput | TensorInput, Field(discriminator="kind")]
+InputCard = Annotated[
+    PictureInput | FieldsInput | TextInput | AudioInput | SeriesInput | TensorInput,
+    Field(discriminator="kind"),
+]
 
 
-class ClassesOutput(_Part):
+class ClassesOutput(Part):
     """An output of a number for each label. threshold: of a single unit, or of classes that hold
     independently; by default 0.5, or where the loss puts it."""
 
@@ -205,7 +193,7 @@ class ClassesOutput(_Part):
     activation: Activation | None = None
 
 
-class NumberOutput(_Part):
+class NumberOutput(Part):
     """An output of one number, or of several that mean something each: `names` says what."""
 
     kind: Literal["number"]
@@ -216,18 +204,18 @@ class NumberOutput(_Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> NumberOutput:
-        _check_once("names", self.names or [])
+        check_once("names", self.names or [])
         return self
 
 
-class VectorOutput(_Part):
+class VectorOutput(Part):
     """An output of numbers that only mean something together, such as features."""
 
     kind: Literal["vector"]
     tensor: Text | None = None
 
 
-class TensorOutput(_Part):
+class TensorOutput(Part):
     """An output of any shape."""
 
     kind: Literal["tensor"]
@@ -235,11 +223,18 @@ class TensorOutput(_Part):
 
 
 OutputCard = Annotated[
-    ClassesOutput | NumberOutput | VectorOutput | TensorOutput, Field(discriminator="kind")
+    ClassesOutput
+    | NumberOutput
+    | MaskOutput
+    | PictureOutput
+    | BoxesOutput
+    | VectorOutput
+    | TensorOutput,
+    Field(discriminator="kind"),
 ]
 
 
-class Output(_Part):
+class Output(Part):
     """The name of the answer, and its format."""
 
     name: Text | None = None
@@ -251,19 +246,13 @@ class Output(_Part):
 
 def check_fields(fields: list[FieldSpec] | None) -> None:
     """Raise ValueError where a name is used twice."""
-    _check_once("fields", [field.name for field in fields or []])
-
-
-def _check_once(key: str, names: list[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{key}: the name {twice[0]!r} is used twice")
+    check_once("fields", [field.name for field in fields or []])
 
 
 Precision = Literal["float32", "bfloat16"]
 
 
-class Runtime(_Part):
+class Runtime(Part):
     """The settings for running the model. Times in the unit that the name ends with."""
 
     precision: Precision = "float32"
@@ -277,14 +266,14 @@ class Runtime(_Part):
 
 
 KINDS: dict[int | str, tuple[str, ...]] = {
-    "inputs": ("picture", "fields", "tensor"),
-    "outputs": ("classes", "number", "vector", "tensor"),
+    "inputs": ("picture", "fields", "text", "audio", "series", "tensor"),
+    "outputs": ("classes", "number", "mask", "picture", "boxes", "vector", "tensor"),
 }
 # What the short form, `task`, says of the input and of the output.
 _SHORT = ("input", "fields", "labels", "threshold", "top", "output", "text")
 
 
-class Card(Policy, _Part):
+class Card(Policy, Part):
     """Everything that `model.yaml` may say. Every key is optional: a card without `task`, `inputs`
     and `outputs` is completed as for a bare file."""
 
@@ -300,7 +289,11 @@ class Card(Policy, _Part):
     output: Output = Output()
     text: TextSettings = TextSettings()
     runtime: Runtime = Runtime()
-    metrics: dict[str, float | str] = {}
+    metrics: dict[str, float | str] = Field(default_factory=dict)
+    # The kinds of the inputs say what each must be: see app/serving/tasks/examples.py.
+    examples: Annotated[list[Any], Field(min_length=1, max_length=MOST_EXAMPLES)] | None = None
+    # Whether requests may ask what an answer depends on, which takes tens of runs.
+    explain: bool = True
     trusted: bool = False
     inputs: Annotated[dict[Name, InputCard], Field(min_length=1)] | None = None
     outputs: Annotated[dict[Name, OutputCard], Field(min_length=1)] | None = None
@@ -351,24 +344,39 @@ class Card(Policy, _Part):
 
     @property
     def max_length(self) -> int:
-        """`runtime.max_length`; if not set, the window of a model of texts, or
-        `DEFAULT_LENGTH`."""
-        window = self.text.window if self.task == TEXT_TASK else DEFAULT_LENGTH
-        return self.runtime.max_length or window
+        """`runtime.max_length`; if not set, the window of a model of texts, the samples of the
+        longest recording for one of audio, or `DEFAULT_LENGTH`."""
+        if self.runtime.max_length is not None:
+            return self.runtime.max_length
+        if self.task == TEXT_TASK:
+            return self.text.window
+        cards = (self.inputs or {}).values()
+        return max([DEFAULT_LENGTH, *(each.most for each in cards if each.kind == "audio")])
 
     def files(self) -> set[str]:
         """The files beside the card that are read with it, as paths below its folder; whether they
         are there or not."""
         said = [self.labels]
         if self.outputs is not None:
-            said = [each.labels for each in self.outputs.values() if each.kind == "classes"]
+            every = self.outputs.values()
+            said = [
+                each.labels
+                for each in every
+                if isinstance(each, ClassesOutput | MaskOutput | BoxesOutput)
+            ]
         names: list[object] = [labels or LABELS_FILE for labels in said if labels != "imagenet"]
         if self.task == TEXT_TASK:
             names += [self.text.vocabulary, self.text.starts]
+        names += example_texts(self.examples or ())
+        if self.task is None and self.inputs is None:
+            names += VOCABULARY_FILES
+        for each in (self.inputs or {}).values():
+            if each.kind == "text":
+                names += [each.vocabulary] if each.vocabulary else VOCABULARY_FILES
         return {str(PurePosixPath(name)) for name in names if isinstance(name, str)}
 
 
-def _line(side: str, name: str, kind: str, said: BaseModel) -> str:
+def _line(side: str, name: str, kind: str, said: Part) -> str:
     """A line of the long form with what the short form said. said: `input`, or `output`."""
     values = {"kind": kind} | said.model_dump(exclude_unset=True, exclude={"name"}, mode="json")
     text = ", ".join(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from app.errors import CardError
+from app.serving.cards.boxes_output import BoxesOutput, BoxTensors, known_tensors
 from app.serving.cards.card import (
     CARD_FILE,
     TASKS,
@@ -15,19 +16,30 @@ from app.serving.cards.card import (
     FieldsInput,
     FieldSpec,
     InputCard,
+    MaskOutput,
     NumberOutput,
     OutputCard,
     PictureInput,
+    PictureOutput,
     TaskName,
     TensorInput,
     TensorOutput,
     VectorOutput,
 )
 from app.serving.cards.kinds import ROW, in_words
-from app.serving.cards.labels import LABEL_FILES, is_teachable_machine, labels_beside
-from app.serving.cards.outputs import labels_fit, may_be_classes, output_kind
-from app.serving.cards.picture_settings import as_exported, is_picture, settle_pictures
-from app.serving.signature import Signature, TensorSpec
+from app.serving.cards.labels import (
+    LABEL_FILES,
+    is_teachable_machine,
+    label_map_beside,
+    labels_beside,
+)
+from app.serving.cards.outputs import labels_fit, may_be_classes
+from app.serving.cards.picture_outputs import answer_kind, is_picture, labels_fit_mask
+from app.serving.cards.picture_settings import as_exported, settle_pictures
+from app.serving.cards.text_input import TextInput
+from app.serving.cards.time_inputs import SeriesInput
+from app.serving.cards.token_index import settle_texts, takes_texts, vocabulary_for
+from app.serving.signature import Signature, TensorSpec, TextEvidence
 
 # A model with more columns than a form can hold is better asked with plain lists.
 MAX_INFERRED_FIELDS = 64
@@ -53,17 +65,17 @@ def completed(
     if cropped and any(map(is_teachable_machine, folders[:1])):
         signature = as_exported(signature)
     if card is None:
-        return _inferred(signature, folders), signature
-    if card.is_open:
-        return _filled(card, signature, folders), signature
-    if card.task is None:
+        card = _inferred(signature, folders)
+    elif card.is_open:
+        card = _filled(card, signature, folders)
+    elif card.task is None:
         update: dict[str, object] = {}
         if card.inputs is None:
-            update["inputs"] = _inputs(signature)
+            update["inputs"] = _inputs(signature, vocabulary_for(folders))
         if card.outputs is None:
             update["outputs"] = _outputs(signature, None)
         card = card.model_copy(update=update)
-    return settle_pictures(card, signature), signature
+    return settle_texts(settle_pictures(card, signature), signature, folders), signature
 
 
 def _filled(card: Card, signature: Signature, folders: Sequence[Path]) -> Card:
@@ -71,7 +83,11 @@ def _filled(card: Card, signature: Signature, folders: Sequence[Path]) -> Card:
     not go with that."""
     stated = card.labels if isinstance(card.labels, list) else None
     inferred = _inferred(signature, folders, stated)
-    if any(key not in _GO_WITH.get(inferred.task, ()) for key in card.short_keys()):
+    boxes = any(out.kind == "boxes" for out in (inferred.outputs or {}).values())
+    if boxes and card.short_keys() == ["labels"]:
+        # Those of the boxes, where they are by now.
+        card = card.model_copy(update={"labels": None})
+    elif any(key not in _GO_WITH.get(inferred.task, ()) for key in card.short_keys()):
         raise CardError(_no_task(card, inferred, signature))
     update: dict[str, object] = {"task": inferred.task}
     if inferred.task is None:
@@ -102,31 +118,50 @@ def _inferred(
     signature: Signature, folders: Sequence[Path], stated: list[str] | None = None
 ) -> Card:
     """Infer a card. stated: the labels of a card that says no more of the model."""
-    wanted = any(may_be_classes(t, signature.meaning(t)) for t in signature.outputs)
+    wanted = any(_may_have_labels(t, signature) for t in signature.outputs)
     labels: Sequence[str] | None = None
     if stated is not None:
         # Those that do not fit are a problem of the card.
-        labels = stated if any(labels_fit(t, stated) for t in signature.outputs) else None
-    elif wanted and signature.parameters is not None:
-        labels = next((found for f in folders if (found := labels_beside(f)) is not None), None)
-    return infer_card(signature, labels)
+        fit = any(_fit(t, stated, signature) for t in signature.outputs)
+        labels = stated if fit or known_tensors(signature.outputs) else None
+    elif (boxes := known_tensors(signature.outputs)) is not None or (
+        wanted and signature.parameters is not None
+    ):
+        readers = [labels_beside]
+        if boxes is not None and boxes.known == "detection-api":
+            readers.append(label_map_beside)
+        found = (reader(f) for f in folders for reader in readers)
+        labels = next((each for each in found if each is not None), None)
+    return infer_card(signature, labels, vocabulary_for(folders))
 
 
-def infer_card(signature: Signature, labels: Sequence[str] | None = None) -> Card:
-    """Infer a card for a model that has none, from its signature, and from the labels in a file
-    beside it. Raises CardError for labels that do not match."""
+def infer_card(
+    signature: Signature, labels: Sequence[str] | None = None, vocabulary: str | None = None
+) -> Card:
+    """Infer a card for a model that has none, from its signature, from the labels in a file beside
+    it, and from the name of the vocabulary there. Raises CardError for labels that do not match."""
+    if (tensors := known_tensors(signature.outputs)) is not None and _is_detector(signature):
+        return _of_boxes(signature, tensors, labels)
+    if len(signature.inputs) == 1 and signature.batchable:
+        kind = _input(signature.inputs[0], signature, vocabulary).kind
+        if kind == "text":
+            return _long(signature, labels, vocabulary)
+        if signature.texts:  # ids without their words
+            return Card(task="tensor")
     # Of a SavedModel, little more is known than its shapes: guessing would be silently wrong.
     if signature.parameters is None:
         return Card(task="tensor")
     if not _scores_one_input(signature):
         # One that takes lists only stays one: programs know it as such.
-        if signature.batchable and any(is_picture(t, signature) for t in signature.inputs):
-            return _long(signature, labels)
+        if signature.batchable and any(_is_special(t, signature) for t in signature.inputs):
+            return _long(signature, labels, vocabulary)
         return Card(task="tensor")
     (output,) = _outputs(signature, labels).values()
+    if signature.inputs[0].name in signature.series:
+        return _long(signature, labels, vocabulary)
     if may_classify_pictures(signature):
         if output.kind != "classes":
-            return _long(signature, labels)
+            return _long(signature, labels, vocabulary)
         card = Card(task="image-classification", labels=output.labels)
         return settle_pictures(card, signature)
     if fields := _fields(signature.inputs):
@@ -136,31 +171,80 @@ def infer_card(signature: Signature, labels: Sequence[str] | None = None) -> Car
     return Card(task="tensor")
 
 
+def _is_detector(signature: Signature) -> bool:
+    """Tell whether the only input takes pictures, one or several at a time."""
+    return len(signature.inputs) == 1 and is_picture(signature.inputs[0], signature)
+
+
+def _of_boxes(signature: Signature, tensors: BoxTensors, labels: Sequence[str] | None) -> Card:
+    """Infer the card of a model that gives boxes under known names."""
+    (spec,) = signature.inputs
+    inputs: dict[str, InputCard] = {spec.name: PictureInput(kind="picture")}
+    if spec.row_shape[:2] == (None, None):
+        inputs = {spec.name: PictureInput(kind="picture", size="own")}
+    stated = None if labels is None else list(labels)
+    outputs: dict[str, OutputCard] = {"boxes": BoxesOutput(kind="boxes", labels=stated)}
+    if signature.parameters is not None:
+        # Of a Keras file, other outputs have kinds of their own.
+        taken = {each.name for each in tensors.specs}
+        others = _outputs(signature, None).items()
+        outputs |= {name: out for name, out in others if name not in taken}
+    return settle_pictures(Card(task=None, inputs=inputs, outputs=outputs), signature)
+
+
 def may_classify_pictures(signature: Signature) -> bool:
     """Tell whether the shapes are those of a classifier of pictures."""
     return _scores_one_input(signature) and is_picture(signature.inputs[0], signature)
 
 
-def _long(signature: Signature, labels: Sequence[str] | None) -> Card:
-    card = Card(task=None, inputs=_inputs(signature), outputs=_outputs(signature, labels))
-    return settle_pictures(card, signature)
+def _long(signature: Signature, labels: Sequence[str] | None, vocabulary: str | None) -> Card:
+    inputs, outputs = _inputs(signature, vocabulary), _outputs(signature, labels)
+    return settle_pictures(Card(task=None, inputs=inputs, outputs=outputs), signature)
 
 
-def _inputs(signature: Signature) -> dict[str, InputCard]:
-    """Guess the kind of each input."""
+def _inputs(signature: Signature, vocabulary: str | None) -> dict[str, InputCard]:
+    """Guess the kind of each input. Those of one value a row are the fields of one row, but for
+    texts beside other kinds. vocabulary: the name of the file beside the model."""
     specs = signature.inputs
-    if len(specs) > 1 and all(_is_column(spec) for spec in specs):
-        columns = [FieldSpec(name=spec.name, type=_type(spec)) for spec in specs]
-        return {ROW: FieldsInput(kind="fields", fields=columns)}
-    return {spec.name: _input(spec, signature) for spec in specs}
+    columns = [spec for spec in specs if _is_column(spec)]
+    if len(columns) < len(specs):
+        columns = [spec for spec in columns if spec.name not in signature.texts]
+    if len(specs) == 1 or not columns:
+        return {spec.name: _input(spec, signature, vocabulary) for spec in specs}
+    others = [spec for spec in specs if spec not in columns]
+    found = {spec.name: _input(spec, signature, vocabulary) for spec in others}
+    name = ROW if all(spec.name != ROW for spec in others) else "fields"
+    fields = [FieldSpec(name=spec.name, type=_type(spec)) for spec in columns]
+    return {**found, name: FieldsInput(kind="fields", fields=fields)}
 
 
-def _input(spec: TensorSpec, signature: Signature) -> InputCard:
+def _input(spec: TensorSpec, signature: Signature, vocabulary: str | None) -> InputCard:
+    if spec.name in signature.series:
+        return SeriesInput(kind="series")
+    text = signature.texts.get(spec.name)
+    if text is not None and not text.ids and takes_texts(spec):
+        return TextInput(kind="text")
+    # Of any length, no file tells to which one training padded texts.
+    if text is not None and text.ids:
+        if vocabulary is not None and spec.row_shape[0] and not _continues(text, signature):
+            return TextInput(kind="text", vocabulary=vocabulary)
+        return TensorInput(kind="tensor")
     if is_picture(spec, signature):
         return PictureInput(kind="picture")
     if fields := _fields([spec]):
         return FieldsInput(kind="fields", fields=fields)
     return TensorInput(kind="tensor")
+
+
+def _is_special(spec: TensorSpec, signature: Signature) -> bool:
+    """Whether an input takes more than fields or lists."""
+    return spec.name in signature.series or is_picture(spec, signature)
+
+
+def _continues(text: TextEvidence, signature: Signature) -> bool:
+    """Tell whether a model seems to give the next token of a text."""
+    units = [spec.shape[-1] for spec in signature.outputs if spec.shape]
+    return text.tokens is not None and text.tokens in units
 
 
 def _outputs(signature: Signature, labels: Sequence[str] | None) -> dict[str, OutputCard]:
@@ -170,12 +254,16 @@ def _outputs(signature: Signature, labels: Sequence[str] | None) -> dict[str, Ou
     found: dict[str, OutputCard] = {}
     for spec in signature.outputs:
         own = labels if spec is taker else None
-        kind = output_kind(spec, signature.meaning(spec), own).kind
+        kind = answer_kind(spec, signature, own).kind
         if kind == "classes":
             stated = None if own is None else list(own)
             found[spec.name] = ClassesOutput(kind="classes", labels=stated)
         elif kind == "number":
             found[spec.name] = NumberOutput(kind="number")
+        elif kind == "mask":
+            found[spec.name] = MaskOutput(kind="mask", labels=None if own is None else list(own))
+        elif kind == "picture":
+            found[spec.name] = PictureOutput(kind="picture")
         elif kind == "vector":
             found[spec.name] = VectorOutput(kind="vector")
         else:
@@ -187,11 +275,11 @@ def _taker(signature: Signature, labels: Sequence[str] | None) -> TensorSpec | N
     """Return the output that the labels are those of; None where that is not certain."""
     if labels is None:
         return None
-    specs = [t for t in signature.outputs if may_be_classes(t, signature.meaning(t))]
-    fitting = [spec for spec in specs if labels_fit(spec, labels)]
+    specs = [t for t in signature.outputs if _may_have_labels(t, signature)]
+    fitting = [spec for spec in specs if _fit(spec, labels, signature)]
     if len(fitting) == 1:
         return fitting[0]
-    kinds = [output_kind(spec, signature.meaning(spec), None).kind for spec in specs]
+    kinds = [answer_kind(spec, signature).kind for spec in specs]
     if len(specs) == 1 and kinds == ["classes"]:
         units = (specs[0].shape or (None, None))[1] or 1
         raise CardError(
@@ -200,6 +288,20 @@ def _taker(signature: Signature, labels: Sequence[str] | None) -> TensorSpec | N
             f"correct it, or name the labels in {CARD_FILE}"
         )
     return None
+
+
+def _may_have_labels(spec: TensorSpec, signature: Signature) -> bool:
+    """Tell whether labels could be those of an output."""
+    if may_be_classes(spec, signature.meaning(spec)):
+        return True
+    return answer_kind(spec, signature).kind == "mask"
+
+
+def _fit(spec: TensorSpec, labels: Sequence[str], signature: Signature) -> bool:
+    """Tell whether an output has a number for each label, or one for two labels."""
+    if answer_kind(spec, signature).kind == "mask":
+        return labels_fit_mask(spec, labels)
+    return labels_fit(spec, labels)
 
 
 def _fields(specs: Sequence[TensorSpec]) -> list[FieldSpec] | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from app.errors import CardError
+from app.serving.cards.boxes_output import BoxesOutput, BoxTensors, known_tensors
 from app.serving.cards.card import (
     CARD_FILE,
     Card,
@@ -61,12 +62,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[K]):
-    """An input or output of a model. specs: the tensors that it is, or fills."""
+    """An input or output of a model. specs: the tensors that it is, or fills. boxes: which of them
+    is what, of boxes."""
 
     name: str
     card: K
     specs: tuple[TensorSpec, ...]
     place: Place
+    boxes: BoxTensors | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +86,7 @@ def kinds_of(card: Card, signature: SignatureDef) -> Kinds:
     if card.task is not None:
         return _of_task(card, signature)
     inputs = _inputs(card.inputs or {}, signature.inputs)
-    outputs = _named("outputs", card.outputs or {}, signature.outputs)
-    return Kinds(inputs, outputs)
+    return Kinds(inputs, _outputs(card.outputs or {}, signature.outputs))
 
 
 def words(kinds: Mapping[str, InputCard] | Mapping[str, OutputCard]) -> str:
@@ -93,7 +95,7 @@ def words(kinds: Mapping[str, InputCard] | Mapping[str, OutputCard]) -> str:
     for each in kinds.values():
         counts[each.kind] = counts.get(each.kind, 0) + 1
     return ", ".join(
-        kind if count == 1 or kind in ("fields", "classes") else f"{count} {kind}s"
+        kind if count == 1 or kind in ("fields", "classes", "boxes") else f"{count} {kind}s"
         for kind, count in counts.items()
     )
 
@@ -184,9 +186,63 @@ def _inputs(
     return tuple(sorted([*grouped, *named], key=lambda kind: order.index(kind.name)))
 
 
-def _named(side: str, cards: Mapping[str, T], specs: Sequence[TensorSpec]) -> tuple[Kind[T], ...]:
+def _outputs(
+    cards: Mapping[str, OutputCard], specs: Sequence[TensorSpec]
+) -> tuple[Kind[OutputCard], ...]:
+    """As `_named`; boxes are made of several tensors, and where there are some, other tensors need
+    no name: detectors give what they made the boxes of as well."""
+    left = dict(cards)
+    boxes: list[Kind[OutputCard]] = []
+    for name, card in cards.items():
+        if card.kind == "boxes":
+            del left[name]
+            place = _place("outputs", name, card.kind)
+            tensors = _box_tensors(name, card, specs, place)
+            boxes.append(Kind(name, card, tensors.specs, place, tensors))
+    if not boxes:
+        return _named("outputs", cards, specs)
+    taken = {spec.name for kind in boxes for spec in kind.specs}
+    others = [spec for spec in specs if spec.name not in taken]
+    named = _named("outputs", left, others, all_named=False) if left else ()
+    order = [*cards]
+    return tuple(sorted([*boxes, *named], key=lambda kind: order.index(kind.name)))
+
+
+def _box_tensors(
+    name: str, card: BoxesOutput, specs: Sequence[TensorSpec], place: Place
+) -> BoxTensors:
+    """Return the tensors that boxes are made of. Raises CardError."""
+    if card.is_open and (known := known_tensors(specs)) is not None:
+        return known
+    by_name = {spec.name: spec for spec in specs}
+    names = ", ".join(f"{spec.name} {_shape(spec)}" for spec in specs)
+    wanted = card.tensor or name
+    if card.tensor is None and len(specs) == 1:
+        wanted = specs[0].name
+    said = {"tensor": wanted, "scores": card.scores, "classes": card.classes, "count": card.count}
+    wrong = [
+        f"{key}: the model has no output {tensor!r}"
+        for key, tensor in said.items()
+        if tensor is not None and tensor not in by_name
+    ]
+    if wrong:
+        raise place.stated(f"{'; '.join(wrong)}. The model's outputs are {names}")
+    scores, classes, count = (
+        None if tensor is None else by_name[tensor]
+        for tensor in (card.scores, card.classes, card.count)
+    )
+    return BoxTensors(by_name[wanted], scores, classes, count)
+
+
+def _named(
+    side: str,
+    cards: Mapping[str, T],
+    specs: Sequence[TensorSpec],
+    *,
+    all_named: bool = True,
+) -> tuple[Kind[T], ...]:
     """Each with the tensor of its name; one alone may be called anything. Raises CardError for
-    names that are not the model's, and for tensors without one."""
+    names that are not the model's, and for tensors without one where `all_named`."""
     found = []
     left = {spec.name: spec for spec in specs}
     wrong = []
@@ -200,9 +256,9 @@ def _named(side: str, cards: Mapping[str, T], specs: Sequence[TensorSpec]) -> tu
             wrong.append(f"{key}: the model has no {side[:-1]} {wanted!r}")
         else:
             found.append(Kind(name, card, (spec,), _place(side, name, card.kind)))
-    if wrong or left:
+    if wrong or (left and all_named):
         names = ", ".join(f"{spec.name} {_shape(spec)}" for spec in specs)
-        if left:
+        if left and all_named:
             wrong.append(f"{side}: nothing is said of {', '.join(left)}")
         raise CardError(f"{CARD_FILE}: {'; '.join(wrong)}. The model's {side} are {names}")
     return tuple(found)

@@ -16,6 +16,11 @@ from app.serving.cards.problems import one_line
 LABEL_FILES = (LABELS_FILE, "class_names.txt", "classes.json", "class_indices.json")
 # Of Google's Teachable Machine, whose pictures are scaled to -1..1 after a crop from the centre.
 TEACHABLE_MACHINE_FILE = "keras_model.h5"
+LABEL_MAP = ".pbtxt"
+_ITEM = re.compile(r"item\s*\{([^{}]*)\}")
+_ENTRY = re.compile(r"""(\w+)\s*:\s*(?:(['"])((?:\\.|(?!\2).)*)\2|(\d+))""")
+_ESCAPED = re.compile(r"\\(.)")
+_MOST_IDS = 100_000
 _NUMBERED = re.compile(r"(\d+)(?:\s*[:,;]\s*|\s+)(.*\S)")
 
 
@@ -31,9 +36,18 @@ def labels_beside(folder: Path) -> list[str] | None:
     return None
 
 
+def label_map_beside(folder: Path) -> list[str] | None:
+    """Read the label map of TensorFlow's Object Detection API beside a model; None where there is
+    not exactly one. Raises CardError."""
+    found = [path for path in sorted(folder.glob(f"*{LABEL_MAP}")) if path.is_file()]
+    return labels_in(found[0]) if len(found) == 1 else None
+
+
 def labels_in(path: Path) -> list[str]:
-    """Read a text file of one label a line; indices before them, as in `0 cat`, are left out.
-    Raises CardError."""
+    """Read a text file of one label a line; indices before them, as in `0 cat`, are left out. Or a
+    label map, whose ids begin at 1. Raises CardError."""
+    if path.suffix == LABEL_MAP:
+        return _from_label_map(path)
     lines = [line.strip() for line in _text(path).split("\n")]
     lines = [line for line in lines if line]
     return _without_numbers(lines) or lines
@@ -68,6 +82,27 @@ def _from_json(path: Path) -> list[str]:
             "without a gap"
         )
     return labels
+
+
+def _from_label_map(path: Path) -> list[str]:
+    """Read `item { id: 1 name: '/m/01g317' display_name: 'person' }`, as
+    object_detection/protos/string_int_label_map.proto has it. An id that is left out is its own
+    label."""
+    labels: dict[int, str] = {}
+    for item in _ITEM.findall(_text(path)):
+        said = {
+            key: _ESCAPED.sub(r"\1", quoted) or number
+            for key, _, quoted, number in _ENTRY.findall(item)
+        }
+        label = said.get("display_name") or said.get("name")
+        if label and said.get("id", "").isdigit():
+            labels[int(said["id"])] = label
+    highest = max(labels, default=0)
+    if not 0 < highest <= _MOST_IDS:
+        raise CardError(
+            f"{path.name}: expected a label map, of items with an id from 1 on and a name"
+        )
+    return [labels.get(i, str(i)) for i in range(1, highest + 1)]
 
 
 def _listed(value: Any) -> list[str] | None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from app.serving.signature import OutputMeaning, TensorSpec
 
-OutputKind = Literal["classes", "number", "vector", "tensor"]
+OutputKind = Literal["classes", "number", "mask", "picture", "vector", "tensor"]
 # Units of a sigmoid up to which they are taken for classes without labels and a loss: more are
 # rather features, or the code of an autoencoder.
 MOST_SIGMOIDS = 32

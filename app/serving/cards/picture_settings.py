@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from app.serving.cards.card import Card, ImageInput
-from app.serving.cards.kinds import kinds_of
+from app.serving.cards.card import Card, ImageInput, OutputCard
+from app.serving.cards.kinds import Kind, kinds_of
+from app.serving.cards.picture_outputs import output_scale
 from app.serving.signature import Signature, TensorSpec
 
 # Height and width for a model that takes any and does not tell its usual ones.
 USUAL_SIZE = (224, 224)
-PICTURE_TYPES = ("float32", "float16", "bfloat16", "uint8")
-
-
-def is_picture(spec: TensorSpec, signature: Signature) -> bool:
-    """Tell whether an input has the shape and type of pictures. Rows of rows alone could be
-    anything, unless the file shows more."""
-    shape = spec.row_shape
-    if spec.dtype not in PICTURE_TYPES:
-        return False
-    return (len(shape) == 3 and shape[2] in (1, 3, 4)) or (
-        len(shape) == 2 and spec.name in signature.pictures
-    )
+_ANY_SIZE = (None, None)
 
 
 def settle_pictures(card: Card, signature: Signature) -> Card:
@@ -35,15 +26,33 @@ def settle_pictures(card: Card, signature: Signature) -> Card:
     if card.inputs is None:
         return card
     inputs = dict(card.inputs)
-    for kind in kinds_of(card, signature).inputs:
+    kinds = kinds_of(card, signature)
+    drawn = any(kind.card.kind in ("mask", "picture", "boxes") for kind in kinds.outputs)
+    for kind in kinds.inputs:
         if kind.card.kind == "picture":
-            inputs[kind.name] = _settled(kind.card, kind.specs[0], signature)
-    return card.model_copy(update={"inputs": inputs})
+            inputs[kind.name] = _settled(kind.card, kind.specs[0], signature, drawn=drawn)
+    card = card.model_copy(update={"inputs": inputs})
+    return _with_scales(card, kinds.outputs, signature) if drawn else card
 
 
-def _settled(said: ImageInput, spec: TensorSpec, signature: Signature) -> Any:
+def _with_scales(card: Card, kinds: Sequence[Kind[OutputCard]], signature: Signature) -> Card:
+    """Fill in the scales of pictures that come out."""
+    outputs = dict(card.outputs or {})
+    for kind in kinds:
+        if kind.card.kind == "picture" and kind.card.scale is None:
+            scale = output_scale(kind.specs[0], signature, card).scale
+            outputs[kind.name] = kind.card.model_copy(update={"scale": scale})
+    return card.model_copy(update={"outputs": outputs})
+
+
+def _settled(
+    said: ImageInput, spec: TensorSpec, signature: Signature, *, drawn: bool = False
+) -> Any:
+    """drawn: whether an output is a picture, or says something of places in one."""
     evidence = signature.pictures.get(spec.name)
     update: dict[str, Any] = {}
+    if drawn and said.size is None and len(spec.row_shape) > 1 and spec.row_shape[:2] == _ANY_SIZE:
+        update["size"] = "own"
     if "scale" not in said.model_fields_set:
         update["scale"] = "none" if evidence is None else evidence.scale
         if evidence is not None and evidence.order == "bgr" and said.color is None:
@@ -53,7 +62,7 @@ def _settled(said: ImageInput, spec: TensorSpec, signature: Signature) -> Any:
             update["color"] = "rgb"
     if evidence is not None and evidence.cropped and "resize" not in said.model_fields_set:
         update["resize"] = "crop"
-    if evidence is not None and said.size is None:
+    if evidence is not None and said.size is None and "size" not in update:
         height, width = spec.row_shape[:2]
         if height is None or width is None:
             usual = evidence.size or USUAL_SIZE

@@ -12,11 +12,14 @@ from pydantic import ValidationError
 
 from app.errors import CardError
 from app.serving.cards import architecture_files
+from app.serving.cards.boxes_output import BoxesOutput
 from app.serving.cards.card import (
     CARD_FILE,
     LABELS_FILE,
     TEXT_TASK,
     Card,
+    ClassesOutput,
+    MaskOutput,
     OutputCard,
     TextSettings,
     is_inside,
@@ -96,11 +99,19 @@ def _lines(folder: Path, key: str, name: str) -> list[str]:
 
 def _read_outputs(folder: Path, outputs: dict[str, OutputCard]) -> dict[str, OutputCard]:
     """With their labels read in. The file of labels that no one names is that of the only output
-    with classes."""
-    alone = sum(out.kind == "classes" for out in outputs.values()) == 1
+    with classes, a mask or boxes."""
+    labelled = [
+        name
+        for name, out in outputs.items()
+        if isinstance(out, ClassesOutput | MaskOutput | BoxesOutput)
+    ]
     read = dict(outputs)
-    for name, out in outputs.items():
-        if out.kind == "classes" and (alone or out.labels is not None):
+    for name in labelled:
+        out = outputs[name]
+        assert isinstance(out, ClassesOutput | MaskOutput | BoxesOutput)
+        if len(labelled) == 1 or out.labels is not None:
+            if out.kind == "mask" and out.labels == "imagenet":
+                raise CardError(f"{CARD_FILE}: outputs.{name}.labels: a mask has none of ImageNet")
             labels = _read_labels(folder, out.labels, f"outputs.{name}.labels")
             read[name] = out.model_copy(update={"labels": labels})
     return read

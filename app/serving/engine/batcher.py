@@ -6,6 +6,9 @@ thread of its own, since TensorFlow blocks without gevent's knowledge. The hub p
 queue under a lock, all those of one iteration of its loop at once: waking the thread for each would
 cost more than a small model does, and give it batches of one. The thread takes the jobs, runs them
 and wakes the hub once per batch, where the waiting greenlets continue.
+
+Jobs in the background, such as those of explanations, have a queue of their own. Its jobs run while
+no other job waits, so that these wait for one such run at the most.
 """
 
 from __future__ import annotations
@@ -31,11 +34,12 @@ from app.serving.engine.model_thread import Fail, ModelThread, RunCounter, Uncou
 class Route:
     """The part that the jobs of one batch have in common. signature: passed on to `run`. batchable:
     False runs each job alone, for signatures without a free batch dimension. finite: whether NaN or
-    Infinity in a job's outputs is an error."""
+    Infinity in a job's outputs is an error. background: whether all other jobs come first."""
 
     signature: str | None = None
     batchable: bool = True
     finite: bool = True
+    background: bool = False
 
 
 # The model as it is served: the native API and the pages use this route.
@@ -134,7 +138,8 @@ class Batcher(ModelThread[Result]):
     max_batch_size: the most rows of any batch. most_rows: the largest batch for such rows; callable
     from any thread.
     max_delay_s: how long the first job of a batch waits for others; 0 runs those that wait at once.
-    counter: counts the jobs that leave the queue.
+    counter: counts the jobs that leave the queue, but not those in the background, whose waits say
+    nothing of the load.
     """
 
     def __init__(
@@ -155,6 +160,7 @@ class Batcher(ModelThread[Result]):
         self._counter = counter or Uncounted()
         self._arrived: list[Job] = []  # in this iteration of the hub's loop
         self._queue: deque[Job] = deque()
+        self._later: deque[Job] = deque()  # those in the background
         # Used in the model's thread: the jobs that run.
         self._taken: list[Job] = []
         self._thread.start()
@@ -181,26 +187,30 @@ class Batcher(ModelThread[Result]):
 
     def _enqueue(self) -> None:
         with self._ready:
-            self._queue.extend(self._arrived)
-            self._arrived.clear()
+            self._sort_arrived()
             self._ready.notify()
+
+    def _sort_arrived(self) -> None:
+        for job in self._arrived:
+            (self._later if job.route.background else self._queue).append(job)
+        self._arrived.clear()
 
     def forget(self, job: Job) -> None:
         """Remove a job that no request waits for any more from the queue, if it is still there."""
         with self._ready, suppress(ValueError):  # it is running or done
-            (self._arrived if job in self._arrived else self._queue).remove(job)
+            queue = self._later if job.route.background else self._queue
+            (self._arrived if job in self._arrived else queue).remove(job)
 
     @property
     def depth(self) -> int:
         """Number of waiting jobs."""
-        return len(self._arrived) + len(self._queue)
+        return len(self._arrived) + len(self._queue) + len(self._later)
 
     def _on_close(self) -> None:
-        self._queue.extend(self._arrived)
-        self._arrived.clear()
+        self._sort_arrived()
 
     def _unfinished(self) -> tuple[list[Fail], list[Fail]]:
-        waiting = [*self._arrived, *self._queue]
+        waiting = [*self._arrived, *self._queue, *self._later]
         return [job.settle for job in waiting], [job.settle for job in self._taken]
 
     # --- in the model's thread -----------------------------------------------------------------
@@ -210,7 +220,8 @@ class Batcher(ModelThread[Result]):
             now = time.monotonic_ns()
             for job in batch:
                 job.queue_ns = now - job.arrived_ns
-            self._counter.count_wait(len(batch), sum(job.queue_ns for job in batch))
+            if not batch[0].route.background:
+                self._counter.count_wait(len(batch), sum(job.queue_ns for job in batch))
             self._taken = batch
             self._results.extend(self._run_all(batch))
             self._taken = []
@@ -218,17 +229,20 @@ class Batcher(ModelThread[Result]):
             self._results.wake()
 
     def _collect(self) -> list[Job]:
-        """Return the next batch, in order of arrival; empty after `close`, once nothing waits."""
+        """Return the next batch, in order of arrival, those in the background last; empty after
+        `close`, once nothing waits."""
         with self._ready:
             while True:
                 while not self._queue:
+                    if self._later:
+                        return self._take(self._later)
                     if self._closed:
                         return []
                     self._ready.wait()
                 if self._max_delay and self._queue[0].route.batchable:
                     self._wait_for_more()
                 if self._queue:  # else all were cancelled meanwhile
-                    return self._take()
+                    return self._take(self._queue)
 
     def _wait_for_more(self) -> None:
         until = time.monotonic() + self._max_delay
@@ -239,22 +253,22 @@ class Batcher(ModelThread[Result]):
                 return
             self._ready.wait(left)
 
-    def _take(self) -> list[Job]:
-        first = self._queue.popleft()
+    def _take(self, queue: deque[Job]) -> list[Job]:
+        first = queue.popleft()
         batch, rows = [first], first.rows
-        if not first.route.batchable:
+        if not first.route.batchable or first.route.background:
             return batch
-        most = self._most(first) if self._queue else 0
+        most = self._most(first) if queue else 0
         kept: list[Job] = []
-        while self._queue and rows < most:
-            job = self._queue.popleft()
+        while queue and rows < most:
+            job = queue.popleft()
             alike = (job.route, job.shape) == (first.route, first.shape)
             if alike and rows + job.rows <= most:
                 batch.append(job)
                 rows += job.rows
             else:
                 kept.append(job)
-        self._queue.extendleft(reversed(kept))
+        queue.extendleft(reversed(kept))
         return batch
 
     def _most(self, job: Job) -> int:

@@ -12,9 +12,7 @@ def late() -> DeadlineExceeded:
 
 def non_finite() -> NonFiniteOutput:
     """Return the error for an answer of NaN or Infinity."""
-    return NonFiniteOutput(
-        "the model answered NaN or Infinity for this input; check its range, or the model's weights"
-    )
+    return NonFiniteOutput()
 
 
 def hangs(name: str) -> ModelUnavailable:

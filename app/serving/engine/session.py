@@ -23,12 +23,14 @@ import numpy as np
 from app.errors import DeadlineExceeded, InferenceError, InvalidInput, LoadError
 from app.serving.arrays import Array
 from app.serving.cards.card import Runtime
+from app.serving.engine.reduced import reduced
 from app.serving.engine.run_size import RUN_S
 from app.serving.engine.session_config import session_config
 from app.serving.engine.weights import add_weights, nbytes
 from app.serving.engine.xla import compiles, row_sizes
 from app.serving.pixels import scaled
 from app.serving.quiet import quiet_import
+from app.serving.reductions import Reduction
 from app.serving.signature import (
     Converted,
     PictureFeed,
@@ -50,6 +52,10 @@ _NO_KERNEL = re.compile(
     r"|Cannot assign a device for operation"
 )
 
+# What TensorFlow raises for inputs that a model does not take; oneDNN aborts on those that are too
+# small for a layer.
+_REFUSALS = (tf.errors.InvalidArgumentError, tf.errors.AbortedError)
+
 
 class ModelSession:
     """A converted model in its own graph and session, warmed up. weight_bytes: the size of its
@@ -57,7 +63,8 @@ class ModelSession:
     if TensorFlow would compile parts of the model for any other; else empty. warm_up: the rows of
     the last successful run of the warm-up, and its nanoseconds, by signature.
 
-    pictures: how inputs that take pictures are fed, by their names.
+    pictures: how inputs that take pictures are fed, by their names. reductions: of outputs of the
+    model as it is served, by their names.
     example: a row to warm up with if zeros may not do, because shapes are open or inputs are texts;
     one array per input, of shape (1, …).
     Raises LoadError if TensorFlow refuses the model, or fails on a batch of zeros.
@@ -69,6 +76,7 @@ class ModelSession:
         runtime: Runtime,
         pictures: Mapping[str, PictureFeed] | None = None,
         example: Sequence[Array] | None = None,
+        reductions: Mapping[str, Reduction] | None = None,
     ) -> None:
         self._inputs = model.signature.inputs
         self._pictures = pictures or {}
@@ -84,19 +92,26 @@ class ModelSession:
                 assignments = self._restore(model, replaced)
                 signatures = {model.name: model.signature, **model.others}
                 fetches = {name: self._fetches(s) for name, s in signatures.items()}
+                served = fetches[model.name]
+                if reductions:
+                    served = reduced(served, model.signature.outputs, reductions)
             # Nothing is added to the graph from here on.
             if assignments:
                 self._session.run(assignments)
-            served = self._session.make_callable(fetches[model.name], feed_list=feeds)
+            call = self._session.make_callable(served, feed_list=feeds)
             for name, signature in signatures.items():
                 nodes = [t.node for t in signature.inputs]
                 if signature is not model.signature:
                     own = [replaced.get(node, node) for node in nodes]
                     self._calls[name] = self._session.make_callable(fetches[name], feed_list=own)
-                elif not self._pictures:
-                    self._calls[None] = self._calls[name] = served
-                else:
-                    self._calls[None], self._calls[name] = self._picture_calls(served)
+                    continue
+                raw = call
+                if reductions:
+                    raw = self._session.make_callable(fetches[name], feed_list=feeds)
+                self._calls[None], self._calls[name] = call, raw
+                if self._pictures:
+                    self._calls[None] = self._picture_calls(call)[0]
+                    self._calls[name] = self._picture_calls(raw)[1]
             if self._compiles:
                 self.sizes = row_sizes(runtime.max_batch_size)
             self._warm_up(model, runtime, example)
@@ -111,8 +126,10 @@ class ModelSession:
 
         arrays: one per input, in the signature's order and dtypes. signature: its name; None for
         the model as it is served: by its default signature, but with uint8 arrays (rows, *shape of
-        the feed) for inputs that have a picture feed. deadline: on the clock of `time.monotonic`;
-        TensorFlow then ends loops, such as those of recurrent layers, but no other operation.
+        the feed) for inputs that have a picture feed, and with what reductions leave of outputs and
+        one array more, NaN in rows of which they hide it. deadline: on the clock of
+        `time.monotonic`; TensorFlow then ends loops, such as those of recurrent layers, but no
+        other operation.
         Returns one array per output.
         Raises InvalidInput if the model refuses these values, DeadlineExceeded, InferenceError for
         anything else.
@@ -126,7 +143,7 @@ class ModelSession:
             return self._calls[signature](*arrays, options=options)
         except (tf.errors.DeadlineExceededError, tf.errors.CancelledError):
             raise DeadlineExceeded("the model gave no answer within the time allowed") from None
-        except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, ValueError) as error:
+        except (*_REFUSALS, tf.errors.OutOfRangeError, ValueError) as error:
             if lacks_kernel(error):
                 raise InferenceError(f"TensorFlow: {first_line(error)}") from None
             raise InvalidInput(f"the model refuses this input: {first_line(error)}") from None
@@ -176,12 +193,13 @@ class ModelSession:
     ) -> tuple[Callable[..., list[Array]], Callable[..., list[Array]]]:
         """Return the callable for pictures, and the one for raw tensors in their place."""
         # For each input what stands in the place of its pictures, and of its raw tensors.
-        nothing = [
-            (_empty((0, *picture.shape), "uint8"), _empty((0, *picture.shape), spec.dtype))
-            if (picture := self._pictures.get(spec.name))
-            else None
-            for spec in self._inputs
-        ]
+        nothing: list[tuple[Array, Array] | None] = []
+        for spec in self._inputs:
+            if (picture := self._pictures.get(spec.name)) is None:
+                nothing.append(None)
+                continue
+            shape = (0, *(size or 0 for size in picture.shape))
+            nothing.append((_empty(shape, "uint8"), _empty(shape, spec.dtype)))
 
         def run_pictures(*arrays: Array, options: Any = None) -> list[Array]:
             feeds: list[Array] = []
@@ -280,7 +298,7 @@ class ModelSession:
                 started = time.monotonic_ns()
                 call(*arrays)
                 took = time.monotonic_ns() - started
-            except tf.errors.InvalidArgumentError as error:
+            except _REFUSALS as error:
                 # The sizes of open dimensions and the contents of texts are unknown; 1 and empty
                 # are guesses. An error that no input can change is a real one.
                 if not unsure or lacks_kernel(error):
@@ -347,6 +365,11 @@ def _zeros(spec: TensorSpec, rows: int) -> Array:
         return _empty((), spec.dtype)
     shape = tuple(1 if d is None else d for d in spec.shape)
     return _empty((rows, *shape[1:]) if spec.has_batch and shape else shape, spec.dtype)
+
+
+def _nothing(picture: PictureFeed, dtype: str) -> Array:
+    """Return no pictures, of any size where the model takes any."""
+    return _empty((0, *(size or 1 for size in picture.shape)), dtype)
 
 
 def _empty(shape: tuple[int, ...], dtype: str) -> Array:

@@ -6,9 +6,11 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from types import TracebackType
 from typing import Any, Protocol
 
-from app.errors import ClientDisconnected, DeadlineExceeded, InvalidInput
+from app.errors import ClientDisconnected, DeadlineExceeded, InvalidInput, Overloaded
 from app.serving.arrays import Array
 from app.serving.call import Call
 from app.serving.cards.card import Card
@@ -16,20 +18,26 @@ from app.serving.cards.guesses import Guess
 from app.serving.engine.admission import Admission
 from app.serving.engine.engine import Engine
 from app.serving.engine.model_thread import ModelThread
+from app.serving.large_bodies import run_large
 from app.serving.models.statistics import CountedRequest, Statistics
 from app.serving.signature import Signature, SignatureDef
 from app.serving.tasks.base import Payload, Task, invalid
+from app.serving.tasks.examples import Example
 from app.serving.tensors import (
     PLAIN,
     Wording,
+    encoded_files,
     numpy_dtype,
-    picture_files,
     row_count,
     tensor_problems,
+    text_values,
     unknown_outputs,
 )
+from app.serving.threads import in_a_thread
 
 # Requests that end so were not answered by the model.
+# Seconds after which clients may ask again for what takes no place in the queue.
+RETRY_S = 2
 _GIVEN_UP = frozenset({DeadlineExceeded.code, ClientDisconnected.code})
 
 
@@ -40,6 +48,37 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Free the session. No run may be under way."""
+
+
+class AdmittedRequest:
+    """The context of a request that a model answers. Raises Overloaded at its start."""
+
+    __slots__ = ("_admission", "_call", "_counted")
+
+    def __init__(self, call: Call, admission: Admission, counted: CountedRequest) -> None:
+        self._call = call
+        self._admission = admission
+        self._counted = counted
+
+    def __enter__(self) -> CountedRequest:
+        counted = self._counted.__enter__()
+        refusal = self._admission.refusal(self._call.remaining)
+        if refusal is not None:
+            counted.__exit__(type(refusal), refusal, None)
+            raise refusal
+        self._admission.enter()
+        return counted
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        counted = self._counted
+        counted.__exit__(kind, error, trace)
+        self._admission.leave(answered=counted.error not in _GIVEN_UP)
+        self._call.stages.rows = counted.rows
 
 
 class Model(ABC):
@@ -65,11 +104,14 @@ class Model(ABC):
         self.statistics = statistics
         # What loading it took of the memory at most, in this process and the one that reads.
         self.loading_bytes = 0
+        # Those of its card.
+        self.examples: Sequence[Example] = ()
         # What nothing proves of its card.
         self.guessed: Sequence[Guess] = ()
         # Whether its files were converted by an earlier start.
         self.from_cache = False
         runtime = card.runtime
+        self._beside = 0
         self._admission = Admission(name, runtime.max_queue, runtime.max_batch_size)
 
     @abstractmethod
@@ -105,8 +147,8 @@ class Model(ABC):
         """Run raw tensors, by name, for the standard protocols. Blocks the greenlet.
 
         inputs: arrays of the signature's dtypes and shapes; texts are object arrays of bytes.
-        Inputs that take pictures also take an object array (n,) or (n, 1) of encoded ones, all of
-        them or none.
+        Inputs that take pictures or recordings also take an object array (n,) or (n, 1) of encoded
+        ones; all that take pictures, or none of them. Those of ids of tokens also take texts.
         counted: of the `admission` within which this is called. outputs: those that are wanted.
         binary: outputs that will not be written as JSON. wording: of problems. NaN and Infinity
         are answered as they are. Raises InvalidInput with all problems at once, and what `predict`
@@ -119,16 +161,26 @@ class Model(ABC):
                 f"the model has no signature {name[:100]!r}; it has: {', '.join(self.signatures)}"
             )
         details = unknown_outputs(outputs or (), definition)
-        files = picture_files(inputs, definition) if name == self.default_signature else {}
-        details += tensor_problems(inputs, definition, wording, files)
+        files = encoded_files(inputs, definition) if name == self.default_signature else {}
+        texts = text_values(inputs, definition) if name == self.default_signature else {}
+        details += tensor_problems(inputs, definition, wording, files, texts)
         if details:
             raise invalid(details)
-        pixels = {}
+        decoded, tokens = {}, {}
         if files:
             with call.stages.decoding():
-                pixels = self.task.pixels(files, call, wording.unreadable)
-        arrays = [pixels.get(t.name, inputs[t.name]) for t in definition.inputs]
-        run = None if pixels else name
+                decoded = self.task.decoded(files, call, wording.unreadable)
+        if texts:
+            size = sum(sum(map(len, some)) for some in texts.values())
+            with call.stages.decoding():
+                tokens = run_large(size, partial(self.task.tokens, texts), call)
+        read = {**inputs, **decoded, **tokens}
+        arrays = [read[t.name] for t in definition.inputs]
+        pictures = any(t.encoded == "pictures" and t.name in files for t in definition.inputs)
+        run = None if pictures else name
+        if pictures and self.engine.reduces:
+            # Clients of these protocols want the model's own numbers.
+            arrays, run = in_a_thread(partial(self._as_tensors, arrays)), name
         results = self.engine.run(arrays, call, run, finite=False, binary=binary)
         counted.rows = row_count(results, definition)
         named = zip(definition.outputs, results, strict=True)
@@ -138,6 +190,10 @@ class Model(ABC):
             for t, a in named
             if outputs is None or t.name in outputs
         }
+
+    def _as_tensors(self, inputs: Sequence[Array]) -> list[Array]:
+        """Return the raw tensors of inputs, some of which are pictures as the model is fed."""
+        return [*inputs]
 
     def watch_first_run(self, watch: Callable[[], AbstractContextManager[None]]) -> None:
         """Enter `watch` around each run, in its thread, until one has ended well. To be called
@@ -187,21 +243,30 @@ class Model(ABC):
                 raise refusal
 
     @contextmanager
-    def admission(self, call: Call) -> Iterator[CountedRequest]:
-        """Count a request from arrival to answer; one too many, or too late for its deadline, is
-        refused before any work goes into it. All protocols pass here, so that the statistics are
-        kept here as well."""
+    def beside(self, call: Call, most: int, what: str) -> Iterator[CountedRequest]:
+        """Count a request of which a model has at most `most` at a time, and which takes no place
+        in the queue of the others. It is refused where these are. what: it is, in the plural."""
         call.stages.model, call.stages.version = self.name, self.version
         with self.statistics.counting() as counted:
             refusal = self._admission.refusal(call.remaining)
+            if refusal is None and self._beside >= most:
+                problem = f"the model {self.name!r} has {most} {what} in progress, its limit"
+                refusal = Overloaded(problem, RETRY_S)
             if refusal is not None:
                 raise refusal
-            self._admission.enter()
+            self._beside += 1
             try:
                 yield counted
             except BaseException as error:
                 counted.fail(error)
                 raise
             finally:
-                self._admission.leave(answered=counted.error not in _GIVEN_UP)
+                self._beside -= 1
                 call.stages.rows = counted.rows
+
+    def admission(self, call: Call) -> AdmittedRequest:
+        """Return a context that counts a request from arrival to answer; one too many, or too late
+        for its deadline, is refused at its start, before any work goes into it. All protocols pass
+        here, so that the statistics are kept here as well."""
+        call.stages.model, call.stages.version = self.name, self.version
+        return AdmittedRequest(call, self._admission, self.statistics.counting())

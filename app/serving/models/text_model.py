@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from app.errors import ClientDisconnected
@@ -20,12 +21,13 @@ from app.serving.models.statistics import CountedRequest, Statistics
 from app.serving.models.stream_limit import StreamLimit
 from app.serving.signature import Converted
 from app.serving.tasks.base import Limits, Payload
+from app.serving.tasks.examples import read_examples
 from app.serving.tasks.text import TextGeneration, TextRequest
 
 
 class TextModel(Model):
     """Answers requests for text, all at once and word by word. stream_limit: shared by all
-    models of the process."""
+    models of the process. folder: of the card."""
 
     task: TextGeneration
 
@@ -38,10 +40,12 @@ class TextModel(Model):
         limits: Limits,
         statistics: Statistics,
         stream_limit: StreamLimit,
+        folder: Path | None = None,
     ) -> None:
         converted = converted.bounded(card.max_length, limits.max_elements)
         super().__init__(name, version, card, converted.signature, statistics)
         self.task = TextGeneration(card, converted.signature, limits)
+        self.examples = read_examples(self.task, card.examples or (), folder, limits)
         self._stream_limit = stream_limit
         assert converted.generation is not None, "the reader was asked for it"
         # The whole model besides, for programs that bring their own tokens. Its runs are not

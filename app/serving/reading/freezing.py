@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.python.framework import convert_to_constants, graph_util_impl
 from tensorflow.python.grappler import tf_optimizer
@@ -45,6 +46,8 @@ MAX_CONSTANT_BYTES = 1_000_000_000
 STATEFUL = re.compile(r"VarHandleOp|Variable(V2)?$|.*Table.*|.*Iterator.*|Assign.*")
 # Operations that read single rows of a weight, which packing does not speed up.
 _GATHERING = frozenset({"Gather", "GatherV2", "GatherNd"})
+# Those that read rows of a variable, and what does the same with a constant.
+_RESOURCE_GATHERING = {"ResourceGather": "GatherV2", "ResourceGatherNd": "GatherNd"}
 _VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp"})
 
 
@@ -132,7 +135,36 @@ def _frozen(data: Any, large: dict[str, Callable[[], Any]], folder: Path) -> Fro
             edge.destination.convertible.convert_variable_to_constant(edge, known)
         weights.append(_write_weight(value, f"{name}:0", folder, f"variable-{number}"))
     graph = source.converted_self().graph_def
+    for function in graph.library.function:
+        _gather_constants(function)
     return None if _has_state(graph) else FrozenGraph(graph, tuple(weights), folder)
+
+
+def _gather_constants(function: Any) -> None:
+    """Look up rows of constants, in the body of a function, where they were variables: TensorFlow's
+    conversion leaves these operations as they are there. The embeddings of Keras 2 are such."""
+    types = {argument.name: argument.type for argument in function.signature.input_arg}
+    for node in list(function.node_def):
+        if node.op not in _RESOURCE_GATHERING or types.get(node.input[0]) in (
+            None,
+            types_pb2.DT_RESOURCE,
+        ):
+            continue
+        indices, batch_dims = node.attr["Tindices"].type, node.attr["batch_dims"].i
+        node.op = _RESOURCE_GATHERING[node.op]
+        node.attr.clear()
+        node.attr["Tparams"].type = types[node.input[0]]
+        node.attr["Tindices"].type = indices
+        if node.op == "GatherV2":
+            axis = function.node_def.add(name=f"{node.name}/frozen_axis", op="Const")
+            axis.attr["dtype"].type = types_pb2.DT_INT32
+            axis.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(batch_dims, tf.int32))
+            controls = [name for name in node.input if name.startswith("^")]
+            data = [name for name in node.input if not name.startswith("^")]
+            del node.input[:]
+            node.input.extend([*data, f"{axis.name}:output:0", *controls])
+            node.attr["Taxis"].type = types_pb2.DT_INT32
+            node.attr["batch_dims"].i = batch_dims
 
 
 def _make_placeholder(node: Any, value: Any) -> None:

@@ -21,6 +21,7 @@ from app.serving.reading.freezing import FrozenGraph, freeze_session
 from app.serving.reading.graph_rules import check_saved_model
 from app.serving.reading.graph_walk import tensor_name
 from app.serving.reading.outputs.graph import graph_meanings
+from app.serving.reading.text_evidence import text_evidence
 from app.serving.signature import (
     DEFAULT_SIGNATURE,
     PREDICT_METHOD,
@@ -28,6 +29,7 @@ from app.serving.signature import (
     Signature,
     SignatureDef,
     TensorSpec,
+    TextEvidence,
 )
 
 log = logging.getLogger(__name__)
@@ -230,9 +232,10 @@ def _check_operations(graph: Any) -> None:
 
 def freeze(
     path: Path, signatures: SavedModelSignatures, folder: Path
-) -> tuple[FrozenGraph | None, tuple[OutputMeaning, ...]]:
+) -> tuple[FrozenGraph | None, tuple[OutputMeaning, ...], dict[str, TextEvidence]]:
     """Freeze the graph, with its large weights in `folder`. Returns None if it has state that
-    cannot be frozen, and the meanings of the outputs of the default signature.
+    cannot be frozen, the meanings of the outputs of the default signature, and what shows that its
+    inputs take texts.
 
     Raises LoadError if TensorFlow cannot restore the model.
     """
@@ -244,5 +247,8 @@ def freeze(
             kept = [graph.get_tensor_by_name(node).op.name for node in signatures.nodes]
         except Exception as error:
             raise LoadError(f"TensorFlow cannot load the SavedModel: {first_line(error)}") from None
-        meanings = graph_meanings(graph, [t.node for t in signatures.signature.outputs])
-        return freeze_session(session, kept, folder), meanings
+        signature = signatures.signature
+        meanings = graph_meanings(graph, [t.node for t in signature.outputs])
+        fed = {t.name: graph.get_tensor_by_name(tensor_name(t.node)) for t in signature.inputs}
+        texts = text_evidence(graph, fed, signature.inputs)
+        return freeze_session(session, kept, folder), meanings, texts

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from app.errors import FAILED_RETRY_S, LOADING_RETRY_S, ModelNotFound, ModelUnavailable
 from app.serving.cards.card import Card
@@ -86,11 +87,29 @@ class Entry:
         raise ModelUnavailable(f"the model {self.label!r} is still loading", LOADING_RETRY_S)
 
 
-class ModelLease(NamedTuple):
-    """A version that a request uses, and its model, which stays usable meanwhile."""
+class ModelLease:
+    """A context for a version that a request uses, and its model, which stays usable until the
+    block ends. end: called then, with the entry."""
 
-    entry: Entry
-    model: Model
+    __slots__ = ("_end", "entry", "model")
+
+    def __init__(self, entry: Entry, model: Model, end: Callable[[Entry], None]) -> None:
+        self.entry = entry
+        self.model = model
+        self._end: Callable[[Entry], None] | None = end
+
+    def __enter__(self) -> ModelLease:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._end is not None:
+            self._end(self.entry)
+
+    def prolonged(self) -> Callable[[], None]:
+        """Keep the model usable beyond the block, until the returned function is called."""
+        end, self._end = self._end, None
+        assert end is not None, "a lease is prolonged once"
+        return partial(end, self.entry)
 
 
 def no_folder(entry: Entry) -> str:

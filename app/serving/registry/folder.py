@@ -15,6 +15,7 @@ from app.serving.cards import architecture_files
 from app.serving.cards.card import CARD_FILE, name_problem
 from app.serving.cards.labels import LABEL_FILES
 from app.serving.cards.read import parse_card
+from app.serving.cards.text_input import VOCABULARY_FILES
 from app.serving.cards.versions import Policy, version_number
 from app.serving.reading.model_files import HDF5_SUFFIXES, MODEL_SUFFIXES, SAVED_MODEL
 
@@ -223,7 +224,7 @@ def _read_card(name: str, versions: list[ScannedVersion]) -> ScannedModel:
             policy = Policy.model_validate(read.model_dump(include=_POLICY_KEYS))
             card, named = read.model_dump(exclude=_POLICY_KEYS), read.files()
         else:
-            named = set(LABEL_FILES)
+            named = {*LABEL_FILES, *VOCABULARY_FILES}
     found = {v.version: VersionSource(v, _state(v, card, named)) for v in versions}
     return ScannedModel(name, found, policy, problem)
 

@@ -12,6 +12,7 @@ from app.errors import CardError
 from app.memory import free_memory, freeze_imports, growth, resident
 from app.serving.cards import architecture_files
 from app.serving.cards.card import CARD_FILE, TEXT_TASK, Card
+from app.serving.cards.examples import example_texts
 from app.serving.cards.guesses import guesses
 from app.serving.cards.infer import completed
 from app.serving.cards.read import read_card, with_imagenet
@@ -26,6 +27,9 @@ from app.serving.signature import Converted, GenerationRequest
 from app.serving.tasks.base import Limits
 from app.serving.tasks.vocabulary import excluded_tokens
 
+# Files of examples have these ends, which no part of a model has.
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+_MEDIA = (*_PICTURES, ".wav", ".flac", ".ogg")
 _importing = Lock()
 _imported = False
 
@@ -57,7 +61,7 @@ def open_model(
     on_card: called with the card as soon as it is known. Raises CardError or LoadError."""
     if scanned.problem:
         raise CardError(scanned.problem)
-    card = stated_card(scanned)
+    card, folder = stated_card(scanned)
     source = scanned.path if scanned.home is None else find_model(scanned.path, card)
     if card is not None:
         on_card(card)
@@ -69,7 +73,7 @@ def open_model(
         trusted=trusted,
         generation=generation,
         precision=precision,
-        files=partial(_files, scanned, source),
+        files=partial(_files, scanned, source, card, folder),
     ) as converted:
         folders = [] if scanned.home is None else [scanned.path, scanned.home]
         stated, (card, signature) = card, completed(card, converted.signature, folders)
@@ -77,7 +81,7 @@ def open_model(
         on_card(card)
         import_engine()
         began = resident()
-        model = _made(scanned, card, converted, limits, stream_limit, statistics)
+        model = _made(scanned, card, converted, limits, stream_limit, statistics, folder)
         model.guessed = guesses(stated, card, converted.signature)
         model.loading_bytes = reader.peak_bytes + growth(began, resident())
         model.from_cache = reader.from_cache
@@ -92,39 +96,57 @@ def _made(
     limits: Limits,
     stream_limit: StreamLimit,
     statistics: Statistics,
+    folder: Path | None,
 ) -> Model:
     from app.serving.models.tensor_model import TensorModel
     from app.serving.models.text_model import TextModel
 
     name, version = scanned.name, scanned.version
     if card.task == TEXT_TASK:
-        return TextModel(name, version, card, converted, limits, statistics, stream_limit)
-    return TensorModel(name, version, card, converted, limits, statistics)
+        return TextModel(name, version, card, converted, limits, statistics, stream_limit, folder)
+    return TensorModel(name, version, card, converted, limits, statistics, folder)
 
 
-def _files(scanned: ScannedVersion, source: Path) -> list[Path]:
-    """List the files that the model may be read from: those of its folder but the card."""
+def _files(
+    scanned: ScannedVersion, source: Path, card: Card | None, folder: Path | None
+) -> list[Path]:
+    """List the files that the model may be read from: those of its folder but the card and the
+    pictures or sounds that are its examples. folder: of the card."""
     if scanned.home is None:
         design = architecture_files.beside(source)
         return [source] if design is None else [source, design]
-    found = files_below(source if source.is_dir() else source.parent)
-    return [p for p in found if p.name != CARD_FILE or architecture_files.looks_like_one(p)]
+    root = source if source.is_dir() else source.parent
+    texts = example_texts(card.examples or ()) if card is not None and folder is not None else []
+    examples = {
+        (folder or root) / text
+        for text in texts
+        # A model may read what lies among its assets.
+        if text.lower().endswith(_MEDIA) and not text.startswith("assets")
+    }
+    return [
+        p
+        for p in files_below(root)
+        if p not in examples and (p.name != CARD_FILE or architecture_files.looks_like_one(p))
+    ]
 
 
-def stated_card(scanned: ScannedVersion) -> Card | None:
-    """Read the card of the version's own folder, else that of the model's. Raises CardError."""
+def stated_card(scanned: ScannedVersion) -> tuple[Card | None, Path | None]:
+    """Read the card of the version's own folder, else that of the model's; with the folder.
+
+    Raises CardError.
+    """
     if scanned.home is None:
-        return None
+        return None, None
     card = read_card(scanned.path)
-    if card is None or not scanned.numbered:
-        return card or read_card(scanned.home)
-    misplaced = sorted(card.model_fields_set & set(Policy.model_fields))
-    if misplaced:
+    if card is None and scanned.numbered:
+        return read_card(scanned.home), scanned.home
+    misplaced = sorted(card.model_fields_set & set(Policy.model_fields)) if card else []
+    if misplaced and scanned.numbered:
         raise CardError(
             f"{CARD_FILE}: {', '.join(misplaced)}: this is said for all versions at once, in "
             f"{scanned.name}/{CARD_FILE}"
         )
-    return card
+    return card, scanned.path
 
 
 def generation_request(card: Card | None) -> GenerationRequest | None:

@@ -60,11 +60,10 @@ class Registry:
             raise no_model(name, self._groups)
         return group.default if version is None else group.pick(version)
 
-    @contextmanager
     def leased(
         self, name: str, version: int | str | None = None, *, canary: bool = True
-    ) -> Iterator[ModelLease]:
-        """Lease a version of the model called `name`, which stays usable until the block ends.
+    ) -> ModelLease:
+        """Lease a version of the model called `name`, from now until the block of the lease ends.
         version: as `entry` takes it. canary: whether that may be it where none is named. Raises
         ModelNotFound, or ModelUnavailable unless it is ready."""
         # No swap may come between the choice and the count.
@@ -72,15 +71,15 @@ class Registry:
             entry = self.entry(name, version)
             if version is None and canary:
                 entry = _by_chance(entry)
-            lease = ModelLease(entry, entry.ready_model())
+            lease = ModelLease(entry, entry.ready_model(), self._end_lease)
             entry.leases += 1
-        try:
-            yield lease
-        finally:
-            with self._lock:
-                entry.leases -= 1
-                if not entry.leases:
-                    self._lock.notify_all()
+        return lease
+
+    def _end_lease(self, entry: Entry) -> None:
+        with self._lock:
+            entry.leases -= 1
+            if not entry.leases:
+                self._lock.notify_all()
 
     # --- for the watchdog, in the hub's thread -------------------------------------------------
 

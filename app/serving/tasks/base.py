@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Literal
 
@@ -19,8 +19,12 @@ from app.serving.signature import Scale
 ENOUGH = 10 * MAX_DETAILS
 
 
-PictureFile = BinaryIO | bytes
-PictureFiles = Sequence[PictureFile]
+# A picture or a recording, as it was sent.
+File = BinaryIO | bytes
+Files = Sequence[File]
+# Returns the media type of a file that is an example, and a small WebP of what can be seen. Raises
+# ValueError.
+ReadFile = Callable[[bytes], tuple[str, bytes | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +39,24 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Drawing:
+    """How a request wants pictures that come out.
+
+    at_model_size: masks in the model's size, not in that of the picture. as_files: bytes of PNG
+    files, not data URLs.
+    """
+
+    at_model_size: bool = False
+    as_files: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Payload:
-    """The body of a request: a text (`json` or `csv`), files (pictures), or the parts of a form.
+    """The body of a request: a text (`json` or `csv`), files (pictures or recordings), or the parts
+    of a form.
 
     names: what the client calls the files, where it says so. scale: to be tried in place of one
-    that is a guess.
+    that is a guess. drawing: how pictures that come out are wanted.
     """
 
     kind: Literal["json", "csv", "files", "form"]
@@ -48,10 +65,15 @@ class Payload:
     names: Sequence[str] = field(default=())
     parts: Sequence[Part] = field(default=())
     scale: Scale | None = None
+    drawing: Drawing = Drawing()
 
     def at(self, scale: Scale | None) -> Payload:
-        """Return a copy of which pictures are to be tried at another scale."""
-        return replace(self, scale=scale)
+        """Return a copy of which pictures are to be tried at another scale, if one is given."""
+        return self if scale is None else replace(self, scale=scale)
+
+    def drawn(self, drawing: Drawing) -> Payload:
+        """Return a copy that wants pictures in another way."""
+        return replace(self, drawing=drawing)
 
     @property
     def size(self) -> int:
@@ -87,19 +109,39 @@ class Task(ABC):
         """Return the kinds of the inputs and outputs, where the model has some."""
         return {}
 
+    def example_takers(self) -> Mapping[str, ReadFile | None]:
+        """Return the names of the inputs that an example has a value for, with what reads the files
+        of those that take some."""
+        return {}
+
+    def example_body(self, values: Mapping[str, Any]) -> Any:
+        """Return the JSON body of a request with these values. values: one for each input."""
+        return values
+
+    @abstractmethod
+    def check_request(self, payload: Payload) -> None:
+        """Raise RequestError for a request in JSON that the task cannot read. Pictures are not
+        decoded. From any thread."""
+
     def labels(self) -> dict[str, list[str]]:
         """Return the labels that the card lists for outputs of the model, by their names."""
         return {}
 
-    def pixels(
-        self, files: Mapping[str, PictureFiles], call: Call | None = None, hint: str = ""
+    def decoded(
+        self, files: Mapping[str, Files], call: Call | None = None, hint: str = ""
     ) -> dict[str, Array]:
-        """Decode pictures as the model is fed with them, by its inputs; those that take no pictures
-        are left out.
+        """Decode files as the model is fed with them, by its inputs; those that take none are left
+        out.
 
         Raises InvalidInput for those that cannot be read, with `hint` after what is expected of
         each, or where they are too many, and what ends `call`.
         """
+        return {}
+
+    def tokens(self, texts: Mapping[str, Sequence[bytes]]) -> dict[str, Array]:
+        """Return the ids that the model is fed with for texts in UTF-8, by its inputs, from any
+        thread; texts that it takes as they are are left out. Raises InvalidInput with all problems
+        at once."""
         return {}
 
 

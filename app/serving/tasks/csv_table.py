@@ -5,8 +5,9 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import NoReturn
 
@@ -40,9 +41,7 @@ def read_table(data: bytes, names: Sequence[str], limits: Limits) -> CsvTable:
     InvalidInput if there are too many rows.
     """
     most = max(MAX_LINE, LINE_A_FIELD * len(names))
-    slices = _slices(data)
-    delimiter = _delimiter(slices, most, names)
-    table = _table(_Lines(slices, most), delimiter)
+    delimiter, table = lines_of(data, partial(_delimiter, names), most)
     expected = f"expected a line of field names ({','.join(names)}) and one line per row"
     first, second = next(table, None), next(table, None)
     if first and not second:
@@ -61,6 +60,20 @@ def read_table(data: bytes, names: Sequence[str], limits: Limits) -> CsvTable:
         rows.append(_row(header, cells))
         lines.append(line)
     return CsvTable(header, rows, lines, delimiter)
+
+
+def lines_of(
+    data: bytes, choose: Callable[[str], str], most: int = MAX_LINE
+) -> tuple[str, Iterator[tuple[int, list[str]]]]:
+    """Return the delimiter, and the lines that are not blank, as cells, with each where it begins,
+    counted from 1.
+
+    choose: finds the delimiter by the first line. most: characters of a line. Raises BadRequest,
+    while it is iterated over as well.
+    """
+    slices = _slices(data)
+    delimiter = choose(_first_line(slices, most))
+    return delimiter, _table(_Lines(slices, most), delimiter)
 
 
 def on_lines(details: list[Detail], lines: Sequence[int]) -> list[Detail]:
@@ -178,14 +191,18 @@ def _table(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]:
             yield begin, cells
 
 
-def _delimiter(slices: Sequence[str], most: int, names: Sequence[str]) -> str:
-    """The delimiter that makes most sense of the header; guesses from the data go wrong."""
+def _first_line(slices: Sequence[str], most: int) -> str:
+    """The first line that is not blank."""
     text = ""
     for part in slices:
         text = (text + part).lstrip()
         if "\n" in text or "\r" in text or len(text) > most:
             break
-    header = text.partition("\n")[0].partition("\r")[0]
+    return text.partition("\n")[0].partition("\r")[0]
+
+
+def _delimiter(names: Sequence[str], header: str) -> str:
+    """The delimiter that makes most sense of the header; guesses from the data go wrong."""
 
     def known(delimiter: str) -> int:
         cells = (cell.strip().strip('"') for cell in header.split(delimiter))

@@ -11,17 +11,21 @@ import struct
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import BinaryIO, Literal, cast
+from dataclasses import replace
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from app.serving.tasks.file_kinds import UnreadableFile
 from app.serving.tasks.formats import avif, libavif, webp
 from app.serving.tasks.formats.gif import SIGNATURES, gif_size
 from app.serving.tasks.formats.jpeg import MAX_SCANS, USUAL_SCANS, coefficient_bytes, scan_count
 from app.serving.tasks.formats.tiff import silence_libtiff, tile_pixels
+from app.serving.tasks.picture_spec import DecodeCost as DecodeCost
+from app.serving.tasks.picture_spec import PictureSpec as PictureSpec
+from app.serving.tasks.placement import Placement, reduced
 from app.serving.tasks.strips import (
     BLOCK,
     FILTER,
@@ -74,37 +78,8 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)
 silence_libtiff()
 
 
-class UnreadablePicture(ValueError):
+class UnreadablePicture(UnreadableFile):
     """The file is not a picture that can be read; `problem` and `expected` say why."""
-
-    def __init__(self, problem: str, expected: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.expected = expected
-
-
-@dataclass(frozen=True, slots=True)
-class PictureSpec:
-    """The pixels that a model wants. size: (height, width); mode: of Pillow."""
-
-    size: tuple[int, int]
-    mode: Literal["RGB", "RGBA", "L"]
-    resize: Literal["stretch", "crop", "pad"]
-    max_pixels: int
-
-    @property
-    def channels(self) -> int:
-        """3 for RGB, 4 for RGBA, 1 for grey."""
-        return {"RGB": 3, "RGBA": 4, "L": 1}[self.mode]
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeCost:
-    """The cost of decoding a picture. pixels: that go through the decoder, or stand for its work.
-    memory: bytes, at the most."""
-
-    pixels: int
-    memory: int
 
 
 def never() -> None:
@@ -208,7 +183,10 @@ def _check_pixels(pixels: int, problem: str, spec: PictureSpec) -> None:
 
 
 class Picture:
-    """A picture whose headers have been read: `opened` gives it."""
+    """A picture whose headers have been read: `opened` gives it. placement: where it lies in what
+    `decode` has returned."""
+
+    placement: Placement
 
     def __init__(
         self, image: Image.Image, file: BinaryIO, spec: PictureSpec, check: Callable[[], None]
@@ -219,9 +197,10 @@ class Picture:
         self._check = check
         # What besides its pixels takes memory and time.
         self._more_bytes = self._least_pixels = 0
-        height, width = spec.size
+        # A JPEG that is reduced while it is decoded becomes smaller.
+        self._size = image.size
         # Resizing first and turning the small picture afterwards is the cheaper order.
-        self._target = width, height
+        self._target = self._wanted(sideways=False)
         # What of the decoded pixels is picture: a JPEG at 1/8 of 1203 pixels has 151 of which
         # 150.375 count. None: all.
         self._extent: tuple[float, float] | None = None
@@ -241,8 +220,7 @@ class Picture:
 
     def _open_jpeg(self) -> None:
         image, file = self._image, self._file
-        if _orientation(image) in SIDEWAYS:
-            self._target = self._target[::-1]
+        self._target = self._wanted(sideways=_orientation(image) in SIDEWAYS)
         pixels = image.width * image.height
         position = file.tell()
         scans = scan_count(file)
@@ -283,6 +261,13 @@ class Picture:
         self._more_bytes = 2 * width * height
 
     @property
+    def media_type(self) -> str:
+        """The media type of the file."""
+        # A JPEG of several pictures is one as well.
+        format = "JPEG" if self._image.format == "MPO" else str(self._image.format)
+        return f"image/{format.lower()}"
+
+    @property
     def cost(self) -> DecodeCost:
         """The cost of decoding it."""
         image = self._image
@@ -299,15 +284,14 @@ class Picture:
         if image.format in ("WEBP", "AVIF") or not is_plain(image, self._spec.mode):
             block = WORST_BYTES * min(pixels, max(BLOCK, across * down))
         memory = a_pixel * pixels + self._more_bytes + small + block
-        return DecodeCost(max(pixels, self._least_pixels, target[0] * target[1]), memory)
+        fed = target[0] * target[1]
+        return DecodeCost(max(pixels, self._least_pixels, fed), memory, fed)
 
     def decode(self) -> NDArray[np.uint8]:
         """The pixels that the model wants, as `decode` gives them."""
-        spec, image = self._spec, self._image
-        height, width = spec.size
+        image = self._image
         orientation = _orientation(image)
-        if orientation in SIDEWAYS:
-            self._target = height, width
+        sideways = orientation in SIDEWAYS
         if webp.is_still(image):
             self._image = webp.still(image, self._file, PIECE)
         elif isinstance(self._file, avif.Still) and libavif.is_available():
@@ -316,12 +300,51 @@ class Picture:
             self._image = libavif.decode(image, self._file.getvalue(), most)
         else:
             image.load()
+        if self._extent is None:
+            self._size = self._image.size
+        self._target = self._wanted(sideways=sideways)
+        part = self._region()[0]
         image = self._fitted()
         if orientation in UPRIGHT:
             image = image.transpose(UPRIGHT[orientation])
-        if image.size != (width, height):
-            image = _padded(image, (width, height))
-        return np.asarray(image, np.uint8).reshape(height, width, spec.channels)
+        width, height = fed = self._target[::-1] if sideways else self._target
+        self.placement = self._placed(part, image.size, fed, sideways=sideways)
+        if image.size != fed:
+            image = _padded(image, fed)
+        pixels = np.asarray(image, np.uint8).reshape(height, width, self._spec.channels)
+        return self._extended(pixels) if self._spec.size is None else pixels
+
+    def _extended(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a picture in its own size with sides that the model takes."""
+        multiple = self._spec.multiple
+        more = [(0, -side % multiple) for side in pixels.shape[:2]]
+        if more == [(0, 0), (0, 0)]:
+            return pixels
+        pixels = np.pad(pixels, [*more, (0, 0)], "symmetric")
+        self.placement = replace(self.placement, fed=(pixels.shape[1], pixels.shape[0]))
+        return pixels
+
+    def _wanted(self, *, sideways: bool) -> tuple[int, int]:
+        """The size that the model wants, as the picture lies in the file."""
+        spec = self._spec
+        if spec.size is None:
+            return reduced(self._size, spec.max_side)
+        return spec.size if sideways else spec.size[::-1]
+
+    def _placed(
+        self, part: Box, size: tuple[int, int], fed: tuple[int, int], *, sideways: bool
+    ) -> Placement:
+        """Where the picture lies in what the model is fed with. part: of the decoded pixels, as
+        they lie in the file. size: of the picture at its place."""
+        across, down = self._extent or self._image.size
+        x, y = self._size[0] / across, self._size[1] / down
+        left, top, right, bottom = part[0] * x, part[1] * y, part[2] * x, part[3] * y
+        own = self._size
+        if sideways:
+            left, top, right, bottom, own = top, left, bottom, right, own[::-1]
+        at = (fed[0] - size[0]) // 2, (fed[1] - size[1]) // 2
+        area = (at[0], at[1], at[0] + size[0], at[1] + size[1])
+        return Placement(own, (left, top, right, bottom), fed, area)
 
     def _fitted(self) -> Image.Image:
         """The picture at the size of `target`; to be padded, within it."""

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any
 
+import numpy as np
+
+from app.errors import CardError, Detail, InvalidInput, NonFiniteOutput
 from app.serving.arrays import Array
 from app.serving.call import Call
-from app.serving.cards.card import CARD_FILE, Card, InputCard, OutputCard
-from app.serving.cards.infer import may_classify_pictures
-from app.serving.cards.kinds import Kind, Kinds, kinds_of
+from app.serving.cards.card import CARD_FILE, Card
+from app.serving.cards.kinds import kinds_of
 from app.serving.limits import Limits
+from app.serving.reductions import Reduction
 from app.serving.signature import PictureFeed, Signature
-from app.serving.tasks.base import Payload, PictureFiles, Task, invalid, object_schema
+from app.serving.tasks.base import (
+    Drawing,
+    Files,
+    Payload,
+    ReadFile,
+    Task,
+    invalid,
+    object_schema,
+)
+from app.serving.tasks.composition import inputs_of, output_of
+from app.serving.tasks.decoded import Rows as Rows
+from app.serving.tasks.hints import card_hint
+from app.serving.tasks.inputs.audio import Audio, Sound
 from app.serving.tasks.inputs.decoding import (
     Upload,
     check_count,
@@ -20,27 +37,19 @@ from app.serving.tasks.inputs.decoding import (
     measure_all,
     unreadable,
 )
-from app.serving.tasks.inputs.fields import Fields
+from app.serving.tasks.inputs.files import FileInput
 from app.serving.tasks.inputs.input import Input, Parsed
 from app.serving.tasks.inputs.picture import Picture
 from app.serving.tasks.inputs.tensor import Tensors
+from app.serving.tasks.inputs.text import Text
 from app.serving.tasks.inputs.together import Together
-from app.serving.tasks.outputs.classes import Classes
-from app.serving.tasks.outputs.number import Number
-from app.serving.tasks.outputs.output import Output
-from app.serving.tasks.outputs.tensor import Tensor
-from app.serving.tasks.outputs.vector import Vector
+from app.serving.tasks.outputs.drawn import Drawn, check_drawing, draw_all
+from app.serving.tasks.outputs.output import Output, PlacedOutput
+from app.serving.tasks.placement import Placement
+from app.serving.threads import in_a_thread
 
-if TYPE_CHECKING:
-    from app.serving.cards.card import (
-        ClassesOutput,
-        FieldsInput,
-        NumberOutput,
-        PictureInput,
-        TensorInput,
-        TensorOutput,
-        VectorOutput,
-    )
+# The key of an answer to texts, of whose words the model does not know some.
+UNKNOWN_SHARE = "unknown_share"
 
 
 class RowTask(Task):
@@ -48,7 +57,9 @@ class RowTask(Task):
 
     inputs: several tensors without any other kind beside them are one, whose body has a list of
     rows each. pictures: how the model's inputs that take pictures are fed. row_bytes: of the
-    longest prediction in JSON, as far as it is more than numbers.
+    longest prediction in JSON, as far as it is more than numbers. placed: the outputs whose values
+    are places in a picture. unwritten: the names of the model's outputs that are no part of an
+    answer as they are.
     Raises CardError where card and model do not fit.
     """
 
@@ -57,14 +68,26 @@ class RowTask(Task):
         self.signature = signature
         self.limits = limits
         kinds = kinds_of(card, signature)
-        self.inputs = _inputs(kinds, signature, limits)
-        self.outputs = [_output(kind, signature) for kind in kinds.outputs]
+        self.inputs = inputs_of(kinds, signature, limits, card.runtime.max_length)
+        pictures = [each.name for each in self.inputs if isinstance(each, Picture)]
+        self.outputs = [output_of(kind, signature, pictures) for kind in kinds.outputs]
+        self.placed = [out for out in self.outputs if isinstance(out, PlacedOutput)]
+        self.drawn = [out for out in self.outputs if isinstance(out, Drawn)]
+        if self.placed and self.drawn:
+            raise CardError(
+                f"{CARD_FILE}: outputs: boxes, and masks or pictures beside them: use 'kind: "
+                "tensor' for either"
+            )
+        written = {out.spec.name for out in self.outputs if out not in self.placed}
+        self.unwritten = frozenset(t.name for t in signature.outputs if t.name not in written)
         stated = (
             (kind.specs[0].name, kind.card.labels if kind.card.kind == "classes" else card.labels)
             for kind in kinds.outputs
         )
         self._labels = {name: labels for name, labels in stated if isinstance(labels, list)}
         self.row_bytes = sum(out.row_bytes for out in self.outputs)
+        self.texts = {each.specs[0].name: each for each in self.inputs if isinstance(each, Text)}
+        self._shared = self._names_of_shares()
         self.pictures: dict[str, PictureFeed] = {
             each.specs[0].name: each.feed for each in self.inputs if each.feed is not None
         }
@@ -72,14 +95,10 @@ class RowTask(Task):
         if len(self.inputs) > 1:
             self._request = Together(self.inputs, limits)
         self.accepts = self._request.accepts
-        if isinstance(self._request, Picture):
+        if isinstance(self._request, FileInput):
             self.uploads = frozenset({self._request.name})
-        if isinstance(self._request, Tensors) and may_classify_pictures(signature):
-            self.hint = (
-                f"; its input has the shape of a picture: a {CARD_FILE} with 'inputs: "
-                f"{{{signature.inputs[0].name}: {{kind: picture}}}}' makes it take pictures, or "
-                "'task: image-classification' for a classifier"
-            )
+        if isinstance(self._request, Tensors):
+            self.hint = card_hint(signature)
 
     # --- requests ------------------------------------------------------------------------------
 
@@ -89,30 +108,38 @@ class RowTask(Task):
         call: whose end ends the decoding of pictures.
         Raises InvalidInput with all problems at once, BadRequest where nothing can be read.
         """
-        return self.decode(self.parse(payload), call)
+        return self.decode(self.parse(payload), call).arrays
 
     def parse(self, payload: Payload) -> Parsed:
-        """Read the request but for its pictures, from any thread. Raises as `read` does."""
+        """Read the request but for its files, from any thread. Raises as `read` does."""
+        if payload.kind == "form" and "form" not in self.accepts:
+            # Of a page, which has a part for each input, even for one.
+            return Together(self.inputs, self.limits).body(payload)
         return self._request.body(payload)
 
-    def decode(self, parsed: Parsed, call: Call | None = None) -> list[Array]:
-        """Decode the pictures, in the hub's thread, and return all arrays in the model's order.
-        Raises as `read` does; of a request with other problems, pictures are only measured."""
+    def decode(self, parsed: Parsed, call: Call | None = None) -> Rows:
+        """Decode the pictures, in the hub's thread, and return all rows. Raises as `read` does; of
+        a request with other problems, pictures are only measured."""
         takers = [each for each in self.inputs if isinstance(each, Picture)]
         uploads = [each.uploads(parsed) for each in takers]
-        every = [upload for some in uploads for upload in some]
+        heard = [each for each in self.inputs if isinstance(each, Audio)]
+        sounds = [each.sounds(parsed) for each in heard]
         if parsed.details:
-            found = measure_all(every, self.limits, call)
-            raise invalid(parsed.details + unreadable(every, found))
+            every = [upload for some in uploads for upload in some]
+            details = parsed.details + unreadable(every, measure_all(every, self.limits, call))
+            for each, some in zip(heard, sounds, strict=True):
+                details += each.problems(some, call)
+            raise invalid(details)
         arrays = dict(parsed.arrays)
-        if takers:
-            arrays |= self._decoded(takers, uploads, call)
-        return [arrays[spec.name] for spec in self.signature.inputs]
+        files, placed = self._files(takers, uploads, heard, sounds, call)
+        arrays |= files
+        inputs = [arrays[spec.name] for spec in self.signature.inputs]
+        return Rows(inputs, placed, self.shares(parsed), parsed.texts)
 
-    def pixels(
-        self, files: Mapping[str, PictureFiles], call: Call | None = None, hint: str = ""
+    def decoded(
+        self, files: Mapping[str, Files], call: Call | None = None, hint: str = ""
     ) -> dict[str, Array]:
-        """Decode pictures, by the model's inputs."""
+        """Decode pictures and recordings, by the model's inputs."""
         takers = [
             each
             for each in self.inputs
@@ -124,7 +151,35 @@ class RowTask(Task):
             name = each.specs[0].name
             some = files[name]
             uploads.append([Upload(f, each.spec, f"{name}[{i}]") for i, f in enumerate(some)])
-        return self._decoded(takers, uploads, call, hint) if takers else {}
+        heard = [
+            each for each in self.inputs if isinstance(each, Audio) and each.spec.name in files
+        ]
+        sounds = []
+        for hearer in heard:
+            name = hearer.spec.name
+            sounds.append([Sound(f, f"{name}[{i}]") for i, f in enumerate(files[name])])
+        found, _ = self._files(takers, uploads, heard, sounds, call, hint)
+        for name, array in [*found.items()]:
+            if array.dtype != object:
+                continue
+            if len({pixels.shape for pixels in array}) > 1:
+                raise InvalidInput(f"{name}: pictures of different sizes need a request each")
+            found[name] = in_a_thread(partial(np.stack, [*array]))
+        return found
+
+    def tokens(self, texts: Mapping[str, Sequence[bytes]]) -> dict[str, Array]:
+        """Return the ids that the model is fed with for texts in UTF-8, by its inputs, from any
+        thread; texts that it takes as they are are left out. Raises InvalidInput with all problems
+        at once."""
+        arrays: dict[str, Array] = {}
+        details = []
+        for name, some in texts.items():
+            parsed = self.texts[name].encoded(some, partial("{}[{}]".format, name))
+            arrays |= parsed.arrays
+            details += parsed.details
+        if details:
+            raise invalid(details)
+        return arrays
 
     def labels(self) -> dict[str, list[str]]:
         """Return the labels that the card lists for each output of the model."""
@@ -137,25 +192,140 @@ class RowTask(Task):
         parsed = self._request.uploaded(payload.files, str)
         measure_all(self._request.uploads(parsed), self.limits, call)
 
+    def _files(
+        self,
+        takers: Sequence[Picture],
+        uploads: Sequence[Sequence[Upload]],
+        heard: Sequence[Audio],
+        sounds: Sequence[Sequence[Sound]],
+        call: Call | None,
+        hint: str = "",
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Decode all files, and return them as `_decoded` does. Raises InvalidInput with the
+        problems of all."""
+        arrays: dict[str, Array] = {}
+        placed: dict[str, Array] = {}
+        details: list[Detail] = []
+        try:
+            if takers:
+                arrays, placed = self._decoded(takers, uploads, call, hint)
+        except InvalidInput as error:
+            details += _own(error)
+        for each, some in zip(heard, sounds, strict=True):
+            try:
+                arrays[each.spec.name] = each.decoded(some, call, hint)
+            except InvalidInput as error:
+                details += _own(error)
+        if details:
+            raise invalid(details)
+        return arrays, placed
+
     def _decoded(
         self,
         takers: Sequence[Picture],
         uploads: Sequence[Sequence[Upload]],
         call: Call | None,
         hint: str = "",
-    ) -> dict[str, Array]:
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Return the pixels by the model's inputs, and where the pictures lie in them by the names
+        of requests."""
         check_count(sum(map(len, uploads)), self.limits)
-        pixels = [each.room(len(some)) for each, some in zip(takers, uploads, strict=True)]
+        rooms = [each.room(len(some)) for each, some in zip(takers, uploads, strict=True)]
         every = [upload for some in uploads for upload in some]
-        decode_all(every, [row for rows in pixels for row in rows], self.limits, call, hint)
-        return {each.specs[0].name: rows for each, rows in zip(takers, pixels, strict=True)}
+        places: list[Array | None] = []
+        for room, some in zip(rooms, uploads, strict=True):
+            places += [None] * len(some) if room is None else [*room]
+        left = iter(decode_all(every, places, self.limits, call, hint))
+        pixels, placed = {}, {}
+        for each, room, some in zip(takers, rooms, uploads, strict=True):
+            own = [*islice(left, len(some))]
+            if room is None:
+                room = each.stacked([one.pixels for one in own])
+            pixels[each.specs[0].name] = room
+            placed[each.name] = np.empty(len(own), object)
+            placed[each.name][:] = [one.placement for one in own]
+        return pixels, placed
 
     # --- answers -------------------------------------------------------------------------------
 
-    def answer(self, outputs: Sequence[Array]) -> list[Any]:
-        """Turn the model's outputs, one array each, into one prediction a row."""
-        by_name = dict(zip((t.name for t in self.signature.outputs), outputs, strict=True))
-        columns = [out.values(by_name[out.spec.name]) for out in self.outputs]
+    @property
+    def reductions(self) -> dict[str, Reduction]:
+        """What is needed of outputs that are answered as pictures, by the names of the model's
+        outputs."""
+        return {out.spec.name: out.reduction for out in self.drawn}
+
+    def check_drawing(self, placed: Mapping[str, Array], drawing: Drawing) -> None:
+        """Raise InvalidInput where the pictures of an answer would be too large, before the model
+        runs. placed: as in `Rows`."""
+        if (places := self._places(placed)) is not None:
+            check_drawing(self.drawn, places, drawing, self.limits)
+
+    def draw(
+        self,
+        outputs: Sequence[Array],
+        placed: Mapping[str, Array],
+        drawing: Drawing,
+        call: Call,
+        *,
+        reduced: bool,
+    ) -> list[Array]:
+        """Draw the outputs that are answered as pictures, for `answer`. Blocks the greenlet.
+
+        placed: as in `Rows`. reduced: whether the graph has reduced them; else it is done here.
+        Raises InvalidInput where they are too large, and what ends `call`.
+        """
+        by_name = self._by_name(outputs)
+        arrays = {out: by_name[out.spec.name] for out in self.drawn}
+        if not reduced:
+            arrays = in_a_thread(lambda: {out: out.reduction.numpy(a) for out, a in arrays.items()})
+        drawn = draw_all(arrays, self._places(placed), drawing, call, self.limits)
+        by_name |= {out.spec.name: values for out, values in drawn.items()}
+        return [*by_name.values()]
+
+    @staticmethod
+    def _places(placed: Mapping[str, Array]) -> list[Placement] | None:
+        """Those of the first input that takes pictures: what comes out is laid over it."""
+        first = next(iter(placed.values()), None)
+        return None if first is None else [*first]
+
+    def shares(self, parsed: Parsed) -> list[Array]:
+        """Return the shares of unknown words, one array an input of tokens."""
+        return [parsed.unknown[name] for name in self._shared]
+
+    def work(self, outputs: Sequence[Array], placed: Mapping[str, Array]) -> dict[str, list[Any]]:
+        """Make the values of outputs that are places in a picture, by their names; from any thread.
+
+        outputs: as for `answer`. placed: as in `Rows`. Raises NonFiniteOutput.
+        """
+        by_name = self._by_name(outputs)
+        for out in self.outputs:
+            array = by_name[out.spec.name]
+            if out not in self.placed and array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise NonFiniteOutput
+        return {out.name: out.placed_values(by_name, [*placed[out.picture]]) for out in self.placed}
+
+    def answer(
+        self, outputs: Sequence[Array], made: Mapping[str, list[Any]] | None = None
+    ) -> list[Any]:
+        """Turn the model's outputs, one array each, into one prediction a row. Behind them may
+        stand the shares of words that the model does not know. made: the values that `work` has
+        made of the same outputs."""
+        count = len(self.signature.outputs)
+        answers = self._answers(outputs[:count], made or {})
+        for name, shares in zip(self._shared, outputs[count:], strict=False):
+            for prediction, share in zip(answers, shares.tolist(), strict=True):
+                if len(self._shared) == 1:
+                    prediction[UNKNOWN_SHARE] = round(share, 3)
+                else:
+                    prediction.setdefault(UNKNOWN_SHARE, {})[name] = round(share, 3)
+        return answers
+
+    def _answers(self, outputs: Sequence[Array], made: Mapping[str, list[Any]]) -> list[Any]:
+        by_name = self._by_name(outputs)
+        columns = [
+            made[out.name] if out.name in made else out.values(by_name[out.spec.name])
+            for out in self.outputs
+        ]
         names = [out.name for out in self.outputs]
         if len(names) > 1:
             return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
@@ -163,10 +333,67 @@ class RowTask(Task):
             return columns[0]
         return [{names[0]: value} for value in columns[0]]
 
-    def example(self) -> list[Array] | None:
-        """Return a row as the card shows it, one array an input; None where it shows none."""
-        arrays = self._request.example()
-        return None if arrays is None else [arrays[spec.name] for spec in self.signature.inputs]
+    def _by_name(self, outputs: Sequence[Array]) -> dict[str, Array]:
+        names = [t.name for t in self.signature.outputs]
+        return dict(zip(names, outputs[: len(names)], strict=True))
+
+    def extend_pictures(self, multiple: Callable[[str], int]) -> None:
+        """Extend pictures that are fed in their own size to sides that the model takes. multiple:
+        what these must be multiples of, by the name of the model's input."""
+        for each in self.inputs:
+            if isinstance(each, Picture) and each.spec.size is None:
+                each.extend_to(multiple(each.specs[0].name))
+
+    def form_fields(self, each: Input) -> list[str]:
+        """Return the fields of a form that may stand for an input, all of them together."""
+        return self._request.form_fields(each) if isinstance(self._request, Together) else []
+
+    def example(self, request: Payload | None = None) -> list[Array] | None:
+        """Return a row as the card shows it, one array an input; None where it shows none.
+
+        request: an example of the card. Its files are left out, for black pictures and silence do
+        as well.
+        """
+        arrays: dict[str, Array] = {}
+        if request is None:
+            shown = self._request.example()
+            if shown is None:
+                return None
+            arrays |= shown
+        else:
+            arrays |= self.parse(request).arrays
+            for each in self.inputs:
+                if isinstance(each, FileInput):
+                    arrays |= each.example() or {}
+        return [arrays[spec.name] for spec in self.signature.inputs]
+
+    def example_takers(self) -> dict[str, ReadFile | None]:
+        """Return the inputs, with what reads their files."""
+        return {each.name: each.read_example if each.takes_files else None for each in self.inputs}
+
+    def example_body(self, values: Mapping[str, Any]) -> Any:
+        """Return the body for a row."""
+        if len(self.inputs) > 1:
+            return values
+        return self.inputs[0].example_body(values[self.inputs[0].name])
+
+    def check_request(self, payload: Payload) -> None:
+        """Raise RequestError for what cannot be read."""
+        if details := self.parse(payload).details:
+            raise invalid(details)
+
+    # --- explanations --------------------------------------------------------------------------
+
+    @property
+    def explained(self) -> tuple[list[Input], list[Output]]:
+        """The inputs of which parts can be left out, and the outputs with a number to follow."""
+        if self.placed:
+            # Runs of an explanation have no pictures to say places in.
+            return [], []
+        return (
+            [each for each in self.inputs if each.has_parts],
+            [out for out in self.outputs if out.has_target],
+        )
 
     # --- descriptions --------------------------------------------------------------------------
 
@@ -182,8 +409,33 @@ class RowTask(Task):
     def answer_schema(self) -> dict[str, Any]:
         """Describe a prediction: a JSON schema (2020-12) of one of them."""
         if len(self.outputs) == 1 and not self.outputs[0].wrapped:
-            return self.outputs[0].schema()
-        return object_schema({out.name: out.schema() for out in self.outputs})
+            schema = self.outputs[0].schema()
+        else:
+            schema = object_schema({out.name: out.schema() for out in self.outputs})
+        if not self._shared:
+            return schema
+        share: dict[str, Any] = {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "description": "The share of the words that the model does not know.",
+        }
+        if len(self._shared) > 1:
+            share = object_schema(dict.fromkeys(self._shared, share))
+        return {
+            **schema,
+            "properties": {**schema["properties"], UNKNOWN_SHARE: share},
+            "required": [*schema["required"], UNKNOWN_SHARE],
+        }
+
+    def _names_of_shares(self) -> list[str]:
+        """Return the inputs of whose texts answers tell the share of unknown words: none where an
+        answer is no object, or has an output of that name."""
+        alone = self.outputs[0] if len(self.outputs) == 1 else None
+        lists = alone is not None and not alone.wrapped and alone.kind != "classes"
+        if lists or any(out.name == UNKNOWN_SHARE for out in self.outputs):
+            return []
+        return [each.name for each in self.texts.values() if each.tokens is not None]
 
     def about(self) -> dict[str, Any]:
         """Return the kinds of the inputs and outputs, by their names."""
@@ -193,26 +445,8 @@ class RowTask(Task):
         }
 
 
-def _inputs(kinds: Kinds, signature: Signature, limits: Limits) -> list[Input]:
-    if all(kind.card.kind == "tensor" for kind in kinds.inputs):
-        return [Tensors(cast("tuple[Kind[TensorInput], ...]", kinds.inputs), signature, limits)]
-    return [_input(kind, signature, limits) for kind in kinds.inputs]
-
-
-def _input(kind: Kind[InputCard], signature: Signature, limits: Limits) -> Input:
-    if kind.card.kind == "picture":
-        return Picture(cast("Kind[PictureInput]", kind), limits)
-    if kind.card.kind == "fields":
-        return Fields(cast("Kind[FieldsInput]", kind), limits)
-    return Tensors([cast("Kind[TensorInput]", kind)], signature, limits)
-
-
-def _output(kind: Kind[OutputCard], signature: Signature) -> Output:
-    if kind.card.kind == "classes":
-        meaning = signature.meaning(kind.specs[0])
-        return Classes(cast("Kind[ClassesOutput]", kind), meaning)
-    if kind.card.kind == "number":
-        return Number(cast("Kind[NumberOutput]", kind))
-    if kind.card.kind == "vector":
-        return Vector(cast("Kind[VectorOutput]", kind))
-    return Tensor(cast("Kind[TensorOutput]", kind), batchable=signature.batchable)
+def _own(error: InvalidInput) -> list[Detail]:
+    """Return the problems of single files. Raises `error` if it is one of the whole request."""
+    if not error.details:
+        raise error
+    return error.details

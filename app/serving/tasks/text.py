@@ -9,12 +9,20 @@ from typing import Any
 
 from app.errors import BadRequest, CardError, Detail, short
 from app.serving.cards.card import CARD_FILE, Card, Range
+from app.serving.limits import MAX_CHARACTERS
 from app.serving.signature import Signature
-from app.serving.tasks.base import ENOUGH, Limits, Payload, Task, invalid, parse_json, whole
+from app.serving.tasks.base import (
+    ENOUGH,
+    Limits,
+    Payload,
+    ReadFile,
+    Task,
+    invalid,
+    parse_json,
+    whole,
+)
 from app.serving.tasks.vocabulary import Joiner, Vocabulary
 
-# Far more than any window; a longer one is a mistake or worse.
-MAX_SEED_CHARACTERS = 10_000
 MAX_RANDOM_SEED = 2**63 - 1
 _KEYS = ("seed", "diversity", "words", "random_seed", "top_k")
 # Tokens of a seed that is shown as an example.
@@ -110,8 +118,8 @@ class TextGeneration(Task):
             problems.append(Detail("seed", "missing", None, expected))
         elif not isinstance(seed, str):
             problems.append(Detail("seed", "wrong type", short(seed), "a text, or null"))
-        elif len(seed) > MAX_SEED_CHARACTERS:
-            expected = f"at most {MAX_SEED_CHARACTERS:,} characters"
+        elif len(seed) > MAX_CHARACTERS:
+            expected = f"at most {MAX_CHARACTERS:,} characters"
             problems.append(Detail("seed", "too long", f"{len(seed):,} characters", expected))
         else:
             tokens = self.vocabulary.split(seed)
@@ -189,6 +197,14 @@ class TextGeneration(Task):
             return value
         return None
 
+    def example_takers(self) -> dict[str, ReadFile | None]:
+        """Return the seed."""
+        return {"seed": None}
+
+    def check_request(self, payload: Payload) -> None:
+        """Raise RequestError for what is no order."""
+        self.read(payload)
+
     def answer_schema(self) -> dict[str, Any]:
         """A JSON schema of a text."""
         return {
@@ -222,7 +238,7 @@ class TextGeneration(Task):
                 "seed": {
                     "type": ["string", "null"] if self._starts else "string",
                     "minLength": 1,
-                    "maxLength": MAX_SEED_CHARACTERS,
+                    "maxLength": MAX_CHARACTERS,
                     "description": seed,
                     "examples": [self._example],
                 },

@@ -35,7 +35,7 @@ class Vocabulary:
             return list(text)
         if self._settings.punctuation == "attached":
             return text.split()
-        return _TOKEN.findall(text)
+        return words_and_signs(text)
 
     def encode(self, tokens: Iterable[str]) -> tuple[list[int], list[str]]:
         """Indices, and the tokens that the model does not know, each once, in their order.
@@ -56,6 +56,11 @@ class Vocabulary:
     def token(self, index: int) -> str:
         """The token of an index."""
         return self._tokens[index]
+
+
+def words_and_signs(text: str) -> list[str]:
+    """Return the words of a text, and its punctuation marks as tokens of their own."""
+    return _TOKEN.findall(text)
 
 
 def excluded_tokens(settings: TextSettings, tokens: Sequence[str]) -> tuple[int, ...]:

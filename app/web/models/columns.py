@@ -36,9 +36,12 @@ def help_of(field: FieldSpec) -> str:
 
 def example_of(field: FieldSpec) -> str | None:
     """Return the example as the form's field holds it; None if the card has none."""
-    if field.example is None:
-        return None
-    text = field.example if isinstance(field.example, str) else plain_number(field.example)
+    return None if field.example is None else shown_value(field, field.example)
+
+
+def shown_value(field: FieldSpec, value: int | float | str) -> str | None:
+    """Return a value as the form's field holds it; None for one that is no choice."""
+    text = value if isinstance(value, str) else plain_number(value)
     if field.choices is None:
         return text
     # A card may give a choice by its value or by its label.

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any, cast
 
-from flask import Request
+from flask import Request, request
 from wtforms import Form
 
 from app.api.http.requests import read_payload
+from app.api.native.explain import wants_explanation
 from app.api.native.scale import scale_of
 from app.errors import Detail, InvalidInput
 from app.serving.call import Call
+from app.serving.models.explanation import explain
+from app.serving.models.model import Model
 from app.serving.tasks import Payload, RowTask
-from app.web.models.model_page import ModelPage, problem_text, scale_context
+from app.serving.tasks.examples import Example
+from app.web.models.heat import explain_context, heats
+from app.web.models.model_page import ModelPage, problem_text, scale_context, tried_scale
 from app.web.models.picture_form import picture_form
-from app.web.models.readings import cosine, for_script, readings, shown_outputs, value_of
+from app.web.models.readings import (
+    PictureRoom,
+    cosine,
+    for_script,
+    readings,
+    shown_outputs,
+    value_of,
+)
 
 # Pictures with which the vector of another is compared.
 MOST_COMPARED = 5
@@ -24,6 +37,10 @@ class ImagePage(ModelPage):
     """Pictures, one or many."""
 
     template = "models/image.html"
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self._room = PictureRoom()
 
     def form(self, data: Any = None) -> Form:
         """Return a form with a field for files; the files themselves stay in the body."""
@@ -36,15 +53,50 @@ class ImagePage(ModelPage):
         return {
             "outputs": for_script(outputs),
             "action": "Classify" if classes else "Predict",
+            "max_pixels": self.model.task.input_schema()["max_pixels"],
             **scale_context(self.model),
+            **explain_context(self.model, self._action),
         }
+
+    @property
+    def _action(self) -> str:
+        """The address of the page, with the scale that it tries."""
+        tried = tried_scale(self.model)
+        return f"?scale={tried}" if tried else ""
 
     def read(self, request: Request, call: Call) -> tuple[Form, Payload | None]:
         """Read the pictures with the API's own reader, which spools large uploads."""
         scale = scale_of(request, self.model)
-        return self.form(), read_payload(request, frozenset({"files"}), call).at(scale)
+        payload = read_payload(request, frozenset({"files"}), call)
+        return self.form(), payload if scale is None else payload.at(scale)
+
+    def try_example(self, example: Example) -> tuple[Form, Payload]:
+        """Return the picture of an example as if it was chosen."""
+        files = [*example.files.values()]
+        spools = [BytesIO(file.data) for file in files]
+        payload = Payload("files", files=spools, names=[file.name for file in files])
+        return self.form(), payload.at(tried_scale(self.model))
+
+    def file_fields(self, example: Example) -> list[str]:
+        """Return the only field."""
+        return ["image"]
 
     def predict(self, payload: Payload, call: Call) -> list[Any]:
+        """Return a row per picture, or the only one with where the model looks."""
+        if wants_explanation(request, self.model):
+            return [self._explained(payload, call)]
+        return self._predicted(payload, call)
+
+    def _explained(self, payload: Payload, call: Call) -> dict[str, Any]:
+        if len(payload.files) > 1:
+            raise InvalidInput("choose one picture at a time to see where the model looks")
+        found = explain(self.model, payload, call)
+        name = payload.names[0] if payload.names else "picture"
+        outputs = shown_outputs(self.model)
+        row = self._answered(name, found["predictions"][0])
+        return {**row, "heats": heats(found["explanation"], outputs)}
+
+    def _predicted(self, payload: Payload, call: Call) -> list[Any]:
         """Return a row per picture: `{name, prediction, readings}`, or `{name, problem}` for one
         that cannot be read, so that the others still get their answer.
 
@@ -92,5 +144,6 @@ class ImagePage(ModelPage):
                 row["readings"][at].similar = found
 
     def _answered(self, name: str, prediction: Any) -> dict[str, Any]:
+        prediction = self._room.fitted(prediction)
         found = readings(prediction, shown_outputs(self.model))
         return {"name": name, "prediction": prediction, "readings": found}

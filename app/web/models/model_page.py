@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flask import Request, Response, request
+from werkzeug.datastructures import MultiDict
 from wtforms import Form
 
 from app.api.http.requests import read_form
@@ -16,6 +17,7 @@ from app.serving.call import Call
 from app.serving.models.model import Model
 from app.serving.signature import Scale
 from app.serving.tasks import Payload
+from app.serving.tasks.examples import Example
 
 
 class ModelPage(ABC):
@@ -45,6 +47,19 @@ class ModelPage(ABC):
     def predict(self, payload: Payload, call: Call) -> Sequence[Any]:
         """Ask the model. Raises what the model raises."""
         return self.model.predict(payload, call)
+
+    def example_fields(self, example: Example) -> dict[str, str]:
+        """Return what fields of the form hold for an example; without files."""
+        return {}
+
+    def try_example(self, example: Example) -> tuple[Form, Payload]:
+        """Return the form filled with an example, and the request."""
+        form = self.form(MultiDict(self.example_fields(example)))
+        return form, example.payload.at(tried_scale(self.model))
+
+    def file_fields(self, example: Example) -> list[str]:
+        """Return the fields of the form for the files of an example."""
+        return []
 
     def download(self, request: Request) -> Response | None:
         """Return the answer as a file, if `request` asks for one."""

@@ -9,8 +9,12 @@ from typing import Any, cast
 
 from app.serving.models.model import Model
 from app.serving.tasks import RowTask
+from app.serving.tasks.outputs.boxes import place_in_words
+from app.serving.tasks.rows import UNKNOWN_SHARE
 from app.web.models.table_answer import as_json, chance_of, number_for_people, percent
 
+# Characters of all pictures that come out on one page, as data URLs: a page is rendered in one go.
+PICTURE_ROOM = 3_000_000
 # Numbers of a vector, and values of a tensor, that a page shows.
 MOST_NUMBERS = 8
 MOST_VALUES = 200
@@ -26,6 +30,7 @@ class Shown:
     wrapped: bool
     unit: str | None = None
     decimals: int | None = None
+    picture: str | None = None
 
 
 @dataclass(slots=True)
@@ -36,6 +41,10 @@ class Reading:
     has one. bars: the labels that come first, each with what it reaches of the whole (None for
     scores, which are no part of one) and that in words. length: of a vector. lines: of a tensor, as
     JSON. similar: other inputs, each with the cosine of the angle between its vector and this one.
+    boxes: the label of each, what it reaches in words, and its place likewise. picture: the input
+    that has the boxes. json: of the value, for the script that draws it.
+    png: a picture, as a data URL. size: its height and width. legend: of a mask, each label with
+    its share in words and its colour. A picture that is too large for the page is empty.
     """
 
     kind: str
@@ -49,6 +58,12 @@ class Reading:
     norm: str = ""
     similar: list[tuple[str, str]] = field(default_factory=list)
     lines: Any = None
+    boxes: list[tuple[str, str, str]] = field(default_factory=list)
+    picture: str = ""
+    json: Any = None
+    png: str = ""
+    size: tuple[int, int] = (0, 0)
+    legend: list[tuple[str, str, str]] = field(default_factory=list)
 
 
 def shown_outputs(model: Model) -> list[Shown]:
@@ -67,6 +82,7 @@ def shown_outputs(model: Model) -> list[Shown]:
                 out.wrapped,
                 about.get("unit"),
                 about.get("decimals"),
+                about.get("picture"),
             )
         )
     return found
@@ -83,8 +99,36 @@ def value_of(prediction: Any, outputs: Sequence[Shown], out: Shown) -> Any:
 
 
 def readings(prediction: Any, outputs: Sequence[Shown]) -> list[Reading]:
-    """Return a reading of each output of a prediction."""
-    return [_reading(as_json(value_of(prediction, outputs, out)), out) for out in outputs]
+    """Return a reading of each output of a prediction, and of the words that the model does not
+    know, where there are some."""
+    found = [_reading(as_json(value_of(prediction, outputs, out)), out) for out in outputs]
+    told = isinstance(prediction, Mapping) and all(out.name != UNKNOWN_SHARE for out in outputs)
+    shares = prediction.get(UNKNOWN_SHARE, {}) if told else {}
+    each = shares if isinstance(shares, Mapping) else {"": shares}
+    return found + [
+        Reading("share", name, value=percent(share)) for name, share in each.items() if share > 0
+    ]
+
+
+class PictureRoom:
+    """The room for the pictures that come out on one page."""
+
+    def __init__(self) -> None:
+        self._left = PICTURE_ROOM
+
+    def fitted(self, prediction: Any) -> Any:
+        """Return a prediction with an empty text for pictures that no room is left for."""
+        if not isinstance(prediction, dict):
+            return prediction
+        return {name: self._fitted(value) for name, value in prediction.items()}
+
+    def _fitted(self, value: Any) -> Any:
+        if not isinstance(value, dict) or "png" not in value:
+            return value
+        if len(value["png"]) > self._left:
+            return {**value, "png": ""}
+        self._left -= len(value["png"])
+        return value
 
 
 def cosine(a: Sequence[float], b: Sequence[float]) -> float | None:
@@ -97,6 +141,8 @@ def _reading(value: Any, out: Shown) -> Reading:
     if out.kind == "classes":
         return _classes(value, out)
     reading = Reading(out.kind, out.title, out.unit)
+    if out.kind == "boxes":
+        return _boxes(value, out)
     if out.kind == "number":
         if isinstance(value, Mapping):
             reading.values = [
@@ -110,8 +156,24 @@ def _reading(value: Any, out: Shown) -> Reading:
         reading.length = len(value)
         reading.norm = number_for_people(math.hypot(*value), None)
         reading.values = [("", number_for_people(v, None)) for v in value[:MOST_NUMBERS]]
+    elif out.kind in ("mask", "picture"):
+        reading.png, reading.size = value["png"], (value["size"][0], value["size"][1])
+        reading.legend = [
+            (each["label"], percent(each["share"]), each["color"])
+            for each in value.get("classes", ())
+        ]
     else:
         reading.lines = value
+    return reading
+
+
+def _boxes(value: Any, out: Shown) -> Reading:
+    scores = any("score" in box for box in value)
+    reading = Reading(out.kind, out.title, picture=out.picture or "", json=value, scores=scores)
+    for box in value:
+        chance = chance_of(box)
+        text = number_for_people(chance, None) if scores else percent(chance)
+        reading.boxes.append((box["label"], text, place_in_words(box)))
     return reading
 
 

@@ -8,6 +8,12 @@ from typing import Any
 
 import orjson
 
+from app.serving.tasks.outputs.boxes import boxes_in_words
+from app.serving.tasks.rows import UNKNOWN_SHARE
+
+# How a formula begins (OWASP, CSV Injection).
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 
 def as_json(value: Any) -> Any:
     """Convert an answer to the API's form: plain numbers and lists instead of NumPy's."""
@@ -31,6 +37,18 @@ def number_for_people(value: float, decimals: int | None) -> str:
         return f"{mantissa}e{int(exponent)}"
     text = f"{value:,.{max(0, 5 - magnitude)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def guarded(cell: str) -> str:
+    """Return a cell of an answer for a spreadsheet, which runs what begins as a formula does: such
+    a text gets an apostrophe before it, which spreadsheets do not show. Numbers stay numbers."""
+    if not cell.startswith(_FORMULA):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 def percent(probability: float) -> str:
@@ -59,16 +77,25 @@ def answer_cells(prediction: Any, decimals: Mapping[str, int | None]) -> list[st
 
 def _parts(prediction: Any) -> list[tuple[str, Any]]:
     """The outputs of a prediction, each with its name; empty for one that is not named."""
+    if isinstance(prediction, Mapping) and "top" in prediction and UNKNOWN_SHARE in prediction:
+        rest = {name: value for name, value in prediction.items() if name != UNKNOWN_SHARE}
+        return [("", rest), (UNKNOWN_SHARE, prediction[UNKNOWN_SHARE])]
     if isinstance(prediction, Mapping) and "top" not in prediction:
         return [*prediction.items()]
     return [("", prediction)]
 
 
+def _is_boxes(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(each, Mapping) for each in value)
+
+
 def _columns(name: str, value: Any) -> list[str]:
+    if _is_boxes(value):
+        return [name or "boxes"]
     if isinstance(value, Mapping) and "top" in value:
         keys = [key for key in ("probability", "score", "labels") if key in value]
         return [name or "label", *(f"{name} {key}".strip() for key in keys)]
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and "png" not in value:
         return [f"{name} {key}" for key in value]
     if isinstance(value, list) and not any(isinstance(each, list) for each in value):
         return [f"{name} {i + 1}".strip() for i in range(len(value))]
@@ -76,15 +103,27 @@ def _columns(name: str, value: Any) -> list[str]:
 
 
 def _cells(value: Any, decimals: int | None) -> list[str]:
+    if _is_boxes(value):
+        return [boxes_in_words(value)]
     if isinstance(value, Mapping) and "top" in value:
         cells = [value["label"], plain_number(chance_of(value))]
         return cells + (["; ".join(value["labels"])] if "labels" in value else [])
+    if isinstance(value, Mapping) and "png" in value:
+        return [_drawn(value)]
     if isinstance(value, Mapping):
         value = [*value.values()]
     if isinstance(value, list) and any(isinstance(each, list) for each in value):
         return [orjson.dumps(value).decode()]
     values = value if isinstance(value, list) else [value]
     return [_cell(each, decimals) for each in values]
+
+
+def _drawn(value: Mapping[str, Any]) -> str:
+    """A mask or a picture in a few words."""
+    height, width = value["size"]
+    found = sorted(value.get("classes", ()), key=lambda each: -each["share"])
+    shares = [f"{each['label']} {percent(each['share'])}" for each in found if each["share"]]
+    return ", ".join(shares) or f"{width} × {height} pixels"
 
 
 def _cell(value: Any, decimals: int | None) -> str:

@@ -18,7 +18,7 @@ from app.serving.limits import MAX_DETAILS, Limits
 from app.serving.models.model import Model
 from app.serving.tasks.base import Payload, invalid
 from app.serving.tasks.csv_table import CsvTable, on_lines, read_table
-from app.web.models.table_answer import answer_cells, answer_columns, as_json
+from app.web.models.table_answer import answer_cells, answer_columns, as_json, guarded
 
 # The BOM by which spreadsheets recognise UTF-8; only needed beyond ASCII.
 BOM = "\ufeff".encode()
@@ -54,11 +54,14 @@ class AnsweredTable:
         return pieces if all(map(bytes.isascii, pieces)) else [BOM, *pieces]
 
     def _csv(self) -> Iterator[bytes]:
-        yield _line(self.columns + self.answer_columns, self.delimiter)
+        own = len(self.columns)
+        yield _line([*self.columns, *map(guarded, self.answer_columns)], self.delimiter)
         step = max(1, VALUES // (2 * len(self.columns)))
         for start in range(0, len(self.sent), step):
             out = io.StringIO()
-            csv.writer(out, delimiter=self.delimiter).writerows(self.rows(start, start + step))
+            writer = csv.writer(out, delimiter=self.delimiter)
+            for row in self.rows(start, start + step):
+                writer.writerow([*row[:own], *map(guarded, row[own:])])
             yield out.getvalue().encode()
 
 

@@ -14,8 +14,9 @@ from app.errors import Detail, short
 from app.serving.call import Call
 from app.serving.models.model import Model
 from app.serving.tasks import Payload, RowTask
+from app.serving.tasks.examples import Example
 from app.serving.tasks.inputs.fields import Fields
-from app.web.models.columns import column_field, example_of, help_of, value_of
+from app.web.models.columns import column_field, example_of, help_of, shown_value, value_of
 from app.web.models.model_page import ModelPage
 from app.web.models.readings import Reading, for_script, readings, shown_outputs
 from app.web.models.table_part import TablePart
@@ -63,6 +64,11 @@ class TabularPage(ModelPage):
             if (text := form[_key(i)].data or "").strip():
                 row[field.name] = value_of(field, text)
         return form, Payload("json", orjson.dumps(row))
+
+    def example_fields(self, example: Example) -> dict[str, str]:
+        """Return a value for each column."""
+        (row,) = example.values.values()
+        return {_key(i): shown_value(f, row[f.name]) or "" for i, f in enumerate(self.fields)}
 
     def predict(self, payload: Payload, call: Call) -> Sequence[Any]:
         """Ask the model, and keep the answer for the page."""

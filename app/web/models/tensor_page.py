@@ -12,12 +12,15 @@ from app.api.native.describe import model_form
 from app.api.native.examples import example_input, is_long
 from app.errors import Detail
 from app.serving.signature import Signature, TensorSpec
+from app.serving.tasks.examples import Example
 from app.serving.tensors import dtype_kind
 from app.web.layout import layout
 from app.web.models.model_page import JsonPage
 
 # Lines of an answer that the page shows.
 MAX_LINES = 100
+# Characters of an example in the field.
+MOST_CHARACTERS = 20_000
 _KINDS = {
     "f": ("number", "numbers"),
     "i": ("whole number", "whole numbers"),
@@ -37,7 +40,13 @@ class TensorPage(JsonPage):
         to read."""
         signature = self.model.signature
         about = model_form(self.model)
-        example = "" if is_long(about) else layout(example_input(about))
+        example = ""
+        if self.model.examples:
+            example = layout(self.model.examples[0].body)
+        elif not is_long(about):
+            example = layout(example_input(about))
+        if len(example) > MOST_CHARACTERS:
+            example = ""
 
         class TensorForm(Form):
             body = TextAreaField(
@@ -55,6 +64,10 @@ class TensorPage(JsonPage):
         """Return the JSON as it was sent."""
         text: str = form.data["body"]
         return text.encode()
+
+    def example_fields(self, example: Example) -> dict[str, str]:
+        """Return the JSON."""
+        return {"body": layout(example.body)}
 
     def context(self) -> dict[str, Any]:
         """Return the number of lines that are shown of an answer."""

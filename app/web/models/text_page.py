@@ -7,13 +7,16 @@ from functools import partial
 from typing import Any
 
 import orjson
+from werkzeug.datastructures import MultiDict
 from wtforms import FloatField, Form, IntegerField, RadioField, TextAreaField
 from wtforms.validators import InputRequired, NumberRange
 from wtforms.widgets import NumberInput
 
 from app.errors import Detail
 from app.serving.cards.card import Range
-from app.serving.tasks.text import MAX_SEED_CHARACTERS
+from app.serving.limits import MAX_CHARACTERS
+from app.serving.tasks import Payload
+from app.serving.tasks.examples import Example
 from app.web.models.model_page import JsonPage
 
 OWN, RANDOM = "own", "random"
@@ -42,7 +45,7 @@ class TextPage(JsonPage):
             seed = TextAreaField(
                 "Beginning",
                 default=schema["properties"]["seed"]["examples"][0],
-                render_kw={"rows": 3, "maxlength": MAX_SEED_CHARACTERS},
+                render_kw={"rows": 3, "maxlength": MAX_CHARACTERS},
                 description="The model continues from here.",
                 filters=[lambda value: value or ""],
             )
@@ -71,6 +74,21 @@ class TextPage(JsonPage):
         if order.pop("start", OWN) == RANDOM:
             order["seed"] = None
         return orjson.dumps(order)
+
+    def example_fields(self, example: Example) -> dict[str, str]:
+        """Return the beginning."""
+        own = {"start": OWN} if self.model.card.text.starts else {}
+        return {**own, "seed": example.values["seed"]}
+
+    def try_example(self, example: Example) -> tuple[Form, Payload]:
+        """Return the form with the beginning, and the request with the card's settings."""
+        text = self.model.card.text
+        settings = {
+            "diversity": f"{text.diversity.default:g}",
+            "words": f"{int(text.words.default)}",
+        }
+        fields = {**self.example_fields(example), **settings}
+        return self.form(MultiDict(fields)), example.payload
 
     def context(self) -> dict[str, Any]:
         """Return `gap`, with which the template joins the two parts of a text."""

@@ -2,6 +2,13 @@
 import { make } from "./dom.js";
 import { chance, drawn, headline } from "./readings.js";
 
+// Characters of a text that are shown: those of a picture in base64 say nothing.
+const MOST_CHARACTERS = 5000;
+const SHOWN = 60;
+
+const shortened = (_, value) =>
+  typeof value === "string" && value.length > MOST_CHARACTERS ? `${value.slice(0, SHOWN)}…` : value;
+
 /** Labels with bars. */
 function classes(part) {
   const bar = (top) =>
@@ -31,7 +38,7 @@ export function answerParts(prediction, outputs, whole) {
       "details",
       {},
       make("summary", {}, "The answer as JSON"),
-      make("pre", { className: "json" }, JSON.stringify(whole, null, 2)),
+      make("pre", { className: "json" }, JSON.stringify(whole, shortened, 2)),
     ),
   ];
 }

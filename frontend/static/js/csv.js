@@ -86,3 +86,11 @@ export function quoted(text, delimiter) {
   const special = /["\r\n]|^\s|\s$/.test(text) || text.includes(delimiter);
   return special ? `"${text.replaceAll('"', '""')}"` : text;
 }
+
+/**
+ * A cell of an answer. Spreadsheets run what begins as a formula does: such a text gets an apostrophe
+ * before it, which they do not show. Numbers stay numbers.
+ */
+export function guarded(text) {
+  return /^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text;
+}

@@ -1,7 +1,7 @@
 /** A CSV file, answered part by part. */
 
 import { ApiError, ask } from "./api.js";
-import { CsvError, quoted, rawCells, splitCsv, unquoted } from "./csv.js";
+import { CsvError, guarded, quoted, rawCells, splitCsv, unquoted } from "./csv.js";
 import { answerCells, answerColumns } from "./tabular_answer.js";
 
 export const MAX_MB = 50;
@@ -158,7 +158,7 @@ export class CsvRows {
     const line = (record, cells) =>
       [
         ...(record.cells === this.columns.length ? [record.text] : this.#fitted(record)),
-        ...cells.map((c) => quoted(c, delimiter)),
+        ...cells.map((c) => quoted(guarded(c), delimiter)),
       ].join(delimiter);
     const rows = this.rows.map((row, i) => line(row, answerCells(predictions[i], output)));
     const text = [line(this.header, this.answerColumns(predictions)), ...rows, ""].join("\r\n");

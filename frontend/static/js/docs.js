@@ -9,6 +9,11 @@ dark.addEventListener("change", follow);
 follow();
 
 const nothing = () => () => null;
+// Its list of examples has no name for screen readers.
+const named =
+  (List, { React }) =>
+  (props) =>
+    React.createElement("label", { className: "examples-label" }, React.createElement(List, props));
 
 SwaggerUIBundle({
   domNode: place,
@@ -21,5 +26,5 @@ SwaggerUIBundle({
   // By default each page is reported to a validator on the internet.
   validatorUrl: null,
   // The page itself has a title, and the only server is this one.
-  plugins: [{ wrapComponents: { InfoContainer: nothing, ServersContainer: nothing } }],
+  plugins: [{ wrapComponents: { InfoContainer: nothing, ServersContainer: nothing, ExamplesSelect: named } }],
 });

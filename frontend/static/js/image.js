@@ -1,6 +1,12 @@
 /** The page of a model that takes a picture. */
+import { answersCsv, save } from "./answers_csv.js";
+import { upload } from "./api.js";
 import { answerParts } from "./bars.js";
-import { make } from "./dom.js";
+import { drawBoxes } from "./boxes.js";
+import { make, problemBox } from "./dom.js";
+import { layOver } from "./drawn.js";
+import { watchExamples } from "./examples.js";
+import { heats } from "./heat.js";
 import { startPictures } from "./pictures.js";
 import { cosine, partsOf, spoken } from "./readings.js";
 import { watchScales } from "./scales.js";
@@ -27,15 +33,72 @@ function similarities(row, prediction) {
   return words.length ? make("p", { className: "facts" }, `Cosine similarity with ${words.join("; ")}`) : null;
 }
 
+/** A button that shows where the model looks, for models that can tell. */
+function explanation(row) {
+  const { explain } = list.dataset;
+  if (!explain) return null;
+  const button = make(
+    "button",
+    { type: "button", className: "btn btn-outline-secondary btn-sm" },
+    "Where does it look?",
+  );
+  const shown = make("div", { className: "heats", role: "status" });
+  button.addEventListener("click", async () => {
+    button.setAttribute("aria-busy", "true");
+    shown.replaceChildren(make("p", { className: "facts" }, "Looking, patch by patch…"));
+    const url = new URL(form.dataset.url, location.href);
+    url.searchParams.set("explain", explain);
+    try {
+      const answer = await upload(url.href, row.file);
+      shown.replaceChildren(...heats(answer.explanation, outputs));
+      button.hidden = true;
+    } catch (error) {
+      shown.replaceChildren(problemBox(error));
+    }
+    button.removeAttribute("aria-busy");
+  });
+  return make("div", {}, button, shown);
+}
+
 const form = document.querySelector(".pictures-form");
+const predictions = new Map(); // row -> its answer
+const follows = ([a], [b]) => a.element.compareDocumentPosition(b.element) & Node.DOCUMENT_POSITION_FOLLOWING;
+// As the page has the pictures, not as they were answered.
+const inOrder = () => [...predictions].sort((a, b) => (follows(a, b) ? -1 : 1));
+const download = make(
+  "button",
+  {
+    type: "button",
+    className: "btn btn-outline-secondary",
+    hidden: true,
+    onclick: () => {
+      const answers = inOrder().map(([row, prediction]) => [row.file.name, prediction]);
+      save(answersCsv("file", answers, outputs), `${list.dataset.name}-answers.csv`);
+    },
+  },
+  "Download answers",
+);
+form.querySelector(".count").before(download);
+// Rows that were removed are in no file.
+new MutationObserver(() => {
+  for (const row of [...predictions.keys()]) if (!row.element.isConnected) predictions.delete(row);
+  download.hidden = predictions.size === 0;
+}).observe(list, { childList: true });
 const pictures = startPictures(form, list, {
   show(row, answer) {
     const [prediction] = answer.predictions;
     const similar = similarities(row, prediction);
-    row.answer(...[...answerParts(prediction, outputs, answer), similar].filter(Boolean));
+    const parts = [...answerParts(prediction, outputs, answer), similar, explanation(row)];
+    row.answer(...parts.filter(Boolean));
+    drawBoxes(row.element, () => row.file);
+    layOver(row.element, row.source);
+    predictions.set(row, prediction);
+    download.hidden = false;
     return spoken(prediction, outputs);
   },
 });
+
+watchExamples(form, (files) => pictures.add(files.map(([, file]) => file)));
 
 /** Answers all pictures again, with their pixels scaled as another link says. */
 watchScales((scale) => {

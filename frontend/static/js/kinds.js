@@ -2,6 +2,9 @@
  * The page made of the parts of kinds: its form is sent in the background, and what differs is taken
  * out of the page that comes back.
  */
+import { drawBoxes } from "./boxes.js";
+import { layOver } from "./drawn.js";
+import { watchExamples } from "./examples.js";
 import { sizeText } from "./limits.js";
 import { watchScales } from "./scales.js";
 import { watchCsv } from "./tabular_csv.js";
@@ -11,6 +14,8 @@ const progress = document.getElementById("progress");
 const main = form.parentElement;
 const button = form.querySelector("button.btn-primary");
 let running = null;
+// Of the picture that masks are laid over.
+let source = null;
 
 /** Shows each chosen picture above its field's name. */
 function preview(input) {
@@ -50,12 +55,18 @@ function show(page) {
   const fresh = document.importNode(page.getElementById("answer"), true);
   fresh.removeAttribute("autofocus");
   answer.replaceWith(fresh);
+  drawBoxes(fresh, (name) => form.querySelector(`[data-input="${CSS.escape(name)}"] input[type=file]`)?.files[0]);
+  const [file] = form.querySelector("input[type=file]")?.files ?? [];
+  if (source) URL.revokeObjectURL(source);
+  source = file ? URL.createObjectURL(file) : null;
+  layOver(fresh, source);
   if (fresh.hidden) form.querySelector('[aria-invalid="true"]')?.focus();
   else fresh.scrollIntoView({ block: "nearest" });
   return !fresh.hidden;
 }
 
-async function send() {
+/** explain: what else is asked for, if anything. */
+async function send(explain) {
   running?.abort();
   const mine = new AbortController();
   running = mine;
@@ -64,7 +75,8 @@ async function send() {
   button.setAttribute("aria-busy", "true");
   let end = "The server cannot be reached. Check the connection, then try again.";
   try {
-    const address = location.pathname + location.search;
+    const address = new URL(location.href);
+    if (explain) address.searchParams.set("explain", explain);
     const response = await fetch(address, { method: "POST", body: new FormData(form), signal: mine.signal });
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     if (page.getElementById("kinds")) end = show(page) ? "Done." : "No answer.";
@@ -78,10 +90,20 @@ async function send() {
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  send();
+  send(event.submitter?.dataset.explain);
 });
 form.addEventListener("change", ({ target }) => {
-  if (target.type === "file") preview(target);
+  if (target.type === "file" && target.accept.startsWith("image/")) preview(target);
+});
+watchExamples(form, (files) => {
+  for (const [name, file] of files) {
+    const input = form.elements.namedItem(name);
+    const chosen = new DataTransfer();
+    chosen.items.add(file);
+    input.files = chosen.files;
+    preview(input);
+  }
+  send();
 });
 // The address has the scale by then.
 watchScales(() => {

@@ -24,7 +24,7 @@ function problemText({ message, details, retryAfter }) {
  * form: of the template's `picker`. list: where the rows go. single: a new picture replaces the old.
  * show: called with a row and the API's answer; fills in `row.answer(…)` and returns the answer
  * in a few words, for screen readers. onReset: called when earlier answers no longer count. Returns
- * `{again}`, which sends all pictures again that were answered.
+ * `{add, again}`: `add` sends an array of files, `again` all pictures that were answered.
  */
 export function startPictures(form, list, { single = false, show, onReset = () => {} }) {
   const input = form.elements.image;
@@ -204,5 +204,8 @@ export function startPictures(form, list, { single = false, show, onReset = () =
 
   refresh();
   startPicker(form, { onFiles: add, onProblem: complain });
-  return { again: () => start([...rows].filter((row) => row.state === "answered")) };
+  return {
+    add,
+    again: () => start([...rows].filter((row) => row.state === "answered")),
+  };
 }

@@ -9,6 +9,7 @@ export class PictureRow {
    */
   state = "new";
   #url;
+  #shown = false;
   #facts;
   #said;
 
@@ -47,10 +48,16 @@ export class PictureRow {
     });
     if (!shown) return noPreview(thumb); // a TIFF, or damaged: the server says which
     thumb.append(image);
+    this.#shown = true;
     const { naturalWidth: width, naturalHeight: height } = image;
     this.#facts.append(`, ${width} × ${height} pixels`);
     const problem = pixelProblem(width, height, limits);
     if (problem) this.refuse(problem);
+  }
+
+  /** The address of the picture; null where the browser cannot show it. */
+  get source() {
+    return this.#shown ? this.#url : null;
   }
 
   /** Sets the row's state and its text. */

@@ -2,6 +2,7 @@
 
 import { ask } from "./api.js";
 import { make, problemBox } from "./dom.js";
+import { watchExamples } from "./examples.js";
 import { latest } from "./latest.js";
 import { Sensitivity, variable } from "./sensitivity.js";
 import { drawn, spoken } from "./tabular_answer.js";
@@ -106,6 +107,13 @@ form.addEventListener("focusin", (e) => attend(e.target));
 form.addEventListener("change", () => row.show(problems, false));
 form.addEventListener("submit", (e) => {
   e.preventDefault();
+  clearTimeout(timer);
+  timer = null;
+  update(true);
+});
+
+watchExamples(form, () => {
+  problems = [];
   clearTimeout(timer);
   timer = null;
   update(true);

@@ -59,6 +59,7 @@ export function measure(prediction, outputs) {
 }
 
 const isList = Array.isArray;
+const isDrawn = ({ kind }) => kind === "mask" || kind === "picture";
 const nested = (value) => isList(value) && value.some(isList);
 
 /** The names of the columns that a table gets for its answers. taken: those that it already has. */
@@ -69,6 +70,7 @@ export function answerColumns(prediction, taken) {
       return [name || "label", ...keys.map((key) => `${name} ${key}`.trim())];
     }
     if (isList(value) && !nested(value)) return value.map((_, i) => `${name} ${i + 1}`.trim());
+    if (isDrawn({ kind })) return [name];
     if (value !== null && typeof value === "object" && !isList(value))
       return Object.keys(value).map((key) => `${name} ${key}`);
     return [name || "value"];
@@ -78,7 +80,9 @@ export function answerColumns(prediction, taken) {
 
 /** The cells for `answerColumns`. */
 export function answerCells(prediction, outputs) {
-  return partsOf(prediction, outputs).flatMap(({ value, decimals }) => {
+  return partsOf(prediction, outputs).flatMap((part) => {
+    const { value, decimals } = part;
+    if (isDrawn(part)) return [headline(part)];
     if (value !== null && typeof value === "object" && "top" in value) {
       const { label, probability, score, labels } = value;
       return [label, String(probability ?? score), ...(labels ? [labels.join("; ")] : [])];

@@ -3,6 +3,7 @@
 import { open } from "./api.js";
 import { copies } from "./copy.js";
 import { problemBox } from "./dom.js";
+import { watchExamples } from "./examples.js";
 import { layout, parse } from "./layout.js";
 import { clearProblems, showProblems } from "./problems.js";
 
@@ -81,5 +82,6 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   predict();
 });
+watchExamples(form, predict);
 copies($("copy"), () => whole, $("copied"));
 $("download").addEventListener("click", download);

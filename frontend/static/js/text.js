@@ -4,6 +4,7 @@ import { ApiError, open } from "./api.js";
 import { copies } from "./copy.js";
 import { problemBox } from "./dom.js";
 import { events } from "./events.js";
+import { watchExamples } from "./examples.js";
 import { clearProblems, showProblems } from "./problems.js";
 
 const LOST = "The connection to the server was lost. What was written so far is kept.";
@@ -153,6 +154,7 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   write(order());
 });
+watchExamples(form, () => write(order()));
 stop.addEventListener("click", () => running?.abort());
 again.addEventListener("click", () => write(asked ?? order()));
 copies(

@@ -44,12 +44,16 @@ def keras_meanings(function: Any, names: Sequence[str], training: Any) -> tuple[
     walk = Walk(rules.fact)
     own = function.inputs[: len(function.inputs) - len(function.captured_inputs)]
     inputs = {_row(tensor) for tensor in own}
+    skips = any(
+        op.type == "ConcatV2" and _is_map(op.outputs[0]) for op in function.graph.get_operations()
+    )
     meanings = []
     for tensor, said in zip(function.outputs, trained, strict=True):
         meaning = meaning_of(_fact(walk, tensor), said, _shape(tensor))
         row = _row(tensor) or ()
         units = math.prod(size or 0 for size in row)
-        copied = units >= RECONSTRUCTED and row in inputs
+        # One with connections past its narrowest layer, such as a U-Net, learns something else.
+        copied = units >= RECONSTRUCTED and row in inputs and not (skips and _is_map(tensor))
         meanings.append(reconstruction(meaning) if copied else meaning)
     return tuple(meanings)
 
@@ -80,6 +84,11 @@ def _fact(walk: Walk, tensor: Any) -> Fact:
 
 def _shape(tensor: Any) -> tuple[int | None, ...] | None:
     return None if tensor.shape.rank is None else tuple(tensor.shape.as_list())
+
+
+def _is_map(tensor: Any) -> bool:
+    """Tell whether a tensor has rows, a height, a width and channels."""
+    return bool(tensor.shape.rank == 4)
 
 
 def _row(tensor: Any) -> tuple[int | None, ...] | None:

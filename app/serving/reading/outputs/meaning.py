@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,12 @@ def meaning_of(fact: Fact, training: Training | None, shape: Shape) -> OutputMea
 
     fact: what is known of its values. training: what the file says of it. shape: of the output.
     """
+    bounds = (fact.low, fact.high)
+    known = math.isfinite(fact.low) and math.isfinite(fact.high)
+    return replace(_meaning(fact, training, shape), bounds=bounds if known else None)
+
+
+def _meaning(fact: Fact, training: Training | None, shape: Shape) -> OutputMeaning:
     if fact.form == "shares" and (fact.axis != -1 or shape is None):
         fact = fact.as_each
     if fact.form in ("shares", "each") and fact.whole:

@@ -105,6 +105,16 @@ class Walk:
             else:
                 return place
 
+    def operations(self, graph: Any, call: Call | None = None) -> Iterator[Place]:
+        """Yield the first output of every operation of a graph that has one, those of the
+        functions that it calls included. call: whose body the graph is."""
+        for op in graph.get_operations():
+            if op.outputs:
+                place = Place(op.outputs[0], call)
+                yield place
+                if op.type in CALLS and (made := self._called(place)) is not None:
+                    yield from self.operations(made.body, made)
+
     def _called(self, place: Place) -> Call | None:
         op = place.tensor.op
         key = (op.name, None if place.call is None else id(place.call))

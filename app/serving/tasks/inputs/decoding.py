@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from app.container import usable_cores
 from app.errors import Detail, InvalidInput
 from app.serving.arrays import Array
 from app.serving.call import Call
 from app.serving.limits import Limits
-from app.serving.tasks.base import PictureFile, invalid
+from app.serving.tasks.base import File, invalid
+from app.serving.tasks.file_kinds import UnreadableFile
 from app.serving.tasks.pictures import (
     MOST_BYTES,
     DecodeCost,
@@ -21,58 +22,78 @@ from app.serving.tasks.pictures import (
     UnreadablePicture,
     opened,
 )
+from app.serving.tasks.placement import Placement
 from app.serving.threads import Check, Workers
 
-# In one request, whatever the setting says: a small picture may become a large array.
-MAX_PICTURES = 1000
+# In one request, whatever the setting says: a small file may become a large array.
+MAX_FILES = 1000
 # Bytes of memory up to which pictures are decoded wherever a thread is free: a photo from a camera,
 # of which a model needs an eighth.
 SMALL = 16_000_000
+
+
+class HasField(Protocol):
+    """A file of a request. field: how problems call it."""
+
+    @property
+    def field(self) -> str:
+        """The name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
     """A picture to decode. field: how problems call it."""
 
-    file: PictureFile
+    file: File
     spec: PictureSpec
     field: str
 
 
+@dataclass(frozen=True, slots=True)
+class DecodedPicture:
+    """The pixels of a picture, and where it lies in them."""
+
+    pixels: Array
+    placement: Placement
+
+
 def decode_all(
     uploads: Sequence[Upload],
-    pixels: Sequence[Array],
+    pixels: Sequence[Array | None],
     limits: Limits,
     call: Call | None = None,
     hint: str = "",
-) -> None:
+) -> list[DecodedPicture]:
     """Decode pictures, as many at once as there are cores and room in memory, in turns with other
     requests.
 
-    pixels: where each goes, uint8 (height, width, channels) or (height, width). hint: after
-    what is expected of each. Raises InvalidInput with the problems of all, or if they are too many
-    or too large together; and what ends `call`.
+    pixels: where each goes, uint8 (height, width, channels) or (height, width); None for an array
+    of its own. hint: after what is expected of each. Raises InvalidInput with the problems of all,
+    or if they are too many or too large together; and what ends `call`.
     """
     check_count(len(uploads), limits)
-    pool = _pool(limits.max_pixels)
+    pool = workers(limits)
 
-    def decode(i: int, check: Check) -> UnreadablePicture | None:
+    def decode(i: int, check: Check) -> DecodedPicture | UnreadablePicture:
         """An error as a value: there may be one for each picture."""
-        upload = uploads[i]
+        upload, room = uploads[i], pixels[i]
         try:
-            with opened(_stream(upload.file), upload.spec, check) as picture:
-                pixels[i][...] = picture.decode().reshape(pixels[i].shape)
+            with opened(stream_of(upload.file), upload.spec, check) as picture:
+                found = picture.decode()
+                if room is None:
+                    return DecodedPicture(found, picture.placement)
+                room[...] = found.reshape(room.shape)
+                return DecodedPicture(room, picture.placement)
         except UnreadablePicture as error:
             return error
-        return None
 
-    def decode_small(i: int, check: Check) -> DecodeCost | UnreadablePicture | None:
+    def decode_small(i: int, check: Check) -> DecodeCost | DecodedPicture | UnreadablePicture:
         """One alone that needs no room is decoded where its headers are read."""
         found = _measure(uploads[i], check)
         small = isinstance(found, DecodeCost) and found.memory <= SMALL
         return decode(i, check) if small else found
 
-    found: list[DecodeCost | UnreadablePicture | None]
+    found: list[DecodeCost | DecodedPicture | UnreadablePicture]
     if len(uploads) == 1:
         found = pool.map(decode_small, [0], call)
     else:
@@ -83,6 +104,7 @@ def decode_all(
         found[i] = error
     if details := unreadable(uploads, found, hint):
         raise invalid(details)
+    return [each for each in found if isinstance(each, DecodedPicture)]
 
 
 def measure_all(
@@ -91,7 +113,7 @@ def measure_all(
     """Measure the cost of decoding each picture, by its headers. Raises InvalidInput where they are
     too many, or too large together, and what ends `call`."""
     check_count(len(uploads), limits)
-    found = _pool(limits.max_pixels).map(_measure, uploads, call)
+    found = workers(limits).map(_measure, uploads, call)
     pixels = sum(cost.pixels for cost in found if isinstance(cost, DecodeCost))
     most = limits.max_request_pixels
     if pixels > most:
@@ -100,49 +122,65 @@ def measure_all(
             f"{len(uploads)} pictures with {pixels:,} pixels to decode in one request: expected "
             f"at most {most:,} ({times} times KERAPORT_MAX_PIXELS)"
         )
+    # Those of their own size take as much memory as they say.
+    fed = sum(
+        cost.fed
+        for upload, cost in zip(uploads, found, strict=True)
+        if isinstance(cost, DecodeCost) and upload.spec.size is None
+    )
+    if fed > limits.max_pixels:
+        raise InvalidInput(
+            f"{len(uploads)} pictures of {fed:,} pixels for the model in one request: expected at "
+            f"most {limits.max_pixels:,} (KERAPORT_MAX_PIXELS)"
+        )
     return found
 
 
 def unreadable(
-    uploads: Sequence[Upload],
-    found: Sequence[DecodeCost | UnreadablePicture | None],
-    hint: str = "",
+    uploads: Sequence[HasField], found: Sequence[object], hint: str = ""
 ) -> list[Detail]:
-    """List the problems of pictures, `hint` after what is expected of each."""
+    """List the problems of files, `hint` after what is expected of each. found: the error of each
+    that cannot be read, anything else for the others."""
     return [
         Detail(upload.field, error.problem, expected=f"{error.expected}{hint}")
         for upload, error in zip(uploads, found, strict=True)
-        if isinstance(error, UnreadablePicture)
+        if isinstance(error, UnreadableFile)
     ]
 
 
-def check_count(count: int, limits: Limits) -> None:
-    """Raise InvalidInput for more pictures than a request may have."""
-    most = most_pictures(limits)
+def check_count(count: int, limits: Limits, noun: str = "picture") -> None:
+    """Raise InvalidInput for more files than a request may have. noun: what one is called."""
+    most = most_files(limits)
     if count > most:
-        setting = " (KERAPORT_MAX_ROWS)" if most < MAX_PICTURES else ""
-        raise InvalidInput(f"{count} pictures in one request: expected at most {most}{setting}")
+        setting = " (KERAPORT_MAX_ROWS)" if most < MAX_FILES else ""
+        raise InvalidInput(f"{count} {noun}s in one request: expected at most {most}{setting}")
 
 
-def most_pictures(limits: Limits) -> int:
-    """Return the most pictures that a request may have."""
-    return min(MAX_PICTURES, limits.max_rows)
+def most_files(limits: Limits) -> int:
+    """Return the most pictures, or recordings, that a request may have."""
+    return min(MAX_FILES, limits.max_rows)
+
+
+def workers(limits: Limits) -> Workers:
+    """Return the native threads for decoding, as many as cores: Pillow and libsndfile release the
+    GIL while they work. With room for one of the largest pictures, or for several that take
+    less."""
+    return _pool(limits.max_pixels)
 
 
 @cache
 def _pool(max_pixels: int) -> Workers:
-    """Native threads for decoding, as many as cores: Pillow releases the GIL while it works. With
-    room for one of the largest pictures, or for several that take less."""
     return Workers(usable_cores(), "decode", room=MOST_BYTES * max_pixels, small=SMALL)
 
 
 def _measure(upload: Upload, check: Check) -> DecodeCost | UnreadablePicture:
     try:
-        with opened(_stream(upload.file), upload.spec, check) as picture:
+        with opened(stream_of(upload.file), upload.spec, check) as picture:
             return picture.cost
     except UnreadablePicture as error:
         return error
 
 
-def _stream(file: PictureFile) -> BinaryIO:
+def stream_of(file: File) -> BinaryIO:
+    """Return a file that can be read, from its beginning where it is bytes."""
     return BytesIO(file) if isinstance(file, bytes) else file

@@ -73,9 +73,9 @@ class Fields(Input):
         """Read objects."""
         return self._tensors(self._check(values, where, strict=True))
 
-    def cells(self, rows: Sequence[dict[str, str]]) -> Parsed:
-        """Read rows of a CSV, whose cells are texts."""
-        return self._tensors(self._check(rows, lambda i: f"[{i}]", strict=False))
+    def cells(self, rows: Sequence[dict[str, str]], where: Where | None = None) -> Parsed:
+        """Read rows of a CSV, or of a form, whose cells are texts."""
+        return self._tensors(self._check(rows, where or (lambda i: f"[{i}]"), strict=False))
 
     def example(self) -> dict[str, Array] | None:
         """Return the examples of all fields."""

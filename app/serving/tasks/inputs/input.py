@@ -9,12 +9,16 @@ from typing import Any, ClassVar
 
 from app.errors import Detail
 from app.serving.arrays import Array
+from app.serving.cards.card import FieldSpec
 from app.serving.limits import Limits
 from app.serving.signature import PictureFeed, TensorSpec
-from app.serving.tasks.base import Payload, PictureFiles
+from app.serving.tasks.base import Files, Payload
+from app.serving.tasks.parts import Parts
 
 # The field of a problem, by the row that it is in.
 Where = Callable[[int], str]
+# The field of a form with a CSV.
+FILE = "file"
 
 
 @dataclass(slots=True)
@@ -22,12 +26,15 @@ class Parsed:
     """What a request holds, as far as it was read without decoding its pictures.
 
     arrays: by the names of the model's inputs. files: the pictures of each input that takes some,
-    by its name in requests. fields: how problems call them, by their place. details: problems.
+    by its name in requests. fields: how problems call them, by their place. texts: of requests of
+    one row, by the names of inputs. details: problems.
     """
 
     arrays: dict[str, Array] = field(default_factory=dict)
-    files: dict[str, PictureFiles] = field(default_factory=dict)
+    files: dict[str, Files] = field(default_factory=dict)
     fields: dict[str, Where] = field(default_factory=dict)
+    unknown: dict[str, Array] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
     details: list[Detail] = field(default_factory=list)
 
 
@@ -38,8 +45,16 @@ class Input(ABC):
     kind: ClassVar[str]
     # The forms of bodies where it is the only input.
     accepts: frozenset[str]
+    # Whether an example in a card names a file.
+    takes_files: ClassVar[bool] = False
+    # Whether parts of a value can be left out.
+    has_parts: ClassVar[bool] = False
     # Set by inputs that take pictures.
     feed: PictureFeed | None = None
+    # The columns of a table, for inputs that may come from one.
+    fields: Sequence[FieldSpec] = ()
+    # Whether a part of a form is the value itself, else JSON.
+    plain: ClassVar[bool] = False
 
     def __init__(self, name: str, specs: Sequence[TensorSpec], limits: Limits) -> None:
         self.name = name
@@ -54,6 +69,10 @@ class Input(ABC):
     @abstractmethod
     def values(self, values: Sequence[Any], where: Where) -> Parsed:
         """Read values of JSON, one a row. where: the field of the value in a row."""
+
+    def cells(self, rows: Sequence[dict[str, str]]) -> Parsed:
+        """Read rows of a CSV, where the input has `fields`."""
+        raise NotImplementedError
 
     @abstractmethod
     def body_schema(self) -> dict[str, Any]:
@@ -76,3 +95,20 @@ class Input(ABC):
     def example(self) -> Mapping[str, Array] | None:
         """Return a row as the card shows it, by the model's inputs; None where it shows none."""
         return None
+
+    def example_body(self, value: Any) -> Any:
+        """Return the JSON body of a request with this value, where this is the only input."""
+        return value
+
+    def read_example(self, data: bytes) -> tuple[str, bytes | None]:
+        """Return the media type of a file that is an example, and a small WebP of what can be seen.
+        From any thread. Raises ValueError for what this input cannot read."""
+        raise ValueError(f"expected {self.expected()}")
+
+    def parts(self, arrays: Mapping[str, Array], texts: Mapping[str, str], most: int) -> Parts:
+        """Return the parts of a value that can be left out, where `has_parts`. From any thread.
+
+        arrays: one row each, by the names of the model's inputs. texts: by the names of inputs.
+        most: parts.
+        """
+        raise NotImplementedError

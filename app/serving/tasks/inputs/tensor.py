@@ -142,6 +142,15 @@ class Tensors(Input):
         # Of an input of any rank a row may be a plain value.
         return {} if spec.shape is None else nested_schema(spec.dtype, spec.row_shape, length)
 
+    def example_body(self, value: Any) -> Any:
+        """Return one row of each input."""
+        rows = {self._names[0]: value} if len(self._names) == 1 else value
+        if not isinstance(rows, dict):
+            return rows
+        if self._signature.batchable:
+            rows = {name: [row] for name, row in rows.items()}
+        return rows if len(self._names) > 1 else rows[self._names[0]]
+
     def expected(self) -> str:
         """Nested lists, or a plain value."""
         spec = self.specs[0]

@@ -15,15 +15,16 @@ from app.serving.limits import Limits
 from app.serving.tasks.base import ENOUGH, Part, Payload, invalid, object_schema, parse_json
 from app.serving.tasks.csv_table import read_table
 from app.serving.tasks.inputs.fields import Fields
-from app.serving.tasks.inputs.input import Input, Parsed, Where
-from app.serving.tasks.inputs.picture import Picture
-from app.serving.tasks.pictures import FORMATS_TEXT
+from app.serving.tasks.inputs.files import FileInput
+from app.serving.tasks.inputs.form_fields import FormFields
+from app.serving.tasks.inputs.input import FILE, Input, Parsed, Where
+from app.serving.tasks.inputs.series import Series
 from app.thread_slices import checkpoint, free_rows_afterwards
 
 
 class Together(Input):
-    """Inputs of any kinds, of which each row has a value each. Where all are fields, a CSV may have
-    the columns of all. Raises CardError from `__init__` for inputs of the model without rows."""
+    """Inputs of any kinds, of which each row has a value each. Where all are fields or texts, a CSV
+    may have the columns of all. Raises CardError from `__init__` for inputs without rows."""
 
     kind = "several"
 
@@ -32,7 +33,10 @@ class Together(Input):
         self._inputs = inputs
         self._names = ", ".join(each.name for each in inputs)
         self._columns = _columns(inputs)
-        self.accepts = frozenset({"json", "form" if self._columns is None else "csv"})
+        self._form_fields = FormFields(inputs)
+        texts = any(each.plain for each in inputs)
+        forms = {"form"} if self._columns is None or texts else set()
+        self.accepts = frozenset({"json", *forms, *(() if self._columns is None else ("csv",))})
         for spec in self.specs:
             if not spec.shape:
                 raise CardError(
@@ -85,22 +89,38 @@ class Together(Input):
         return whole
 
     def _form(self, parts: Sequence[Part]) -> Parsed:
-        """A part for each input and row."""
+        """A part for each input and row, for fields also a part for each of them; or the upload of
+        a table."""
+        if self._columns is not None and [part.name for part in parts] == [FILE]:
+            return self._table(parts[0].file.read())
         whole = Parsed()
+        rows = self._form_fields.rows(parts)
         by_name: dict[str, list[Part]] = {each.name: [] for each in self._inputs}
         # Browsers send fields for files that were left empty.
-        pictures = {each.name for each in self._inputs if isinstance(each, Picture)}
+        files = {each.name for each in self._inputs if isinstance(each, FileInput)}
         for part in parts:
+            if self._form_fields.own(part):
+                continue
             if part.name not in by_name:
                 expected = f"one of {self._names}"
                 whole.details.append(Detail(short(part.name), "unexpected", expected=expected))
-            elif part.filename != "" and (part.size or part.name not in pictures):
+            elif part.filename != "" and (part.size or part.name not in files):
                 by_name[part.name].append(part)
-        counts = {name: len(some) for name, some in by_name.items()}
+        # Both at once could mean anything.
+        whole.details += [
+            Detail(name, "unexpected", expected=f"{name}, or its fields, not both")
+            for name in rows
+            if by_name[name]
+        ]
+        counts = {name: len(rows.get(name, some)) for name, some in by_name.items()}
         for each in self._inputs:
             some = by_name[each.name]
-            if not some:
-                expected = FORMATS_TEXT if isinstance(each, Picture) else each.expected()
+            if (cells := rows.get(each.name)) is not None:
+                assert isinstance(each, Fields)
+                where = partial(_in_rows, len(cells) > 1)
+                _add(whole, partial(each.cells, cells, where), cells)
+            elif not some:
+                expected = each.formats if isinstance(each, FileInput) else each.expected()
                 whole.details.append(Detail(each.name, "missing", expected=expected))
             elif excess := self.limits.excess(each.name, len(some)):
                 whole.details += excess
@@ -113,12 +133,14 @@ class Together(Input):
         return whole
 
     def _parts(self, each: Input, parts: Sequence[Part], where: Where) -> Parsed:
-        if isinstance(each, Picture) and all(part.filename is not None for part in parts):
+        if isinstance(each, FileInput) and all(part.filename is not None for part in parts):
             return each.uploaded([part.file for part in parts], where)
+        if isinstance(each, Series):
+            return each.texts([part.file.read() for part in parts], where)
         values, details = [], []
         for i, part in enumerate(parts):
             data = part.file.read()
-            if isinstance(each, Picture):
+            if isinstance(each, FileInput) or each.plain:
                 values.append(data.decode(errors="replace"))
                 continue
             try:
@@ -146,7 +168,6 @@ class Together(Input):
             ]
             checkpoint()
         for each in self._inputs:
-            assert isinstance(each, Fields)
             own = {f.name for f in each.fields}
             rows = []
             for row in table.rows:
@@ -155,6 +176,10 @@ class Together(Input):
             free_rows_afterwards(rows, len(own))
             _add(whole, partial(each.cells, rows), rows)
         return whole
+
+    def form_fields(self, each: Input) -> list[str]:
+        """Return the fields of a form that may stand for an input, all of them together."""
+        return self._form_fields.names(each)
 
     def example(self) -> dict[str, Array] | None:
         """Return those of all inputs."""
@@ -197,6 +222,8 @@ def _add(whole: Parsed, read: Callable[[], Parsed], values: Sequence[Any]) -> No
     whole.arrays |= parsed.arrays
     whole.files |= parsed.files
     whole.fields |= parsed.fields
+    whole.unknown |= parsed.unknown
+    whole.texts |= parsed.texts
     whole.details += parsed.details
 
 
@@ -209,12 +236,16 @@ def _at(where: Where, name: str, at: Sequence[int], i: int) -> str:
     return _in_row(where, name, at[i])
 
 
+def _in_rows(many: bool, i: int) -> str:
+    return f"[{i}]" if many else ""
+
+
 def _in_part(name: str, many: bool, i: int) -> str:
     return f"{name}[{i}]" if many else name
 
 
 def _columns(inputs: Sequence[Input]) -> list[str] | None:
-    """The columns of a table with all inputs; None where they are not fields, or share names."""
-    names = [f.name for each in inputs if isinstance(each, Fields) for f in each.fields]
-    all_fields = all(isinstance(each, Fields) for each in inputs)
+    """The columns of a table with all inputs; None where some have none, or share names."""
+    names = [f.name for each in inputs for f in each.fields]
+    all_fields = all(each.fields for each in inputs)
     return names if all_fields and len(set(names)) == len(names) else None

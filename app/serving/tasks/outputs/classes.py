@@ -11,16 +11,18 @@ from numpy.typing import NDArray
 
 from app.json_body import write_json
 from app.serving.arrays import Array
-from app.serving.cards.card import Activation, ClassesOutput
+from app.serving.cards.card import ClassesOutput
 from app.serving.cards.kinds import Kind, Place
+from app.serving.cards.part import Activation
 from app.serving.signature import OutputMeaning
 from app.serving.tasks.outputs.output import Output
+from app.serving.tasks.parts import Target, significant
 
 Reading = Literal["binary", "single", "multi"]
 # A score with as many characters as any.
 LONGEST_SCORE = -1.234567e-300
 # Where nothing is known of the numbers.
-_UNKNOWN = OutputMeaning("unknown", None, False, "")
+UNKNOWN = OutputMeaning("unknown", None, False, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Classes(Output):
                 "activation" if place.long else "output.activation",
                 ": softmax needs several units, this model's output has one: use sigmoid",
             )
-        meaning = meaning or _UNKNOWN
+        meaning = meaning or UNKNOWN
         self._conversion = conversion(meaning, card.activation)
         self.reading: Reading = "multi" if self._conversion.multi else "single"
         if self.units == 1:
@@ -128,6 +130,23 @@ class Classes(Output):
         """Return one answer per row of (rows, units): the label, its probability or score, and the
         top labels."""
         return [self._one(row) for row in self._numbers(array.astype(np.float64)).tolist()]
+
+    @property
+    def has_target(self) -> bool:
+        """Always: that of the label."""
+        return True
+
+    def target(self, array: Array) -> Target:
+        """Follow the number of the label that is answered."""
+        (answer,) = self.values(array)
+        place = self._best(self._numbers(array.astype(np.float64))[0].tolist())
+
+        def of(rows: Array) -> list[float]:
+            found: list[float] = self._numbers(rows.astype(np.float64))[:, place].tolist()
+            return found
+
+        about = {"label": answer["label"], self.key: answer[self.key]}
+        return Target(about, of, self._shown)
 
     def schema(self) -> dict[str, Any]:
         """JSON Schema of one answer."""
@@ -187,12 +206,21 @@ class Classes(Output):
             scores = np.hstack([2 * self._middle - scores, scores])
         return scores
 
+    def _best(self, row: list[float]) -> int:
+        """The place of the label that is answered."""
+        if self.reading == "binary":
+            return int(row[1] >= self.threshold)
+        return max(range(len(row)), key=row.__getitem__)
+
+    def _shown(self, value: float) -> float:
+        return rounded(value) if self._conversion.probable else significant(value)
+
     def _one(self, row: list[float]) -> dict[str, Any]:
         # Plain numbers: for the few units that most models have, NumPy costs more than it does.
         order = nlargest(self.top, range(len(row)), key=row.__getitem__)
-        shown = _rounded if self._conversion.probable else _significant
+        shown = self._shown
         top = [{"label": self.labels[i], self.key: shown(row[i])} for i in order]
-        best = int(row[1] >= self.threshold if self.reading == "binary" else order[0])
+        best = self._best(row)
         answer: dict[str, Any] = {
             "label": self.labels[best],
             self.key: shown(row[best]),
@@ -205,11 +233,6 @@ class Classes(Output):
         return answer
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
     """Six decimals: what float32 can tell apart near 1, and readable."""
     return round(value, 6)
-
-
-def _significant(value: float) -> float:
-    """Seven digits: what float32 has, wherever the point is."""
-    return float(f"{value:.7g}")

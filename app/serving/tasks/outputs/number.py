@@ -11,6 +11,7 @@ from app.serving.arrays import Array
 from app.serving.cards.card import NumberOutput
 from app.serving.cards.kinds import Kind
 from app.serving.tasks.outputs.output import Output
+from app.serving.tasks.parts import Target, significant
 from app.serving.tensors import nested_schema
 
 
@@ -48,6 +49,27 @@ class Number(Output):
         if self._names is not None:
             return [dict(zip(self._names, row, strict=True)) for row in values]
         return [*values[:, 0]] if values.shape[1] == 1 else [*values]
+
+    @property
+    def has_target(self) -> bool:
+        """Whether it is one number."""
+        return self._count == 1 and self.spec.dtype != "bool"
+
+    def target(self, array: Array) -> Target:
+        """Follow the number."""
+
+        def of(rows: Array) -> list[float]:
+            found: list[float] = rows.reshape(len(rows), -1)[:, 0].astype(np.float64).tolist()
+            return found
+
+        (value,) = of(array)
+        digits = significant if self._decimals is None else self._rounded
+        about: dict[str, Any] = {"value": digits(value)}
+        return Target(about | ({"unit": self._unit} if self._unit else {}), of, digits)
+
+    def _rounded(self, value: float) -> float:
+        # One decimal more than answers have, whose differences may be small.
+        return round(value, (self._decimals or 0) + 1)
 
     def schema(self) -> dict[str, Any]:
         """JSON Schema of a value."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from app.serving.arrays import Array
 from app.serving.signature import TensorSpec
+from app.serving.tasks.parts import Target
+from app.serving.tasks.placement import Placement
 
 
 class Output(ABC):
@@ -33,6 +36,31 @@ class Output(ABC):
     def schema(self) -> dict[str, Any]:
         """JSON Schema (2020-12) of a value."""
 
+    @property
+    def has_target(self) -> bool:
+        """Whether an answer has one number that can be followed while its input changes."""
+        return False
+
+    def target(self, array: Array) -> Target:
+        """Return the number to follow, where `has_target`. array: of one row."""
+        raise NotImplementedError
+
     def about(self) -> dict[str, Any]:
         """Return what else people may want to know of it, for `GET /api/models/NAME`."""
         return {}
+
+
+class PlacedOutput(Output):
+    """An output whose values are places in a picture, made in a native thread. picture: the input
+    that takes it, by its name in requests."""
+
+    picture: str
+
+    @abstractmethod
+    def placed_values(self, outputs: Mapping[str, Array], placed: Sequence[Placement]) -> list[Any]:
+        """Return one value a row. outputs: of the model, by name. placed: where the picture of each
+        row lies in the model's input. Raises NonFiniteOutput."""
+
+    def values(self, array: Array) -> list[Any]:
+        """Places need more than one tensor."""
+        raise NotImplementedError

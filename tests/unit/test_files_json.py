@@ -101,7 +101,7 @@ def test_pictures_are_counted_before_any_is_decoded(
     made, item = task(**limits), {"image": url(flat(8, 8))}
     assert made.read(body([item] * most))[0].shape == (most, 6, 8, 3)
     asked: list[str] = []
-    monkeypatch.setattr("app.serving.tasks.pictures_json.decode_base64", asked.append)
+    monkeypatch.setattr("app.serving.tasks.files_json.decode_base64", asked.append)
     with pytest.raises(InvalidInput, match=f"{most + 1} pictures in one request"):
         made.read(body([item] * (most + 1)))
     assert asked == []
