@@ -32,6 +32,7 @@ from app.api.telemetry.protocols import speaks_protocol
 from app.api.telemetry.record import record_of
 from app.lifecycle import Lifecycle
 from app.logs import kind, trace
+from app.serving.call import Alarm
 
 log = logging.getLogger(__name__)
 
@@ -50,25 +51,7 @@ _WITHOUT_PREFIX = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})
 
 
 class _Late(BaseException):
-    """The time that a `_Patience` allows is over."""
-
-
-class _Patience:
-    """A context, entered again and again, that raises _Late in its greenlet after `seconds`. A
-    `gevent.Timeout` for each request would take five times as long."""
-
-    def __init__(self, seconds: float) -> None:
-        self._timer: Any = gevent.get_hub().loop.timer(seconds)
-
-    def __enter__(self) -> None:
-        self._timer.start(gevent.getcurrent().throw, _Late, update=True)
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.stop()
-
-    def close(self) -> None:
-        """Free the timer."""
-        self._timer.close()
+    """The next request, or its headers, did not arrive in time."""
 
 
 class _Handler(WSGIHandler):
@@ -86,17 +69,11 @@ class _Handler(WSGIHandler):
     def __init__(self, sock: Any, address: Any, server: Any) -> None:
         buffered = sock.makefile("rb", READ_BUFFER)
         super().__init__(sock, address, server, rfile=buffered)  # type: ignore[call-arg]
-        self._idle = _Patience(IDLE_TIMEOUT_S)
-        self._slow = _Patience(HEADER_TIMEOUT_S)
 
     def handle(self) -> None:
         """Serve the requests of a connection, which may end at any point."""
-        try:
-            with suppress(OSError):
-                super().handle()
-        finally:
-            self._idle.close()
-            self._slow.close()
+        with suppress(OSError):
+            super().handle()
 
     def handle_one_request(self) -> Any:
         """Serve one request. Returns None if the connection ends, else True."""
@@ -123,14 +100,14 @@ class _Handler(WSGIHandler):
         """Return the next request, without its body; None if none comes. Raises FramingError."""
         readline = self.rfile.readline
         try:
-            with self._idle:
+            with Alarm(IDLE_TIMEOUT_S, _Late()):
                 request = read_request_line(readline)
         except _Late:
             return None
         if request is None:
             return None
         try:
-            with self._slow:
+            with Alarm(HEADER_TIMEOUT_S, _Late()):
                 read_fields(readline, request)
         except _Late:
             problem = f"the headers did not arrive within {HEADER_TIMEOUT_S} s"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from gevent import get_hub
+from gevent import get_hub, getcurrent
 
 from app.errors import DeadlineExceeded, KeraportError
 
@@ -102,6 +102,25 @@ class Call:
             self.on_cancel(None)
             timer.stop()
             timer.close()
+
+
+class Alarm:
+    """A context that raises `error` in the current greenlet `seconds` after it was made, unless it
+    has ended by then; what `gevent.Timeout` does, at a third of its cost."""
+
+    __slots__ = ("_timer",)
+
+    def __init__(self, seconds: float, error: BaseException) -> None:
+        self._timer = get_hub().loop.timer(seconds)
+        # From now, not from when the hub last looked at the clock.
+        self._timer.start(getcurrent().throw, error, update=True)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.stop()
+        self._timer.close()
 
 
 def _too_late() -> DeadlineExceeded:

@@ -15,7 +15,6 @@ from multipart import MultipartError, MultipartSegment, ParserLimitReached, Push
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from app.alarm import Alarm
 from app.api.http.body import PIECE
 from app.api.http.body_room import LEASE_KEY, BodyLease
 from app.api.http.content_coding import CODINGS, decompress
@@ -30,7 +29,7 @@ from app.errors import (
     UnsupportedCoding,
     UnsupportedMediaType,
 )
-from app.serving.call import Call
+from app.serving.call import Alarm, Call
 from app.serving.hub_rounds import next_round
 from app.serving.large_bodies import run_large
 from app.serving.models.model import Model
@@ -136,7 +135,8 @@ def read_form(request: Request, call: Call, max_fields: int = MAX_PARTS) -> Mult
 
 
 def _within_limits(request: Request, call: Call) -> Alarm:
-    """Check the size of the body and wait for room; return a context that ends at the deadline."""
+    """Check the size of the body and wait for room. Return a context that raises DeadlineExceeded
+    at the deadline."""
     length = request.content_length or 0
     _check_size(request, length)
     _take_room(request, length, call)

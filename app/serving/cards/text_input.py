@@ -24,8 +24,8 @@ class TokenIndex:
 
     ids: of each token. ascii: whether only ASCII letters become lower case. split: what parts
     words; None for white space. unknown: the id of other tokens; None to leave them out. source:
-    what the vocabulary comes from, in words. certain: whether it tells how words are told apart;
-    padded: and how texts are padded.
+    of the vocabulary, in words. certain: whether that shows how words are separated; padded: and
+    how texts are padded.
     """
 
     ids: Mapping[str, int] = field(repr=False)

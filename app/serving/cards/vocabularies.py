@@ -28,7 +28,7 @@ class Vocabulary:
     """The contents of a file, with the settings that go with its form.
 
     ids: of the file; `offset` is added to them. source: the form in words. certain: whether the
-    file or its form tells how words are told apart; `padded`: and how texts are padded. start,
+    file or its form shows how words are separated; `padded`: and how texts are padded. start,
     unknown: ids that go with the form's own offset. unknown_entry, padding_entry: ids of the file
     that stand for other words, and for padding. limit: ids from here on are unknown.
     """

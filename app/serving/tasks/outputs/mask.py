@@ -21,7 +21,7 @@ from app.serving.tasks.outputs.drawn import Drawn, drawn_schema, part_of, png_of
 from app.serving.tasks.placement import Placement
 from app.serving.threads import Check
 
-# The first class is most often the background. The next are told apart by colour-blind people as
+# The first class is most often the background. The next are distinct for colour-blind people as
 # well (M. Okabe and K. Ito, Color Universal Design, 2008).
 _FIRST = ("000000", "e69f00", "56b4e9", "009e73", "f0e442", "0072b2", "d55e00", "cc79a7")
 # The golden angle as a part of the circle: hues far from those before.
