@@ -34,7 +34,7 @@ def leaves() -> tuple[Array, Array]:
     draw = np.random.default_rng(0)
     y, x = np.mgrid[:SIDE, :SIDE]
     root = EIGENVECTORS @ np.diag(np.sqrt(EIGENVALUES))
-    pictures = np.empty((COUNT, SIDE, SIDE, 3))
+    pictures = np.zeros((COUNT, SIDE, SIDE, 3))  # black where no disc lies
     for picture in pictures:
         radii = 1.5 / np.sqrt(1 - draw.random(DISCS) * (1 - (1.5 / SIDE) ** 2))
         for radius, middle in zip(radii, draw.uniform(-5, SIDE + 5, (DISCS, 2)), strict=True):
