@@ -29,8 +29,8 @@ from app.serving.reading.model_files import find_model
 from app.serving.reading.process import ReaderProcess
 from app.serving.tasks import RowTask
 from app.serving.tasks.base import Limits
+from app.serving.tasks.files.pictures import decode
 from app.serving.tasks.inputs.picture import Picture
-from app.serving.tasks.pictures import decode
 from benchmarks.picture import jpeg
 
 Pictures = list[Future[NDArray[np.uint8]]]

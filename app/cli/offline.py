@@ -42,7 +42,7 @@ from app.serving.registry.open_model import import_engine, open_model
 from app.serving.tasks import Limits, Payload, RowTask
 from app.serving.tasks.base import invalid
 from app.serving.tasks.csv_table import on_lines, read_table
-from app.serving.tasks.file_kinds import files_of
+from app.serving.tasks.files.file_kinds import files_of
 from app.serving.tasks.inputs.files import FileInput
 
 _MAX_PATH = 255

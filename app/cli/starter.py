@@ -17,8 +17,8 @@ from app.serving.cards.card import (
     MaskOutput,
     OutputCard,
 )
-from app.serving.cards.guesses import Guess, guesses
-from app.serving.cards.infer import completed
+from app.serving.cards.inference.guesses import Guess, guesses
+from app.serving.cards.inference.infer import completed
 from app.serving.cards.kinds import Kind, kinds_of
 from app.serving.cards.part import Activation
 from app.serving.cards.read import dump_card

@@ -9,7 +9,7 @@ from typing import Any
 
 from app.api.native.examples import MadeUpFile, Repeated, form_of, is_long
 from app.serving.cards.card import TEXT_TASK
-from app.serving.tasks.file_kinds import PICTURES, RECORDINGS, FileKind
+from app.serving.tasks.files.file_kinds import PICTURES, RECORDINGS, FileKind
 from app.web.layout import json_scalar, layout
 
 # A file of each kind.

@@ -76,10 +76,11 @@ def packages() -> set[tuple[str, str]]:
 
     def name(module: str) -> str:
         layer = layer_of(module)
-        if layer.startswith("web."):
-            return "web"
         # Files that lie directly in `app` or `app/serving` are shared by the packages above.
-        return "shared" if layer in ("", "serving") else layer.rpartition(".")[2]
+        if layer in ("", "serving"):
+            return "shared"
+        package, *inside = layer.split(".")
+        return inside[0] if inside and package != "web" else package
 
     return {
         (name(module), name(other))

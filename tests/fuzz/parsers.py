@@ -106,7 +106,7 @@ def _target(name: str) -> Callable[[bytes], None]:
     from app.serving.cards.card import Card
     from app.serving.signature import Signature, SignatureDef, TensorSpec
     from app.serving.tasks import Limits, Payload, RowTask
-    from app.serving.tasks.pictures import PictureSpec, UnreadablePicture, decode
+    from app.serving.tasks.files.pictures import PictureSpec, UnreadablePicture, decode
 
     limits = Limits()
     matrix = TensorSpec("x", "x:0", "float32", (None, 3))

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import yaml
 
-from app.serving.tasks.pictures import PictureSpec, decode
+from app.serving.tasks.files.pictures import PictureSpec, decode
 from tests.support import DATA, ROOT, picture
 
 # Batches of another size round differently.

@@ -9,7 +9,7 @@ import schemathesis
 import tritonclient.http as triton
 from hypothesis import strategies
 
-from app.serving.tasks.pictures import FORMATS, MEDIA_TYPES
+from app.serving.tasks.files.pictures import FORMATS, MEDIA_TYPES
 from tests.support import picture
 
 for format, media_type in zip(FORMATS, MEDIA_TYPES, strict=True):

@@ -132,7 +132,7 @@ def test_stereo_of_another_rate(
     """What the decoder makes of the file is tested for each format on its own."""
     import io
 
-    from app.serving.tasks.recordings import RecordingSpec, decode
+    from app.serving.tasks.files.recordings import RecordingSpec, decode
     from tests.sounds import tone
 
     both = np.stack([tone(0.1, 44_100, 300), tone(0.1, 44_100, 700)], 1)

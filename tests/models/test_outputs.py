@@ -14,9 +14,9 @@ import pytest
 import tensorflow as tf
 
 from app.serving.cards.card import Card
-from app.serving.cards.guesses import guesses
-from app.serving.cards.infer import completed, infer_card
-from app.serving.cards.outputs import output_kind
+from app.serving.cards.inference.guesses import guesses
+from app.serving.cards.inference.infer import completed, infer_card
+from app.serving.cards.inference.outputs import output_kind
 from app.serving.models.model import Model
 from app.serving.signature import Converted
 from app.serving.tasks import Limits, RowTask

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from app.serving.cards.card import Card
-from app.serving.cards.infer import infer_card
-from app.serving.cards.outputs import output_kind
+from app.serving.cards.inference.infer import infer_card
+from app.serving.cards.inference.outputs import output_kind
 from tests.models.heads import answers, functional, large_weights, read_bare
 
 # What the numbers of a head are, as the one who builds it knows. plain: of a dense layer.

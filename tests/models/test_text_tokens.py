@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.serving.cards.card import Card
-from app.serving.cards.infer import completed
+from app.serving.cards.inference.infer import completed
 from app.serving.cards.text_input import TextInput
 from app.serving.signature import TextEvidence
 from app.serving.tasks.inputs.tokens import Tokens

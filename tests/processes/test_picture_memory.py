@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.serving.tasks.pictures import MOST_BYTES, PictureSpec, opened
+from app.serving.tasks.files.pictures import MOST_BYTES, PictureSpec, opened
 from tests.support import ROOT
 from tests.unit.test_picture_limits import COSTLY, damages, png, tiled_tiff
 from tests.unit.test_pictures import encode
@@ -35,7 +35,7 @@ def bomb() -> bytes:
 MEASURE = """
 import io, re, resource, sys
 from pathlib import Path
-from app.serving.tasks.pictures import PictureSpec, UnreadablePicture, decode
+from app.serving.tasks.files.pictures import PictureSpec, UnreadablePicture, decode
 
 def megabytes(what):
     found = re.search(what + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())

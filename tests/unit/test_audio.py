@@ -14,7 +14,7 @@ import pytest
 
 from app.errors import BadRequest, CardError, Detail, InvalidInput
 from app.serving.cards.card import Card
-from app.serving.cards.infer import completed
+from app.serving.cards.inference.infer import completed
 from app.serving.cards.read import dump_card, parse_card
 from app.serving.tasks import Limits, Payload, RowTask
 from app.serving.tasks.base import Part

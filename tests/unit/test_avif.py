@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, _avif
 
-from app.serving.tasks.formats import avif, libavif
-from app.serving.tasks.pictures import DecodeCost, PictureSpec, UnreadablePicture, opened
+from app.serving.tasks.files.formats import avif, libavif
+from app.serving.tasks.files.pictures import DecodeCost, PictureSpec, UnreadablePicture, opened
 from tests.unit.test_pictures import GREEN, RED, assert_close, encode, read, refused
 
 

@@ -17,15 +17,15 @@ from openapi_schema_validator import OAS31Validator
 from app.errors import CardError, InferenceError, InvalidInput, NonFiniteOutput
 from app.serving.arrays import Array
 from app.serving.cards.card import Card
-from app.serving.cards.guesses import guesses
-from app.serving.cards.infer import completed
+from app.serving.cards.inference.guesses import guesses
+from app.serving.cards.inference.infer import completed
 from app.serving.cards.read import read_card
 from app.serving.signature import OutputMeaning, Signature, TensorSpec
 from app.serving.tasks import Limits, Payload, RowTask
+from app.serving.tasks.files.placement import Placement
 from app.serving.tasks.outputs import boxes as module
 from app.serving.tasks.outputs.boxes import Boxes
 from app.serving.tasks.outputs.overlap import without_overlaps
-from app.serving.tasks.placement import Placement
 from tests.support import picture
 from tests.unit.signatures import Shape, signature, spec
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.errors import CardError
 from app.serving.cards.card import Card, FieldSpec, ImageInput, Output, Runtime
-from app.serving.cards.infer import infer_card
+from app.serving.cards.inference.infer import infer_card
 from app.serving.cards.read import dump_card, read_card
 from tests.support import ROOT
 from tests.unit.signatures import signature, spec

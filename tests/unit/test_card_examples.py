@@ -15,13 +15,13 @@ from PIL import Image
 from app.errors import CardError
 from app.serving.cards.card import Card
 from app.serving.cards.examples import MOST_EXAMPLES
-from app.serving.cards.infer import completed
+from app.serving.cards.inference.infer import completed
 from app.serving.cards.read import parse_card
 from app.serving.signature import Signature
 from app.serving.tasks import Limits, RowTask
 from app.serving.tasks.examples import MOST_BYTES, MOST_TOGETHER, Example, read_examples
+from app.serving.tasks.files.thumbnails import SIDE
 from app.serving.tasks.text import TextGeneration
-from app.serving.tasks.thumbnails import SIDE
 from tests.support import picture
 from tests.unit.signatures import signature, spec
 

@@ -13,17 +13,17 @@ from PIL import Image
 from app.api.http.json_writer import dumps, json_pieces
 from app.errors import CardError, InvalidInput
 from app.serving.cards.card import Card
-from app.serving.cards.guesses import guesses
-from app.serving.cards.infer import completed
-from app.serving.cards.picture_outputs import answer_kind
+from app.serving.cards.inference.guesses import guesses
+from app.serving.cards.inference.infer import completed
+from app.serving.cards.inference.picture_outputs import answer_kind
 from app.serving.limits import Limits
 from app.serving.reductions import MaskReduction, PictureReduction
 from app.serving.signature import OutputMeaning, PictureEvidence, Signature
 from app.serving.tasks import RowTask
 from app.serving.tasks.base import Drawing
+from app.serving.tasks.files.pictures import PictureSpec, opened
+from app.serving.tasks.files.placement import Placement
 from app.serving.tasks.outputs.drawn import Drawn, check_drawing
-from app.serving.tasks.pictures import PictureSpec, opened
-from app.serving.tasks.placement import Placement
 from tests.unit.signatures import MEANINGS, Shape, signature, spec
 
 FOUND = PictureEvidence("0..1", False, "a guess")

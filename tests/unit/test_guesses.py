@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from app.serving.cards import guesses as made
 from app.serving.cards.card import Card, FieldSpec, ImageInput, Output
-from app.serving.cards.infer import infer_card
-from app.serving.cards.picture_settings import settle_pictures
+from app.serving.cards.inference import guesses as made
+from app.serving.cards.inference.infer import infer_card
+from app.serving.cards.inference.picture_settings import settle_pictures
 from app.serving.signature import PictureEvidence, Signature
 from tests.unit.signatures import signature, spec
 

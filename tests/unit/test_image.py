@@ -15,9 +15,9 @@ from app.serving.call import Call
 from app.serving.cards.card import Card, ImageInput
 from app.serving.signature import PictureFeed, Scale
 from app.serving.tasks import Limits, Payload, RowTask
+from app.serving.tasks.files.pictures import DecodeCost, Picture
 from app.serving.tasks.inputs.decoding import Upload, measure_all
 from app.serving.tasks.inputs.picture import Picture as PictureInput
-from app.serving.tasks.pictures import DecodeCost, Picture
 from tests.support import picture
 from tests.unit.signatures import Shape, problems, signature, spec
 

@@ -10,10 +10,10 @@ import pytest
 
 from app.errors import CardError
 from app.serving.cards.card import Card, ClassesOutput, ImageInput, PictureInput
-from app.serving.cards.guesses import guesses
-from app.serving.cards.infer import MAX_INFERRED_FIELDS, completed, infer_card
+from app.serving.cards.inference.guesses import guesses
+from app.serving.cards.inference.infer import MAX_INFERRED_FIELDS, completed, infer_card
+from app.serving.cards.inference.picture_settings import USUAL_SIZE, settle_pictures
 from app.serving.cards.kinds import kinds_of
-from app.serving.cards.picture_settings import USUAL_SIZE, settle_pictures
 from app.serving.signature import PictureEvidence
 from tests.unit.signatures import Shape, signature, spec
 

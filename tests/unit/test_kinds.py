@@ -14,8 +14,8 @@ import pytest
 
 from app.errors import BadRequest, CardError, InvalidInput
 from app.serving.cards.card import Card
-from app.serving.cards.guesses import guesses
-from app.serving.cards.infer import completed
+from app.serving.cards.inference.guesses import guesses
+from app.serving.cards.inference.infer import completed
 from app.serving.cards.kinds import kinds_of, takes_a_picture, words
 from app.serving.cards.read import dump_card, parse_card, read_card
 from app.serving.cards.text_input import VOCABULARY_FILES

@@ -19,6 +19,8 @@ LAYERS = (
     "keys",
     "serving",
     "serving.cards",
+    "serving.cards.inference",
+    "serving.tasks.files",
     "serving.tasks",
     "serving.engine",
     "serving.models",

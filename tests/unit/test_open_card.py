@@ -9,8 +9,8 @@ import pytest
 
 from app.errors import CardError
 from app.serving.cards.card import Card
-from app.serving.cards.guesses import guesses
-from app.serving.cards.infer import completed
+from app.serving.cards.inference.guesses import guesses
+from app.serving.cards.inference.infer import completed
 from app.serving.cards.read import read_card
 from app.serving.limits import Limits
 from app.serving.signature import PictureEvidence, Signature

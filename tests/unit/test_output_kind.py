@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.serving.cards.outputs import output_kind
+from app.serving.cards.inference.outputs import output_kind
 from app.serving.signature import OutputMeaning
 from tests.unit.signatures import MEANINGS, Shape, spec
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app.serving.cards.card import Card
-from app.serving.cards.infer import completed
+from app.serving.cards.inference.infer import completed
 from app.serving.models.explanation import LEAST_PARTS, MOST_PARTS, explanation_problem, most_parts
 from app.serving.signature import Signature
 from app.serving.tasks import Limits, RowTask

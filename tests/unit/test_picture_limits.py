@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.serving.tasks.formats.jpeg import MAX_SCANS
-from app.serving.tasks.pictures import (
+from app.serving.tasks.files.formats.jpeg import MAX_SCANS
+from app.serving.tasks.files.pictures import (
     FORMATS,
     DecodeCost,
     PictureSpec,

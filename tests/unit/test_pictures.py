@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.serving.tasks.pictures import FORMATS, PictureSpec, UnreadablePicture, decode
+from app.serving.tasks.files.pictures import FORMATS, PictureSpec, UnreadablePicture, decode
 from tests.support import picture
 
 Pixels = NDArray[np.uint8]

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from app.serving.tasks.pictures import ORIENTATION_TAG, SIDEWAYS, PictureSpec, opened
-from app.serving.tasks.placement import Placement, reduced
+from app.serving.tasks.files.pictures import ORIENTATION_TAG, SIDEWAYS, PictureSpec, opened
+from app.serving.tasks.files.placement import Placement, reduced
 
 Resize = Literal["stretch", "crop", "pad"]
 sizes = st.tuples(st.integers(1, 700), st.integers(1, 700))

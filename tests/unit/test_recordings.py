@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soxr
 
-from app.serving.tasks.recordings import (
+from app.serving.tasks.files.recordings import (
     BLOCK,
     MAX_CHANNELS,
     RATES,

@@ -12,8 +12,8 @@ from werkzeug.test import EnvironBuilder
 from app.api.native.scale import check_without_scale, other_scales, scale_of
 from app.errors import BadRequest, InvalidInput
 from app.serving.cards.card import Card, PictureInput
-from app.serving.cards.guesses import guesses
-from app.serving.cards.infer import completed
+from app.serving.cards.inference.guesses import guesses
+from app.serving.cards.inference.infer import completed
 from app.serving.limits import Limits
 from app.serving.signature import PictureEvidence
 from app.serving.tasks import RowTask

@@ -10,8 +10,8 @@ import pytest
 
 from app.errors import BadRequest, CardError, InvalidInput
 from app.serving.cards.card import Card
-from app.serving.cards.guesses import guesses
-from app.serving.cards.infer import completed
+from app.serving.cards.inference.guesses import guesses
+from app.serving.cards.inference.infer import completed
 from app.serving.signature import Signature
 from app.serving.tasks import Limits, Payload, RowTask
 from tests.unit.signatures import Shape, problems, signature, spec

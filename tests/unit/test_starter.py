@@ -11,8 +11,8 @@ import yaml
 
 from app.cli.starter import _title, starter_of
 from app.serving.cards.card import Card
-from app.serving.cards.guesses import guesses
-from app.serving.cards.infer import completed
+from app.serving.cards.inference.guesses import guesses
+from app.serving.cards.inference.infer import completed
 from app.serving.cards.read import parse_card
 from app.serving.signature import OutputMeaning, PictureEvidence, Signature
 from tests.unit.signatures import signature, spec

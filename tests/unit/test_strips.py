@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.serving.tasks import strips
-from app.serving.tasks.pictures import PictureSpec, decode
+from app.serving.tasks.files import strips
+from app.serving.tasks.files.pictures import PictureSpec, decode
 from tests.unit.test_pictures import encode
 
 SIZE = (233, 301)  # height, width: no multiples of anything

@@ -34,7 +34,7 @@ from app.serving.hub_rounds import next_round
 from app.serving.large_bodies import run_large
 from app.serving.models.model import Model
 from app.serving.tasks.base import Part, Payload
-from app.serving.tasks.file_kinds import files_of
+from app.serving.tasks.files.file_kinds import files_of
 from app.serving.threads import in_a_thread
 
 # The fields of a form that hold uploads, besides those of a kind of files, and how many parts a

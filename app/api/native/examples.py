@@ -14,7 +14,7 @@ from app.errors import Detail, ExampleNotFound, InvalidInput
 from app.serving.cards.card import TEXT_TASK
 from app.serving.models.model import Model
 from app.serving.tasks.examples import Example, ExampleFile
-from app.serving.tasks.file_kinds import PICTURES, RECORDINGS, FileKind
+from app.serving.tasks.files.file_kinds import PICTURES, RECORDINGS, FileKind
 
 # Tensors with more numbers are not written out.
 MAX_NUMBERS = 200

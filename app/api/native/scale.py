@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from flask import Request
 
 from app.errors import BadRequest, Detail, InvalidInput
-from app.serving.cards.guesses import guessed_scales
+from app.serving.cards.inference.guesses import guessed_scales
 from app.serving.models.model import Model
 from app.serving.pixels import scales
 from app.serving.signature import Scale

@@ -29,8 +29,8 @@ from app.serving.cards.card import Runtime
 from app.serving.models.model import Model
 from app.serving.tasks import Payload, RowTask
 from app.serving.tasks.base import invalid
-from app.serving.tasks.file_kinds import files_of
-from app.serving.tasks.pictures import FORMATS_TEXT, NOT_A_PICTURE
+from app.serving.tasks.files.file_kinds import files_of
+from app.serving.tasks.files.pictures import FORMATS_TEXT, NOT_A_PICTURE
 from app.serving.tasks.text import TextGeneration
 from app.settings import Settings
 

@@ -10,10 +10,10 @@ import yaml
 
 from app.api.native.examples import MadeUpFile, in_json
 from app.serving.models.model import Model
-from app.serving.tasks.file_kinds import PICTURES, RECORDINGS, FileKind
+from app.serving.tasks.files.file_kinds import PICTURES, RECORDINGS, FileKind
+from app.serving.tasks.files.pictures import MEDIA_TYPES
+from app.serving.tasks.files.recordings import MEDIA_TYPES as RECORDING_TYPES
 from app.serving.tasks.files_json import files_schema
-from app.serving.tasks.pictures import MEDIA_TYPES
-from app.serving.tasks.recordings import MEDIA_TYPES as RECORDING_TYPES
 
 # The query parameter of the native API.
 VERSION = {"$ref": "#/components/parameters/version"}

@@ -14,7 +14,7 @@ from app.errors import ClientDisconnected, DeadlineExceeded, InvalidInput, Overl
 from app.serving.arrays import Array
 from app.serving.call import Call
 from app.serving.cards.card import Card
-from app.serving.cards.guesses import Guess
+from app.serving.cards.inference.guesses import Guess
 from app.serving.engine.admission import Admission
 from app.serving.engine.engine import Engine
 from app.serving.engine.model_thread import ModelThread

@@ -13,7 +13,7 @@ import numpy as np
 from app.serving.arrays import Array, rows_of
 from app.serving.call import Call
 from app.serving.cards.card import Card
-from app.serving.cards.guesses import guessed_scales
+from app.serving.cards.inference.guesses import guessed_scales
 from app.serving.cards.kinds import kinds_of
 from app.serving.engine.engine import Engine
 from app.serving.engine.session import ModelSession

@@ -13,8 +13,8 @@ from app.memory import free_memory, freeze_imports, growth, resident
 from app.serving.cards import architecture_files
 from app.serving.cards.card import CARD_FILE, TEXT_TASK, Card
 from app.serving.cards.examples import example_texts
-from app.serving.cards.guesses import guesses
-from app.serving.cards.infer import completed
+from app.serving.cards.inference.guesses import guesses
+from app.serving.cards.inference.infer import completed
 from app.serving.cards.read import read_card, with_imagenet
 from app.serving.cards.versions import Policy
 from app.serving.models.model import Model

@@ -10,7 +10,7 @@ from app.errors import BadRequest, Detail, short
 from app.serving.base64_text import decode_base64
 from app.serving.limits import Limits
 from app.serving.tasks.base import ENOUGH, invalid, parse_json
-from app.serving.tasks.file_kinds import FileKind
+from app.serving.tasks.files.file_kinds import FileKind
 
 # Unexpected names of one object that are listed.
 _NAMES = 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.serving.cards.card import CARD_FILE
-from app.serving.cards.infer import may_classify_pictures
+from app.serving.cards.inference.infer import may_classify_pictures
 from app.serving.signature import Signature
 from app.serving.tasks.inputs.audio import may_be_sound
 

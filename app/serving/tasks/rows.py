@@ -28,6 +28,7 @@ from app.serving.tasks.base import (
 )
 from app.serving.tasks.composition import inputs_of, output_of
 from app.serving.tasks.decoded import Rows as Rows
+from app.serving.tasks.files.placement import Placement
 from app.serving.tasks.hints import card_hint
 from app.serving.tasks.inputs.audio import Audio, Sound
 from app.serving.tasks.inputs.decoding import (
@@ -45,7 +46,6 @@ from app.serving.tasks.inputs.text import Text
 from app.serving.tasks.inputs.together import Together
 from app.serving.tasks.outputs.drawn import Drawn, check_drawing, draw_all
 from app.serving.tasks.outputs.output import Output, PlacedOutput
-from app.serving.tasks.placement import Placement
 from app.serving.threads import in_a_thread
 
 # The key of an answer to texts, of whose words the model does not know some.

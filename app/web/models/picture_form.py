@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wtforms import FileField, Form, MultipleFileField
 
-from app.serving.tasks.pictures import FORMATS_TEXT, MEDIA_TYPES
+from app.serving.tasks.files.pictures import FORMATS_TEXT, MEDIA_TYPES
 
 
 def picture_form(label: str, *, several: bool) -> Form:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from wtforms import FileField, StringField, TextAreaField
 
+from app.serving.tasks.files.recordings import FORMATS_TEXT, MEDIA_TYPES
 from app.serving.tasks.inputs.audio import Audio
 from app.serving.tasks.inputs.series import Series
-from app.serving.tasks.recordings import FORMATS_TEXT, MEDIA_TYPES
 
 # Numbers of an example that the page opens with.
 MOST_EXAMPLE = 200

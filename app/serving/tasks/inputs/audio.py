@@ -18,11 +18,8 @@ from app.serving.cards.time_inputs import AudioInput
 from app.serving.limits import Limits
 from app.serving.signature import TensorSpec
 from app.serving.tasks.base import File, invalid
-from app.serving.tasks.file_kinds import RECORDINGS
-from app.serving.tasks.inputs.decoding import check_count, stream_of, unreadable, workers
-from app.serving.tasks.inputs.files import FileInput
-from app.serving.tasks.inputs.input import Parsed
-from app.serving.tasks.recordings import (
+from app.serving.tasks.files.file_kinds import RECORDINGS
+from app.serving.tasks.files.recordings import (
     FORMATS_TEXT,
     RecordingSpec,
     UnreadableRecording,
@@ -30,6 +27,9 @@ from app.serving.tasks.recordings import (
     media_type,
     opened,
 )
+from app.serving.tasks.inputs.decoding import check_count, stream_of, unreadable, workers
+from app.serving.tasks.inputs.files import FileInput
+from app.serving.tasks.inputs.input import Parsed
 from app.serving.tensors import numpy_dtype
 from app.serving.threads import Check, in_a_thread
 

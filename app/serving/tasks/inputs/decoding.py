@@ -14,15 +14,15 @@ from app.serving.arrays import Array
 from app.serving.call import Call
 from app.serving.limits import Limits
 from app.serving.tasks.base import File, invalid
-from app.serving.tasks.file_kinds import UnreadableFile
-from app.serving.tasks.pictures import (
+from app.serving.tasks.files.file_kinds import UnreadableFile
+from app.serving.tasks.files.pictures import (
     MOST_BYTES,
     DecodeCost,
     PictureSpec,
     UnreadablePicture,
     opened,
 )
-from app.serving.tasks.placement import Placement
+from app.serving.tasks.files.placement import Placement
 from app.serving.threads import Check, Workers
 
 # In one request, whatever the setting says: a small file may become a large array.

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from app.errors import BadRequest, Detail, short
 from app.serving.base64_text import decode_base64
 from app.serving.tasks.base import File, Files, Payload
-from app.serving.tasks.file_kinds import FileKind
+from app.serving.tasks.files.file_kinds import FileKind
 from app.serving.tasks.files_json import read_files
 from app.serving.tasks.inputs.decoding import check_count, most_files
 from app.serving.tasks.inputs.input import Input, Parsed, Where

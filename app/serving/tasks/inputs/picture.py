@@ -13,13 +13,13 @@ from app.serving.cards.card import Color, PictureInput
 from app.serving.cards.kinds import Kind
 from app.serving.limits import Limits
 from app.serving.signature import Order, PictureFeed
-from app.serving.tasks.file_kinds import PICTURES
+from app.serving.tasks.files.file_kinds import PICTURES
+from app.serving.tasks.files.pictures import FORMATS_TEXT, PictureSpec, UnreadablePicture
+from app.serving.tasks.files.thumbnails import thumbnail
 from app.serving.tasks.inputs.decoding import Upload
 from app.serving.tasks.inputs.files import FileInput
 from app.serving.tasks.inputs.input import Parsed
 from app.serving.tasks.parts import Parts, patches
-from app.serving.tasks.pictures import FORMATS_TEXT, PictureSpec, UnreadablePicture
-from app.serving.tasks.thumbnails import thumbnail
 
 # How Pillow decodes pictures of each kind. BGR becomes so in the graph.
 MODES: dict[Color, Literal["RGB", "RGBA", "L"]] = {

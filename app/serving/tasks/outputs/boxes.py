@@ -16,11 +16,11 @@ from app.serving.arrays import Array
 from app.serving.cards.boxes_output import BoxesOutput, BoxTensors
 from app.serving.cards.kinds import Kind, Place
 from app.serving.signature import OutputMeaning, Signature
+from app.serving.tasks.files.placement import Placement
 from app.serving.tasks.outputs.classes import LONGEST_SCORE, conversion, rounded
 from app.serving.tasks.outputs.output import PlacedOutput
 from app.serving.tasks.outputs.overlap import without_overlaps
 from app.serving.tasks.parts import significant
-from app.serving.tasks.placement import Placement
 from app.thread_slices import checkpoint
 
 # The best boxes of a row, of which those that overlap are left out: more cost time, and hardly ever

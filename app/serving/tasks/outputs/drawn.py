@@ -19,8 +19,8 @@ from app.serving.call import Call
 from app.serving.limits import Limits
 from app.serving.reductions import Reduction
 from app.serving.tasks.base import Drawing, object_schema
+from app.serving.tasks.files.placement import Placement
 from app.serving.tasks.outputs.output import Output
-from app.serving.tasks.placement import Placement
 from app.serving.threads import Check, Workers
 
 DATA_URL = "data:image/png;base64,"

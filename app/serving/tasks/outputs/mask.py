@@ -16,9 +16,9 @@ from app.serving.cards.kinds import Kind
 from app.serving.reductions import MOST_CLASSES, MaskReduction
 from app.serving.signature import OutputMeaning, TensorSpec
 from app.serving.tasks.base import Drawing, object_schema
+from app.serving.tasks.files.placement import Placement
 from app.serving.tasks.outputs.classes import UNKNOWN, conversion
 from app.serving.tasks.outputs.drawn import Drawn, drawn_schema, part_of, png_of
-from app.serving.tasks.placement import Placement
 from app.serving.threads import Check
 
 # The first class is most often the background. The next are distinct for colour-blind people as

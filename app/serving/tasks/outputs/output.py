@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from app.serving.arrays import Array
 from app.serving.signature import TensorSpec
+from app.serving.tasks.files.placement import Placement
 from app.serving.tasks.parts import Target
-from app.serving.tasks.placement import Placement
 
 
 class Output(ABC):

@@ -12,8 +12,8 @@ from app.serving.cards.drawn_outputs import PictureOutput
 from app.serving.cards.kinds import Kind
 from app.serving.reductions import PictureReduction
 from app.serving.tasks.base import Drawing
+from app.serving.tasks.files.placement import Placement
 from app.serving.tasks.outputs.drawn import Drawn, drawn_schema, part_of, png_of
-from app.serving.tasks.placement import Placement
 from app.serving.threads import Check
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from app.serving.cards.card import Card, ImageInput, OutputCard
+from app.serving.cards.inference.picture_outputs import output_scale
 from app.serving.cards.kinds import Kind, kinds_of
-from app.serving.cards.picture_outputs import output_scale
 from app.serving.signature import Signature, TensorSpec
 
 # Height and width for a model that takes any and does not tell its usual ones.

@@ -16,8 +16,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from app.serving.tasks.file_kinds import UnreadableFile
-from app.serving.tasks.formats import ogg, wav
+from app.serving.tasks.files.file_kinds import UnreadableFile
+from app.serving.tasks.files.formats import ogg, wav
 
 FORMATS_TEXT = "WAV, FLAC or Ogg (Vorbis or Opus)"
 MEDIA_TYPES = ("audio/wav", "audio/flac", "audio/ogg")

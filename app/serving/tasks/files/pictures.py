@@ -18,15 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from app.serving.tasks.file_kinds import UnreadableFile
-from app.serving.tasks.formats import avif, libavif, webp
-from app.serving.tasks.formats.gif import SIGNATURES, gif_size
-from app.serving.tasks.formats.jpeg import MAX_SCANS, USUAL_SCANS, coefficient_bytes, scan_count
-from app.serving.tasks.formats.tiff import silence_libtiff, tile_pixels
-from app.serving.tasks.picture_spec import DecodeCost as DecodeCost
-from app.serving.tasks.picture_spec import PictureSpec as PictureSpec
-from app.serving.tasks.placement import Placement, reduced
-from app.serving.tasks.strips import (
+from app.serving.tasks.files.file_kinds import UnreadableFile
+from app.serving.tasks.files.formats import avif, libavif, webp
+from app.serving.tasks.files.formats.gif import SIGNATURES, gif_size
+from app.serving.tasks.files.formats.jpeg import (
+    MAX_SCANS,
+    USUAL_SCANS,
+    coefficient_bytes,
+    scan_count,
+)
+from app.serving.tasks.files.formats.tiff import silence_libtiff, tile_pixels
+from app.serving.tasks.files.picture_spec import DecodeCost as DecodeCost
+from app.serving.tasks.files.picture_spec import PictureSpec as PictureSpec
+from app.serving.tasks.files.placement import Placement, reduced
+from app.serving.tasks.files.strips import (
     BLOCK,
     FILTER,
     REDUCING_GAP,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.serving.cards.card import Card
-from app.serving.cards.outputs import OutputGuess, output_kind
+from app.serving.cards.inference.outputs import OutputGuess, output_kind
 from app.serving.reductions import MOST_CLASSES
 from app.serving.signature import OutputMeaning, PixelRange, Signature, TensorSpec
 

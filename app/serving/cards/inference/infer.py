@@ -26,6 +26,10 @@ from app.serving.cards.card import (
     TensorOutput,
     VectorOutput,
 )
+from app.serving.cards.inference.outputs import labels_fit, may_be_classes
+from app.serving.cards.inference.picture_outputs import answer_kind, is_picture, labels_fit_mask
+from app.serving.cards.inference.picture_settings import as_exported, settle_pictures
+from app.serving.cards.inference.token_index import settle_texts, takes_texts, vocabulary_for
 from app.serving.cards.kinds import ROW, in_words
 from app.serving.cards.labels import (
     LABEL_FILES,
@@ -33,12 +37,8 @@ from app.serving.cards.labels import (
     label_map_beside,
     labels_beside,
 )
-from app.serving.cards.outputs import labels_fit, may_be_classes
-from app.serving.cards.picture_outputs import answer_kind, is_picture, labels_fit_mask
-from app.serving.cards.picture_settings import as_exported, settle_pictures
 from app.serving.cards.text_input import TextInput
 from app.serving.cards.time_inputs import SeriesInput
-from app.serving.cards.token_index import settle_texts, takes_texts, vocabulary_for
 from app.serving.signature import Signature, TensorSpec, TextEvidence
 
 # A model with more columns than a form can hold is better asked with plain lists.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.serving.tasks.strips import Box
+from app.serving.tasks.files.strips import Box
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from pydantic import BaseModel
 
 from app.serving.cards.boxes_output import BoxesOutput
 from app.serving.cards.card import TEXT_TASK, Card, ClassesOutput, InputCard, MaskOutput, OutputCard
+from app.serving.cards.inference.outputs import output_kind
+from app.serving.cards.inference.picture_outputs import answer_kind, output_scale
 from app.serving.cards.kinds import Kind, kinds_of, words
-from app.serving.cards.outputs import output_kind
-from app.serving.cards.picture_outputs import answer_kind, output_scale
 from app.serving.cards.text_input import TokenIndex
 from app.serving.signature import PictureEvidence, Signature
 

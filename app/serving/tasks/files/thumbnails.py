@@ -6,7 +6,7 @@ import io
 
 from PIL import Image
 
-from app.serving.tasks.pictures import PictureSpec, opened
+from app.serving.tasks.files.pictures import PictureSpec, opened
 
 # Pixels of a side: twice what pages show, for fine screens.
 SIDE = 192

@@ -1,0 +1,1 @@
+"""Pictures and recordings as people send them, decoded for models."""
