@@ -100,14 +100,14 @@ class _Handler(WSGIHandler):
         """Return the next request, without its body; None if none comes. Raises FramingError."""
         readline = self.rfile.readline
         try:
-            with Alarm(IDLE_TIMEOUT_S, _Late()):
+            with Alarm(IDLE_TIMEOUT_S, _Late):
                 request = read_request_line(readline)
         except _Late:
             return None
         if request is None:
             return None
         try:
-            with Alarm(HEADER_TIMEOUT_S, _Late()):
+            with Alarm(HEADER_TIMEOUT_S, _Late):
                 read_fields(readline, request)
         except _Late:
             problem = f"the headers did not arrive within {HEADER_TIMEOUT_S} s"
@@ -129,8 +129,7 @@ class _Handler(WSGIHandler):
         for name, value in request.fields.items():
             # An underscore would pass for a hyphen; and no other protocol is spoken here.
             if "_" not in name and name != "upgrade":
-                key = name.upper().replace("-", "_")
-                environ[key if key in _WITHOUT_PREFIX else f"HTTP_{key}"] = value
+                environ[_environ_name(name)] = value
         proceed = self._send_continue if request.expects_continue else None
         self.wsgi_input = environ["wsgi.input"] = Body(self.rfile, request.length, proceed)
         environ["wsgi.input_terminated"] = True
@@ -273,6 +272,13 @@ class _Handler(WSGIHandler):
             self.socket.shutdown(socket.SHUT_WR)
             while left > 0 and (data := self.socket.recv(READ_BUFFER)):
                 left -= len(data)
+
+
+@lru_cache(maxsize=256)
+def _environ_name(field: str) -> str:
+    """Return the name that WSGI has for a header field."""
+    name = field.upper().replace("-", "_")
+    return name if name in _WITHOUT_PREFIX else f"HTTP_{name}"
 
 
 @lru_cache(maxsize=1)

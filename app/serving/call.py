@@ -105,15 +105,16 @@ class Call:
 
 
 class Alarm:
-    """A context that raises `error` in the current greenlet `seconds` after it was made, unless it
-    has ended by then; what `gevent.Timeout` does, at a third of its cost."""
+    """A context that raises an error in the current greenlet `seconds` after it was made, unless it
+    has ended by then; what `gevent.Timeout` does, at a third of its cost. error: the class, made of
+    `message` if it comes to that."""
 
     __slots__ = ("_timer",)
 
-    def __init__(self, seconds: float, error: BaseException) -> None:
+    def __init__(self, seconds: float, error: type[BaseException], message: str = "") -> None:
         self._timer = get_hub().loop.timer(seconds)
         # From now, not from when the hub last looked at the clock.
-        self._timer.start(getcurrent().throw, error, update=True)
+        self._timer.start(getcurrent().throw, error, message, update=True)
 
     def __enter__(self) -> None:
         pass

@@ -60,7 +60,7 @@ class Body:
         chunks, and ClientDisconnected if the connection ends too early."""
         wanted = sys.maxsize if size is None or size < 0 else size
         pieces = []
-        while wanted > 0 and (piece := self._piece(min(wanted, PIECE))):
+        while wanted > 0 and not self.ended and (piece := self._piece(min(wanted, PIECE))):
             pieces.append(piece)
             wanted -= len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -30,7 +30,7 @@ POLL_S = 0.05
 _READ = 1  # libev's EV_READ
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Connection:
     """The connection of a request. may_send_interim: whether an interim answer can be sent now."""
 

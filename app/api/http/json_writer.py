@@ -31,11 +31,15 @@ def value_count(value: Any) -> int:
         return 1
     if isinstance(value, dict):
         return 1 + sum(map(value_count, value.values()))
+    if isinstance(value, str):
+        return 1 + len(value) // _TEXT
+    if isinstance(value, np.generic):
+        return 1
     if isinstance(value, np.ndarray):
         return array_value_count(value)
     if isinstance(value, list | Predictions):
         return 1 + (len(value) * value_count(value[0]) if value else 0)
-    return 1 + len(value) // _TEXT if isinstance(value, str) else 1
+    return 1
 
 
 def json_pieces(value: Any) -> Iterator[bytes]:

@@ -89,9 +89,10 @@ def read_payload(
     Raises what `read_body` raises, and BadRequest for an empty body or a malformed form.
     """
     with _within_limits(request, call):
-        if request.mimetype == "multipart/form-data":
+        mimetype = request.mimetype
+        if mimetype == "multipart/form-data":
             return _multipart_payload(request, accepts, call, hint, names)
-        if files_of(accepts) and not ("json" in accepts and _is_json(request.mimetype)):
+        if not ("json" in accepts and _is_json(mimetype)) and files_of(accepts):
             return _file_payload(request, accepts, call)
         return _text_payload(request, accepts, call, hint)
 
@@ -140,8 +141,8 @@ def _within_limits(request: Request, call: Call) -> Alarm:
     length = request.content_length or 0
     _check_size(request, length)
     _take_room(request, length, call)
-    too_slow = DeadlineExceeded("the body did not arrive within the time allowed")
-    return Alarm(call.remaining, too_slow)
+    late = "the body did not arrive within the time allowed"
+    return Alarm(call.remaining, DeadlineExceeded, late)
 
 
 def _take_room(request: Request, size: int, call: Call) -> None:
@@ -184,7 +185,10 @@ def _pieces(request: Request, call: Call, size: int = PIECE) -> Iterator[bytes]:
 
 def _coding(request: Request) -> str | None:
     """Return the Content-Encoding, if there is one. Raises UnsupportedCoding."""
-    coding: str = request.environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+    given: str | None = request.environ.get("HTTP_CONTENT_ENCODING")
+    if given is None:
+        return None
+    coding = given.strip().lower()
     if coding in ("", "identity"):
         return None
     if coding not in CODINGS:

@@ -11,7 +11,7 @@ from app.api.http.requests import query_value
 from app.errors import Detail, InvalidInput
 from app.serving.models.model import Model
 from app.serving.tasks import RowTask
-from app.serving.tasks.base import Drawing
+from app.serving.tasks.base import USUAL_DRAWING, Drawing
 from app.serving.tasks.outputs.drawn import Drawn
 
 PNG = "image/png"
@@ -33,13 +33,15 @@ def drawing_of(request: Request, model: Model) -> Drawing:
     """Return how a request wants pictures, by `?size=` and `Accept`. Raises InvalidInput for other
     sizes, where the model draws no masks, and where it draws several pictures for one file."""
     wanted = query_value(request, SIZE)
+    outputs = drawn_outputs(model)
+    if wanted is None and not outputs:
+        return USUAL_DRAWING
     details = []
     if wanted is not None and not resizes(model):
         details.append(Detail(SIZE, "this model answers no masks", wanted[:100]))
     elif wanted is not None and wanted not in SIZES:
         expected = f"one of {', '.join(SIZES)}"
         details.append(Detail(SIZE, "not a size of masks", wanted[:100], expected))
-    outputs = drawn_outputs(model)
     as_files = bool(outputs) and wants_file(request)
     if as_files and len(outputs) > 1:
         names = ", ".join(out.name for out in outputs)

@@ -107,9 +107,10 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
                 answer = prediction_answer(model, payload, call, request_id())
                 if drawing.as_files:
                     return file_response(model, answer["predictions"])
-                response = json_response(answer, part=answer["predictions"])
-                if isinstance(answer["predictions"], Predictions):
-                    answer["predictions"].free()
+                found = answer["predictions"]
+                response = json_response(answer, part=found)
+                if not isinstance(found, list) and isinstance(found, Predictions):
+                    found.free()
                 return response
 
     @routes.post("/predict")

@@ -96,7 +96,7 @@ def shown_path(target: str) -> str | None:
 def _add_calls(fields: dict[str, Any], record: Record) -> None:
     """Add the models and what became of the calls to them, without what is zero."""
     totals = record.totals()
-    asked = totals.models
+    asked = record.models()
     if not asked:
         asked = {(entry.name, entry.version) for entry in record.entries}
         if len(asked) > 1:  # a list of models

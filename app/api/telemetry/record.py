@@ -6,27 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.api.telemetry.protocols import Protocol, protocol_of
-from app.serving.call import Call
+from app.serving.call import Call, Stages
 from app.serving.registry.entry import Entry
 
 _KEY = "keraport.record"
-
-
-@dataclass(slots=True)
-class CallTotals:
-    """The stages of all calls of a request, added up.
-
-    models: names and versions that were called. rows, words: sums. batch: the largest, in rows.
-    decode_ns, queue_ns, infer_ns: time in each stage, sums in nanoseconds.
-    """
-
-    models: set[tuple[str, int | None]] = field(default_factory=set)
-    rows: int = 0
-    words: int = 0
-    batch: int = 0
-    decode_ns: int = 0
-    queue_ns: int = 0
-    infer_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -47,13 +30,18 @@ class Record:
     entries: list[Entry] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
 
-    def totals(self) -> CallTotals:
+    def models(self) -> set[tuple[str, int | None]]:
+        """Return the names and versions of the models that were called."""
+        found = (call.stages for call in self.calls)
+        return {(each.model, each.version) for each in found if each.model is not None}
+
+    def totals(self) -> Stages:
         """Add up the stages of all calls: `/predict` calls several models at once."""
-        totals = CallTotals()
+        if len(self.calls) == 1:
+            return self.calls[0].stages
+        totals = Stages()
         for call in self.calls:
             stages = call.stages
-            if stages.model is not None:
-                totals.models.add((stages.model, stages.version))
             totals.rows += stages.rows
             totals.words += stages.words
             totals.batch = max(totals.batch, stages.batch)

@@ -17,8 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from gevent import get_hub
@@ -30,8 +29,7 @@ from app.serving.engine.failures import late, non_finite
 from app.serving.engine.model_thread import Fail, ModelThread, RunCounter, Uncounted
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """The part that the jobs of one batch have in common. signature: passed on to `run`. batchable:
     False runs each job alone, for signatures without a free batch dimension. finite: whether NaN or
     Infinity in a job's outputs is an error. background: whether all other jobs come first."""

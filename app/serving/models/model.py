@@ -35,9 +35,9 @@ from app.serving.tensors import (
 )
 from app.serving.threads import in_a_thread
 
-# Requests that end so were not answered by the model.
 # Seconds after which clients may ask again for what takes no place in the queue.
 RETRY_S = 2
+# Requests that end so were not answered by the model.
 _GIVEN_UP = frozenset({DeadlineExceeded.code, ClientDisconnected.code})
 
 

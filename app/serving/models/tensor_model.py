@@ -27,7 +27,7 @@ from app.serving.signature import Converted, Order, Scale, Signature, with_texts
 from app.serving.tasks import Limits, Payload, RowTask
 from app.serving.tasks.decoded import Rows
 from app.serving.tasks.examples import read_examples
-from app.serving.tasks.predictions import Predictions, predictions
+from app.serving.tasks.predictions import predictions
 from app.serving.tensors import numpy_dtype
 from app.serving.threads import in_a_thread
 
@@ -97,7 +97,7 @@ class TensorModel(Model):
             answer = predictions(self.task.answer, outputs, rows=self._batchable)
             counted.rows = len(answer)
             free_texts(inputs)
-            if not isinstance(answer, Predictions):
+            if isinstance(answer, list):
                 free_texts(outputs)
             return answer
 

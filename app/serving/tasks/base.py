@@ -50,6 +50,10 @@ class Drawing:
     as_files: bool = False
 
 
+# In the size of the picture that came in, within JSON.
+USUAL_DRAWING = Drawing()
+
+
 @dataclass(frozen=True, slots=True)
 class Payload:
     """The body of a request: a text (`json` or `csv`), files (pictures or recordings), or the parts
@@ -65,7 +69,7 @@ class Payload:
     names: Sequence[str] = field(default=())
     parts: Sequence[Part] = field(default=())
     scale: Scale | None = None
-    drawing: Drawing = Drawing()
+    drawing: Drawing = USUAL_DRAWING
 
     def at(self, scale: Scale | None) -> Payload:
         """Return a copy of which pictures are to be tried at another scale, if one is given."""
@@ -73,7 +77,7 @@ class Payload:
 
     def drawn(self, drawing: Drawing) -> Payload:
         """Return a copy that wants pictures in another way."""
-        return replace(self, drawing=drawing)
+        return self if drawing is self.drawing else replace(self, drawing=drawing)
 
     @property
     def size(self) -> int:

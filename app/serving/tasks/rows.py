@@ -69,7 +69,9 @@ class RowTask(Task):
         self.limits = limits
         kinds = kinds_of(card, signature)
         self.inputs = inputs_of(kinds, signature, limits, card.runtime.max_length)
-        pictures = [each.name for each in self.inputs if isinstance(each, Picture)]
+        self._takers = [each for each in self.inputs if isinstance(each, Picture)]
+        self._heard = [each for each in self.inputs if isinstance(each, Audio)]
+        pictures = [each.name for each in self._takers]
         self.outputs = [output_of(kind, signature, pictures) for kind in kinds.outputs]
         self.placed = [out for out in self.outputs if isinstance(out, PlacedOutput)]
         self.drawn = [out for out in self.outputs if isinstance(out, Drawn)]
@@ -84,6 +86,8 @@ class RowTask(Task):
             (kind.specs[0].name, kind.card.labels if kind.card.kind == "classes" else card.labels)
             for kind in kinds.outputs
         )
+        self._input_names = [t.name for t in signature.inputs]
+        self._output_names = [t.name for t in signature.outputs]
         self._labels = {name: labels for name, labels in stated if isinstance(labels, list)}
         self.row_bytes = sum(out.row_bytes for out in self.outputs)
         self.texts = {each.specs[0].name: each for each in self.inputs if isinstance(each, Text)}
@@ -120,9 +124,8 @@ class RowTask(Task):
     def decode(self, parsed: Parsed, call: Call | None = None) -> Rows:
         """Decode the pictures, in the hub's thread, and return all rows. Raises as `read` does; of
         a request with other problems, pictures are only measured."""
-        takers = [each for each in self.inputs if isinstance(each, Picture)]
+        takers, heard = self._takers, self._heard
         uploads = [each.uploads(parsed) for each in takers]
-        heard = [each for each in self.inputs if isinstance(each, Audio)]
         sounds = [each.sounds(parsed) for each in heard]
         if parsed.details:
             every = [upload for some in uploads for upload in some]
@@ -130,30 +133,26 @@ class RowTask(Task):
             for each, some in zip(heard, sounds, strict=True):
                 details += each.problems(some, call)
             raise invalid(details)
-        arrays = dict(parsed.arrays)
-        files, placed = self._files(takers, uploads, heard, sounds, call)
-        arrays |= files
-        inputs = [arrays[spec.name] for spec in self.signature.inputs]
+        arrays = parsed.arrays
+        placed: dict[str, Array] = {}
+        if takers or heard:
+            files, placed = self._files(takers, uploads, heard, sounds, call)
+            arrays = arrays | files
+        inputs = [arrays[name] for name in self._input_names]
         return Rows(inputs, placed, self.shares(parsed), parsed.texts)
 
     def decoded(
         self, files: Mapping[str, Files], call: Call | None = None, hint: str = ""
     ) -> dict[str, Array]:
         """Decode pictures and recordings, by the model's inputs."""
-        takers = [
-            each
-            for each in self.inputs
-            if isinstance(each, Picture) and each.specs[0].name in files
-        ]
+        takers = [each for each in self._takers if each.specs[0].name in files]
         check_count(sum(len(files[each.specs[0].name]) for each in takers), self.limits)
         uploads = []
         for each in takers:
             name = each.specs[0].name
             some = files[name]
             uploads.append([Upload(f, each.spec, f"{name}[{i}]") for i, f in enumerate(some)])
-        heard = [
-            each for each in self.inputs if isinstance(each, Audio) and each.spec.name in files
-        ]
+        heard = [each for each in self._heard if each.spec.name in files]
         sounds = []
         for hearer in heard:
             name = hearer.spec.name
@@ -310,7 +309,7 @@ class RowTask(Task):
         """Turn the model's outputs, one array each, into one prediction a row. Behind them may
         stand the shares of words that the model does not know. made: the values that `work` has
         made of the same outputs."""
-        count = len(self.signature.outputs)
+        count = len(self._output_names)
         answers = self._answers(outputs[:count], made or {})
         for name, shares in zip(self._shared, outputs[count:], strict=False):
             for prediction, share in zip(answers, shares.tolist(), strict=True):
@@ -326,15 +325,14 @@ class RowTask(Task):
             made[out.name] if out.name in made else out.values(by_name[out.spec.name])
             for out in self.outputs
         ]
-        names = [out.name for out in self.outputs]
-        if len(names) > 1:
+        if len(columns) > 1:
+            names = [out.name for out in self.outputs]
             return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-        if not self.outputs[0].wrapped:
-            return columns[0]
-        return [{names[0]: value} for value in columns[0]]
+        (out,), (column,) = self.outputs, columns
+        return [{out.name: value} for value in column] if out.wrapped else column
 
     def _by_name(self, outputs: Sequence[Array]) -> dict[str, Array]:
-        names = [t.name for t in self.signature.outputs]
+        names = self._output_names
         return dict(zip(names, outputs[: len(names)], strict=True))
 
     def extend_pictures(self, multiple: Callable[[str], int]) -> None:

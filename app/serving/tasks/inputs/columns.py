@@ -81,7 +81,8 @@ class Column:
             high = min(high, field.max)
         if field.type == "integer":
             limits = Field(ge=math.ceil(low), le=math.floor(high))
-            return Annotated[int, BeforeValidator(whole), limits]
+            # In this order pydantic's Rust checks the limits.
+            return Annotated[int, limits, BeforeValidator(whole)]
         return Annotated[float, Field(ge=low, le=high)]
 
     def expected(self) -> str:
