@@ -172,7 +172,7 @@ class Batcher(ModelThread[Result]):
         call.check()
         self._results.open()
         job = Job(self, inputs, call.deadline, route)
-        with self._ready:
+        with self._lock:
             self._check_open()
             self._arrived.append(job)
             arrived = len(self._arrived)

@@ -49,7 +49,9 @@ class ModelThread(ABC, Generic[R]):
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._ready = threading.Condition(threading.Lock())
+        # That of `_ready`; entered by itself, it costs half as much.
+        self._lock = threading.Lock()
+        self._ready = threading.Condition(self._lock)
         self._closed = self._hangs = False
         self._results: Mailbox[R] = Mailbox(self._deliver)
         self.running_since: int | None = None
