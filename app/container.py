@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
+_sharing = 1
 # cgroup v1 says "no limit" as the largest number of pages.
 _NO_LIMIT = 2**60
 
@@ -78,11 +79,18 @@ def usable_cores(cgroup: Path = CGROUP) -> int:
 
     `os.cpu_count()` says what the host has; in a container limited to half of it, a thread pool of
     that size is throttled for most of each period. Reads cgroup v2 (`cpu.max`), then v1
-    (`cpu.cfs_quota_us`); a fraction of a core counts as one more.
+    (`cpu.cfs_quota_us`); a fraction of a core counts as one more. Of processes that share them
+    (`share_cores`), each has its part.
     """
     cores = len(os.sched_getaffinity(0))
     quota = _quota(cgroup)
-    return max(1, min(cores, math.ceil(quota))) if quota else cores
+    return max(1, (min(cores, math.ceil(quota)) if quota else cores) // _sharing)
+
+
+def share_cores(processes: int) -> None:
+    """Divide the cores that this process takes for its own by the number of those like it."""
+    global _sharing
+    _sharing = processes
 
 
 def _numbers(lines: Iterable[str]) -> dict[str, int]:

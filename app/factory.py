@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from flask import Flask
 from flask_bootstrap import Bootstrap5
@@ -21,6 +23,7 @@ from app.api.openapi import document
 from app.api.short_way import ShortWay
 from app.api.telemetry import metrics
 from app.api.telemetry.metrics import Metrics
+from app.api.telemetry.worker_metrics import WorkerMetrics
 from app.api.v1 import routes as v1
 from app.api.v2 import routes as v2
 from app.keys.ring import KeyRing
@@ -41,9 +44,14 @@ def create_app(
     lifecycle: Lifecycle | None = None,
     journal: Journal | None = None,
     measured: Metrics | None = None,
+    worker: int | None = None,
+    siblings: Mapping[int, str] = MappingProxyType({}),
 ) -> Flask:
-    """Create the application over `registry`, whose models may still be loading. Raises KeysError
-    if the file of API keys cannot be used."""
+    """Create the application over `registry`, whose models may still be loading.
+
+    worker: the number of this one, where the server has several. siblings: the addresses of the
+    others, by their numbers. Raises KeysError if the file of API keys cannot be used.
+    """
     keys = None if settings.api_keys_file is None else KeyRing(settings.api_keys_file)
     app = Flask(
         "keraport",
@@ -58,7 +66,7 @@ def create_app(
     lifecycle = lifecycle or Lifecycle()
     journal = journal or Journal(None, settings.replica_name)
     access = ModelAccess(registry, keys=keys is not None)
-    board = StatusBoard(settings, registry, lifecycle, journal, keys)
+    board = StatusBoard(settings, registry, lifecycle, journal, keys, [*siblings.values()])
     app.request_class = type(
         "Request",
         (KeraportRequest,),
@@ -77,7 +85,8 @@ def create_app(
         gate.install(app)
         app.register_blueprint(login.blueprint(settings, keys, lifecycle))
     app.register_blueprint(health.blueprint(access, lifecycle))
-    app.register_blueprint(metrics.blueprint(measured or Metrics(registry)))
+    others = None if worker is None else WorkerMetrics(worker, siblings, keys)
+    app.register_blueprint(metrics.blueprint(measured or Metrics(registry), others))
     app.register_blueprint(native.blueprint(settings, access, lifecycle))
     app.register_blueprint(v1.blueprint(settings, access, lifecycle))
     app.register_blueprint(v2.blueprint(settings, access, lifecycle))

@@ -122,7 +122,10 @@ def configure(
             ],
         )
     )
-    logging.getLogger(logger).addHandler(handler)
+    chosen = logging.getLogger(logger)
+    for before in [each for each in chosen.handlers if isinstance(each, _Handler)]:
+        chosen.removeHandler(before)  # that of the process that this one was forked from
+    chosen.addHandler(handler)
     level = logging.getLevelNamesMapping()[style.level.upper()]
     logging.getLogger("app").setLevel(level)
     # What libraries tell for debugging may well be what clients sent.

@@ -85,6 +85,10 @@ class Settings(BaseSettings):
         True,
         description="Loads what changes in the folder of models by itself; off: on SIGHUP only.",
     )
+    workers: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = Field(
+        1,
+        description="Server processes that share the port; auto: one for each core.",
+    )
     reuse_port: Switch = Field(
         False, description="Lets several server processes share one port (SO_REUSEPORT)."
     )

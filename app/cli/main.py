@@ -6,14 +6,10 @@ What needs TensorFlow is imported inside the commands: `--help` should not take 
 from __future__ import annotations
 
 import csv
-import os
 import shutil
-import signal
 import sys
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
@@ -67,54 +63,15 @@ def main() -> None:
 def serve() -> None:
     """Serve the models. Settings come from the environment: see .env.example."""
     from app import logs
-    from app.server.supervisor import PASSED_ON
-    from app.server.supervisor_launch import supervised_server
+    from app.server.launch import launch, signals_at_start
 
-    # Until the server's own handlers are in place, a stop is just that.
-    for number in (signal.SIGTERM, PASSED_ON[signal.SIGTERM], PASSED_ON[signal.SIGINT]):
-        signal.signal(number, _stop_now)
-    # What it asks for is about to be done.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signals_at_start()
     settings = read_settings()
     as_text = settings.log_format == "text"
     if settings.log_format == "auto":
         as_text = sys.stderr.isatty()
     style = logs.Style(settings.log_level, as_text, settings.replica_name)
-    destination = logs.Destination.make()
-    logs.configure(style, destination=destination)
-    drain_s = settings.drain_delay_s + settings.drain_timeout_s
-    heartbeat = supervised_server(style, destination, settings.watchdog_s, drain_s)
-    from app.server.server import Server
-
-    _check_uploads(settings.uploads_dir)
-    try:
-        server = Server(settings)
-    except OSError as error:
-        where = f"{settings.host}:{settings.port}"
-        raise click.ClickException(
-            f"cannot serve on {where} (KERAPORT_HOST, KERAPORT_PORT): {error.strerror}"
-        ) from None
-    if as_text:
-        folder = settings.models_dir
-        click.echo(f"Keraport {__version__} on {server.address}, models from {folder}/")
-    server.run(heartbeat)
-
-
-def _check_uploads(folder: Path) -> None:
-    """Check that uploads can be spooled there, rather than fail at the first large one."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise click.ClickException(
-            f"uploads cannot be spooled in {str(folder)!r} ({error.strerror}): set "
-            "KERAPORT_UPLOADS_DIR to a folder that can be written"
-        ) from None
-
-
-def _stop_now(number: int, frame: FrameType | None) -> None:
-    os._exit(0)
+    raise SystemExit(launch(settings, style))
 
 
 @main.command(cls=_ModelCommand)

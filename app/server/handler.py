@@ -330,4 +330,3 @@ class HttpServer(WSGIServer):
         self.access = access
         self.metrics = metrics
         self.body_room = body_room
-        metrics.watch_in_flight(lambda: self.in_flight)

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import gevent
@@ -21,15 +22,16 @@ from app.api.http.body_room import BodyRoom
 from app.api.telemetry.access_log import AccessLog
 from app.api.telemetry.metrics import Metrics
 from app.factory import create_app
-from app.handover import ASK_S, Handover
+from app.handover import ASK_S, Handover, Stand
 from app.lifecycle import Lifecycle, process_age_s
 from app.logs import access_logger, log_hub_error
 from app.server.handler import HttpServer
 from app.server.handover_client import HandoverClient
 from app.server.hub_watchdog import every_s
-from app.server.listener import listen
-from app.server.supervisor import HUNG_EXIT, PASSED_ON
+from app.server.listener import address_of, for_gevent, listen
+from app.server.supervisor import FROM_PARENT, HUNG_EXIT, PASSED_ON
 from app.server.supervisor_launch import Heartbeat
+from app.server.worker import ACCEPTING, CLOSED, READY, SharedHandover, Worker
 from app.serving.reading.cache import Cache
 from app.serving.registry.entry import Entry
 from app.serving.registry.outcomes import EventKind
@@ -50,15 +52,19 @@ LEASE_MARGIN_S = 30
 
 
 class Server:
-    """One server process over one registry.
+    """One server process over one registry. worker: which of several it is, where there are some.
 
     Raises CardError if the models folder does not exist, OSError if the address cannot be had.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, worker: Worker | None = None) -> None:
         self._settings = settings
+        self._worker = worker
         # Imports are most of a start.
-        handover = Handover(settings.handover_s, started_s=process_age_s())
+        started_s = process_age_s()
+        handover = Handover(settings.handover_s, started_s=started_s)
+        if worker is not None:
+            handover = SharedHandover(worker, settings.handover_s, started_s)
         self._lifecycle = Lifecycle(handover=handover)
         self._handover_client = HandoverClient([str(url) for url in settings.peers])
         self._journal = Journal(settings.events_file, settings.replica_name)
@@ -77,25 +83,37 @@ class Server:
         )
         self._sync.find()
         self._app = create_app(
-            settings, self._registry, self._lifecycle, self._journal, self._metrics
+            settings,
+            self._registry,
+            self._lifecycle,
+            self._journal,
+            self._metrics,
+            worker.number if worker else None,
+            worker.siblings if worker else {},
         )
         access = AccessLog(access_logger(), settings.log_health_every)
-        self._server = HttpServer(
-            listen(settings),
-            self._app,
-            self._lifecycle,
-            access,
-            self._metrics,
-            BodyRoom(limits.max_bodies_bytes),
+        make = partial(
+            HttpServer,
+            app=self._app,
+            lifecycle=self._lifecycle,
+            access=access,
+            metrics=self._metrics,
+            body_room=BodyRoom(limits.max_bodies_bytes),
         )
+        # Where the other workers ask this one.
+        self._own = make(for_gevent(worker.own)) if worker else None
+        self._server = make(for_gevent(worker.listener if worker else listen(settings)))
+        if worker:
+            # So that those who wait for connections get about as many each.
+            self._server.max_accept = 1
+        self._metrics.watch_in_flight(lambda: self._server.in_flight)
         self._ending = Event()
         self._signals: Counter[str] = Counter()
 
     @property
     def address(self) -> str:
         """The URL of the server."""
-        host, port = self._server.socket.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return address_of(self._server.socket)
 
     def run(self, heartbeat: Heartbeat) -> None:
         """Serve until SIGTERM or SIGINT, or until a model hangs; finish what is in flight, and end
@@ -105,15 +123,21 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self._on_signal, number, "sent")
             gevent.signal_handler(PASSED_ON[number], self._on_signal, number, "passed on")
+            gevent.signal_handler(FROM_PARENT[number], self._on_signal, number, "from the parent")
         gevent.signal_handler(signal.SIGHUP, self._reload)
         timer = hub.loop.timer(0, every_s(self._settings.watchdog_s))
         timer.start(heartbeat.beat)
         self._journal.start()
-        self._server.start()
+        if self._own is not None:
+            self._own.start()
+        if self._worker is None or self._worker.alone:
+            self._accept()
         extra = {"address": self.address, "program": f"keraport {__version__}"}
         log.info("listening on %s", self.address, extra=extra)
         self._sync.start()
         gevent.spawn(self._watch)
+        if self._worker is not None:
+            gevent.spawn(self._join, self._worker)
         self._ending.wait()
         self._hand_over()
         left = self._drain()
@@ -122,6 +146,22 @@ class Server:
         how = f"{left} requests were cut off" if left else "every request was answered"
         self._journal.note("stopped", reason=how if hung is None else f"{hung}; {how}")
         _exit(0 if hung is None else HUNG_EXIT)
+
+    def _accept(self) -> None:
+        if self._worker is not None:
+            self._worker.shared.mark(self._worker.number, ACCEPTING)
+        self._server.start()
+
+    def _join(self, worker: Worker) -> None:
+        """Take connections once the models are there: until then the other workers do."""
+        while not self._registry.loaded:
+            gevent.sleep(QUIET_S)
+            if worker.alone and not self._server.started and not self._ending.is_set():
+                self._accept()  # the others have ended
+        if not self._ending.is_set():
+            if not self._server.started:
+                self._accept()
+            worker.shared.mark(worker.number, READY)
 
     def _on_event(
         self, kind: EventKind, entry: Entry, seconds: float | None, reason: str | None
@@ -169,7 +209,8 @@ class Server:
         agrees = bool(self._settings.peers) and self._settings.handover_s > 0
         if number == signal.SIGTERM and agrees and self._registry.loaded:
             log.info("%s: asking the other replicas", number.name)
-            self._lifecycle.handover.stop()
+            if self._worker is None or self._worker.leads:
+                self._lifecycle.handover.stop()
         else:
             log.info("%s: draining", number.name)
             self._lifecycle.draining = True
@@ -177,8 +218,18 @@ class Server:
 
     def _hand_over(self) -> None:
         """Serve until another replica does, if this one is to ask, or until a model hangs."""
+        handover, worker = self._lifecycle.handover, self._worker
+        until = time.monotonic() + self._settings.handover_s
         while not self._lifecycle.draining:
-            reason = self._lifecycle.handover.heard(self._handover_client.ask())
+            reason = None
+            if worker is not None and handover.stand is Stand.LEAVING:
+                reason = "so do the other workers"
+            elif worker is None or worker.leads:
+                if handover.stand is Stand.SERVING:  # the worker that led has ended
+                    handover.stop()
+                reason = handover.heard(self._handover_client.ask())
+            elif time.monotonic() >= until:
+                reason = "the other workers have not decided"
             if reason is not None and not self._lifecycle.draining:
                 log.info("draining: %s", reason)
                 self._lifecycle.draining = True
@@ -191,6 +242,8 @@ class Server:
         if self._registry.loaded:
             gevent.sleep(self._settings.drain_delay_s)
         self._server.close()
+        if self._worker is not None:
+            self._worker.shared.mark(self._worker.number, CLOSED)
         self._lifecycle.refusing = True
         log.info("port closed, %d requests in flight", self._server.in_flight)
         until = time.monotonic() + self._settings.drain_timeout_s

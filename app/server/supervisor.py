@@ -32,13 +32,21 @@ PASSED_ON: dict[signal.Signals, int] = {
     signal.SIGINT: signal.SIGRTMIN + 2,
     **{each: each for each in (signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)},
 }
+# What the parent of several supervisors sends them in the place of a stop, for the same reason: see
+# `app.server.workers`. They pass it on as it is.
+FROM_PARENT: dict[signal.Signals, int] = {
+    signal.SIGTERM: signal.SIGRTMIN + 4,
+    signal.SIGINT: signal.SIGRTMIN + 5,
+}
+_PASSED_ON: dict[int, int] = {int(number): other for number, other in PASSED_ON.items()}
+_STOPS = {signal.SIGTERM, signal.SIGINT, *FROM_PARENT.values()}
 # At which the child writes the stacks of its threads to descriptor 2 (`faulthandler`).
 DUMP = signal.SIGRTMIN + 3
 # How a process ends that is given up because it hangs (EX_SOFTWARE of sysexits.h): not with 0, so
 # that whatever runs it starts it again.
 HUNG_EXIT = 70
 # Blocked from before the child exists: they wait for `sigwaitinfo`.
-BLOCKED = {*PASSED_ON, signal.SIGCHLD}
+BLOCKED = {*PASSED_ON, *FROM_PARENT.values(), signal.SIGCHLD}
 # `si_code` of what the kernel sends to all processes of a terminal (asm-generic/siginfo.h).
 _SI_KERNEL = 0x80
 # Most bytes that wait here for a log that takes nothing.
@@ -247,7 +255,7 @@ class Supervisor:
                 self._give_up(reason)
             # One from the terminal has reached the child already.
             if info is not None and info.si_signo != signal.SIGCHLD:
-                self._on_signal(signal.Signals(info.si_signo), here=info.si_code != _SI_KERNEL)
+                self._on_signal(info.si_signo, here=info.si_code != _SI_KERNEL)
         self._output.finish()
         if self._hung:
             return HUNG_EXIT
@@ -260,13 +268,12 @@ class Supervisor:
         while True:
             self._signals.put(signal.sigwaitinfo(BLOCKED))
 
-    def _on_signal(self, number: signal.Signals, *, here: bool) -> None:
+    def _on_signal(self, number: int, *, here: bool) -> None:
         """here: the signal reached only this process, not the child."""
-        if self._watch is None:
-            passed_on: int = number
-        else:
-            passed_on = PASSED_ON[number]
-            if number in (signal.SIGTERM, signal.SIGINT):
+        passed_on = number
+        if self._watch is not None:
+            passed_on = _PASSED_ON.get(number, number)
+            if number in _STOPS:
                 self._watch.stop()
         if here:
             os.kill(self._child, passed_on)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
+import gevent
 from gevent import get_hub
 
 from app.keys.ring import KeyRing
@@ -16,8 +17,9 @@ from app.serving.registry.registry import Registry
 from app.settings import Settings
 from app.status.journal import Journal, recent
 from app.status.memory import memory
-from app.status.peers import Peers
+from app.status.peers import SIBLING_PATH, Peers
 from app.status.schema import (
+    Event,
     LostReplica,
     ModelStatus,
     ReplicaStatus,
@@ -41,37 +43,40 @@ class StatusBoard:
         lifecycle: Lifecycle,
         journal: Journal,
         keys: KeyRing | None = None,
+        siblings: Sequence[str] = (),
     ) -> None:
         self._name = settings.replica_name
         self._registry = registry
         self._lifecycle = lifecycle
         self._journal = journal
         self._peers = Peers([str(url) for url in settings.peers], keys)
+        self._siblings = Peers(siblings, keys, SIBLING_PATH)
         self._started_at = round(time.time(), 3)
         self._started = time.monotonic()
 
-    def own(self) -> SelfStatus:
-        """Return the status of this replica. Blocks the greenlet while events are read."""
+    def alone(self) -> SelfStatus:
+        """Return the status of this process. Blocks the greenlet while events are read."""
         return SelfStatus(
             replicas=[self._replica()],
             events=get_hub().threadpool.apply(self._journal.events),
         )
 
+    def own(self) -> SelfStatus:
+        """Return the status of this replica with all its workers that answer. Blocks the greenlet
+        as `combined` does."""
+        answers = [self.alone(), *self._siblings.ask().answers]
+        return SelfStatus(replicas=_all_replicas(answers), events=_all_events(answers))
+
     def combined(self) -> Status:
         """Return the status of this replica and its peers. Blocks the greenlet until those answer
         or time out."""
-        peers = self._peers.ask()
-        own = self.own()
-        answers = [own]
-        for answer in peers.answers:
-            # All replicas may have the same list of peers, which then names this one as well.
-            replica = answer.replicas[0]
-            if (replica.name, replica.started_at) != (self._name, self._started_at):
-                answers.append(answer)
-        replicas: list[ReplicaStatus | LostReplica] = [a.replicas[0] for a in answers]
-        replicas = sorted([*replicas, *peers.unreachable], key=lambda r: r.name)
-        # Replicas that share a file all return the same events.
-        events = recent((e for answer in answers for e in answer.events), time.time())
+        asked = [self._siblings, self._peers]
+        found = [group.get() for group in [gevent.spawn(each.ask) for each in asked]]
+        answers = [self.alone(), *(answer for group in found for answer in group.answers)]
+        lost = [replica for group in found for replica in group.unreachable]
+        replicas: list[ReplicaStatus | LostReplica] = [*_all_replicas(answers), *lost]
+        replicas.sort(key=lambda replica: replica.name)
+        events = _all_events(answers)
         return Status(summary=summarise(replicas), replicas=replicas, events=events[:SHOWN_EVENTS])
 
     def _replica(self) -> ReplicaStatus:
@@ -88,6 +93,18 @@ class StatusBoard:
     def _versions(self) -> Iterator[Entry]:
         for entry in self._registry.entries():
             yield from _versions(entry)
+
+
+def _all_replicas(answers: Sequence[SelfStatus]) -> list[ReplicaStatus]:
+    """Return the replicas of all answers, each once: all may have the same list of peers, which
+    then names the one that asks as well."""
+    found = {(r.name, r.started_at): r for answer in reversed(answers) for r in answer.replicas}
+    return [*reversed(found.values())]
+
+
+def _all_events(answers: Sequence[SelfStatus]) -> list[Event]:
+    """Return the events of all answers, each once: replicas that share a file return the same."""
+    return recent((event for answer in answers for event in answer.events), time.time())
 
 
 def _versions(default: Entry) -> list[Entry]:

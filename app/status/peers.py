@@ -20,13 +20,15 @@ from pydantic import ValidationError
 from app.keys.ring import REPLICA_HEADER, KeyRing
 from app.status.schema import LostReplica, SelfStatus
 
-PATH = "/api/status?replica=self"
+PEER_PATH = "/api/status?replica=self"
+SIBLING_PATH = "/api/status?worker=self"
 # Seconds: for each network operation with a peer, and for the answers of all peers.
 STEP_TIMEOUT_S = 1.0
 TOTAL_TIMEOUT_S = 1.5
 # Seconds for which an answer is reused.
 FRESH_S = 0.9
-MAX_BYTES = 2_000_000
+MAX_BYTES = 8_000_000
+UNREADABLE = "its answer cannot be read: does it run this version of Keraport?"
 
 
 class _Peer:
@@ -47,10 +49,13 @@ class PeerAnswers:
 
 
 class Peers:
-    """The other replicas. urls: the addresses of their servers. keys: the API keys, if there are
-    any, by which replicas recognise each other."""
+    """The other replicas, or workers. urls: the addresses of their servers. keys: the API keys, if
+    there are any, by which replicas recognise each other. path: what to ask them."""
 
-    def __init__(self, urls: Sequence[str], keys: KeyRing | None = None) -> None:
+    def __init__(
+        self, urls: Sequence[str], keys: KeyRing | None = None, path: str = PEER_PATH
+    ) -> None:
+        self._path = path
         self._keys = keys
         self._peers = [_Peer(url) for url in urls]
         self._pool: Any = None
@@ -81,37 +86,45 @@ class Peers:
             # Made at the first use, in the thread whose hub serves: a pool belongs to its hub.
             self._pool = ThreadPool(len(self._peers))
         peer.asked_at = now
-        peer.answer = self._pool.spawn(_ask, peer.url, self._headers())
+        peer.answer = self._pool.spawn(_ask, peer.url + self._path, self._keys)
         return peer.answer
 
-    def _headers(self) -> dict[str, str]:
-        credentials = {} if self._keys is None else {REPLICA_HEADER: self._keys.credentials}
-        return {"Connection": "close", **credentials}
 
-
-def _ask(url: str, headers: dict[str, str]) -> SelfStatus | str:
-    """Return the answer of a replica, or the problem in words. Runs in a native thread, and never
+def _ask(url: str, keys: KeyRing | None) -> SelfStatus | str:
+    """Return the status of a replica, or the problem in words. Runs in a native thread, and never
     raises, since the pool would print the error."""
+    body = fetch(url, keys)
+    if isinstance(body, str):
+        return body
+    try:
+        return SelfStatus.model_validate_json(body)
+    except ValidationError:
+        return UNREADABLE
+
+
+def fetch(url: str, keys: KeyRing | None) -> bytes | str:
+    """Return what a replica, or another worker, answers, or the problem in words. Blocks the
+    thread."""
     address = urlsplit(url)
     kind = HTTPSConnection if address.scheme == "https" else HTTPConnection
     # Follows no redirects and no proxies of the environment: the settings say where a peer is.
     connection = kind(address.hostname or "", address.port, timeout=STEP_TIMEOUT_S)
+    credentials = {} if keys is None else {REPLICA_HEADER: keys.credentials}
+    headers = {"Connection": "close", **credentials}
     try:
-        connection.request("GET", address.path + PATH, headers=headers)
+        connection.request("GET", f"{address.path}?{address.query}", headers=headers)
         response = connection.getresponse()
         body = response.read(MAX_BYTES + 1)
         if response.status == 401:
             return "it does not recognise this replica: do both have the same file of API keys?"
         if response.status != 200:
             return f"it answers with status {response.status}"
-        if len(body) > MAX_BYTES:
-            return "its answer is too long"
-        return SelfStatus.model_validate_json(body)
+        return "its answer is too long" if len(body) > MAX_BYTES else body
     except TimeoutError:
         return "it does not answer"
     except OSError as error:
         return (error.strerror or str(error) or type(error).__name__).lower()
-    except (HTTPException, ValidationError, ValueError):
-        return "its answer cannot be read: does it run this version of Keraport?"
+    except (HTTPException, ValueError):
+        return UNREADABLE
     finally:
         connection.close()

@@ -147,9 +147,10 @@ class Summary(_Part):
 
 
 class SelfStatus(_Part):
-    """The status of a replica by itself: `GET /api/status?replica=self`."""
+    """The status of a replica by itself: `GET /api/status?replica=self`. replicas: more than one
+    where it has several workers."""
 
-    replicas: Annotated[list[ReplicaStatus], Field(min_length=1, max_length=1)]
+    replicas: Annotated[list[ReplicaStatus], Field(min_length=1, max_length=64)]
     events: Annotated[list[Event], Field(max_length=1000)]
 
 

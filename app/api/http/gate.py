@@ -113,7 +113,8 @@ def _refusal(request: Request) -> str:
 
 
 def _is_replica(request: Request, keys: KeyRing) -> bool:
-    if request.endpoint != "status.status" or request.args.get("replica") != "self":
+    own = "self" in (request.args.get("replica"), request.args.get("worker"))
+    if not own or request.endpoint not in ("status.status", "metrics.text"):
         return False
     return keys.is_replica(request.headers.get(REPLICA_HEADER, ""))
 

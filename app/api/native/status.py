@@ -19,11 +19,16 @@ def blueprint(board: StatusBoard, access: ModelAccess) -> Blueprint:
 
     @routes.get("/api/status")
     def status() -> Response:
-        """Answer for all replicas, or for this one alone, as replicas ask each other."""
-        wanted = request.args.get("replica")
-        if wanted not in (None, OWN):
-            raise BadRequest(f"replica: expected {OWN!r}, or nothing for all replicas")
-        answer: SelfStatus | Status = board.own() if wanted else board.combined()
+        """Answer for all replicas; for this one alone, as replicas ask each other; or for this
+        process alone, as its workers ask each other."""
+        for name in ("replica", "worker"):
+            if request.args.get(name) not in (None, OWN):
+                raise BadRequest(f"{name}: expected {OWN!r}, or nothing for all replicas")
+        answer: SelfStatus | Status
+        if "worker" in request.args:
+            answer = board.alone()
+        else:
+            answer = board.own() if "replica" in request.args else board.combined()
         visible = access.visible_status(answer)
         response = json_response({"id": request_id(), **visible.model_dump()})
         response.headers["Cache-Control"] = "no-store"

@@ -31,6 +31,7 @@ from app import __version__
 from app.api.telemetry.model_metrics import ModelCollector, versions
 from app.api.telemetry.record import Record, record_of
 from app.api.telemetry.series import Counters, Histograms, Series
+from app.api.telemetry.worker_metrics import WorkerMetrics
 from app.errors import Overloaded
 from app.serving.registry.entry import Entry
 from app.serving.registry.outcomes import EventKind
@@ -153,13 +154,15 @@ class Metrics:
         if seconds is not None:
             self._models.load_seconds[entry.name, entry.version] = seconds
 
-    def text(self, accept: str) -> tuple[bytes, str]:
+    def text(self, accept: str, others: WorkerMetrics | None = None) -> tuple[bytes, str]:
         """Return the metrics and their media type: OpenMetrics where `accept` takes that, else the
-        text format of Prometheus. Blocks the greenlet."""
+        text format of Prometheus. others: of the other workers, which are added. Blocks the
+        greenlet."""
         self._forget_old_versions()
         encode, kind = choose_encoder(accept)
+        exposed: Any = self._exposed if others is None else others.added_to(self._exposed)
         # A hundred models are some thousand lines: the hub turns meanwhile.
-        return in_a_thread(partial(encode, self._exposed)), kind
+        return in_a_thread(partial(encode, exposed)), kind
 
     def _forget_old_versions(self) -> None:
         """Forget the versions that have been gone for FORGET_S."""
@@ -209,13 +212,14 @@ def _build() -> dict[str, str]:
     return found
 
 
-def blueprint(metrics: Metrics) -> Blueprint:
-    """Return the route `/metrics`."""
+def blueprint(metrics: Metrics, others: WorkerMetrics | None = None) -> Blueprint:
+    """Return the route `/metrics`: with those of other workers, unless one of these asks."""
     routes = Blueprint("metrics", __name__)
 
     @routes.get("/metrics")
     def text() -> Response:
-        body, kind = metrics.text(request.headers.get("Accept", ""))
+        alone = "worker" in request.args
+        body, kind = metrics.text(request.headers.get("Accept", ""), None if alone else others)
         response = Response(body, content_type=kind)
         response.headers["Cache-Control"] = "no-store"
         return response
