@@ -45,6 +45,7 @@ STACK_SETTINGS = frozenset(
         "GRAFANA_IMAGE",
     )
 )
+MOST_WORKERS = 64
 # RFC 6454: scheme, host, port. No wildcard, and no `null`, which any page can be.
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 
@@ -54,6 +55,16 @@ def _switch(value: Any, read: ValidatorFunctionWrapHandler) -> bool:
         return bool(read(value))
     except ValidationError:
         raise PydanticCustomError("switch", "expected on or off") from None
+
+
+def _workers(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        found = read(value)
+    except ValidationError:
+        found = 0
+    if found != "auto" and not 1 <= found <= MOST_WORKERS:
+        raise PydanticCustomError("workers", f"expected a number from 1 to {MOST_WORKERS}, or auto")
+    return found
 
 
 Switch = Annotated[bool, WrapValidator(_switch)]
@@ -85,7 +96,7 @@ class Settings(BaseSettings):
         True,
         description="Loads what changes in the folder of models by itself; off: on SIGHUP only.",
     )
-    workers: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = Field(
+    workers: Annotated[int | Literal["auto"], WrapValidator(_workers)] = Field(
         1,
         description="Server processes that share the port; auto: one for each core.",
     )

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import httpx
 import numpy as np
@@ -75,8 +75,9 @@ class ServerProcess:
             stderr=subprocess.STDOUT,
         )
         self.url = self._await_url()
-        # Of the server itself. That of `process`, its supervisor, is what an operator signals.
-        (self.pid,) = (child.pid for child in psutil.Process(self.process.pid).children())
+        # Of the server itself, or of the first of several. That of `process`, its supervisor, is
+        # what an operator signals.
+        self.pid = psutil.Process(self.process.pid).children()[0].pid
         self.port = int(self.url.rpartition(":")[2])
 
     def _await_url(self) -> str:
@@ -175,11 +176,15 @@ def serving(models: Path, tmp_path: Path, **settings: object) -> Iterator[Server
         yield server
 
 
+S = TypeVar("S", bound=ServerProcess)
+
+
 @contextmanager
-def running(server: ServerProcess) -> Iterator[ServerProcess]:
+def running(server: S) -> Iterator[S]:
     """A server that was started, once it is ready; its log is printed when the block fails."""
     try:
-        yield server.await_ready()
+        server.await_ready()
+        yield server
     except BaseException:
         print(f"--- log of the server ---\n{server.log()}")
         raise

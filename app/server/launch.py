@@ -14,7 +14,7 @@ from app.container import share_cores, usable_cores
 from app.errors import SettingsError
 from app.server.listener import address_of, listen
 from app.server.supervisor import FROM_PARENT, PASSED_ON
-from app.server.supervisor_launch import supervised_server
+from app.server.supervisor_launch import supervised_parent, supervised_server
 from app.server.worker import Worker
 from app.settings import Settings
 
@@ -80,6 +80,7 @@ def _serve_with_workers(
         listener = listen(settings)
     except OSError as error:
         raise _no_address(settings, error) from None
+    supervised_parent(style, destination)
     import app.server.server  # noqa: F401 - for all workers
     from app.keys.ring import KeyRing
     from app.server.workers import Workers

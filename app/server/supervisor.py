@@ -68,8 +68,8 @@ class Options:
     the lowest that is logged. replica: part of each line of JSON. child: the process that it
     supervises. output: descriptor from which to read what the child writes to its descriptor 2.
 
-    heartbeat: see `HubWatchdog`; None for a child that is no server, which does not know the
-    signals that stand for SIGTERM and SIGINT either. limit_s, drain_s: see `HubWatchdog`.
+    heartbeat: see `HubWatchdog`; None for a child that is no server. limit_s, drain_s: see
+    `HubWatchdog`. renames: whether the child knows the signals that stand for SIGTERM and SIGINT.
     """
 
     log: int
@@ -82,6 +82,7 @@ class Options:
     heartbeat: int | None = None
     limit_s: float = 0.0
     drain_s: float = 0.0
+    renames: bool = False
 
     def to_json(self) -> str:
         """Return the argument for `main`."""
@@ -232,6 +233,7 @@ class Supervisor:
 
     def __init__(self, options: Options) -> None:
         self._child = options.child
+        self._renames = options.renames
         self._output = OutputTranslator(options)
         self._watch: HubWatchdog | None = None
         self._hung = False
@@ -270,11 +272,9 @@ class Supervisor:
 
     def _on_signal(self, number: int, *, here: bool) -> None:
         """here: the signal reached only this process, not the child."""
-        passed_on = number
-        if self._watch is not None:
-            passed_on = _PASSED_ON.get(number, number)
-            if number in _STOPS:
-                self._watch.stop()
+        passed_on = _PASSED_ON.get(number, number) if self._renames else number
+        if self._watch is not None and number in _STOPS:
+            self._watch.stop()
         if here:
             os.kill(self._child, passed_on)
 

@@ -54,11 +54,26 @@ def supervised_server(
         heartbeat=heartbeat,
         limit_s=limit_s,
         drain_s=drain_s,
+        renames=True,
     )
     _supervise(options, (2,) if style.as_text else (1, 2))
     os.close(heartbeat)
     faulthandler.register(DUMP, 2)
     return Heartbeat(beat)
+
+
+def supervised_parent(style: logs.Style, destination: logs.Destination) -> None:
+    """Continue as the child of a supervisor, which has servers as children of its own: returns in
+    the child only. Its descriptors lead into the log as those of `supervised_server` do."""
+    options = Options(
+        log=destination.descriptor,
+        lock=destination.lock,
+        form="text" if style.as_text else "json",
+        level=style.level,
+        replica=style.replica,
+        renames=True,
+    )
+    _supervise(options, (2,) if style.as_text else (1, 2))
 
 
 def supervised_command() -> None:

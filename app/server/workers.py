@@ -15,7 +15,7 @@ import signal
 import socket
 import time
 import warnings
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NoReturn
@@ -33,6 +33,13 @@ _PR_SET_PDEATHSIG = 1
 SHORT_LIFE_S = 10.0
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
+
+
+# What stands for a stop here, and what workers get for it.
+_STOPS: dict[int, int] = {
+    number: FROM_PARENT[stop] for stop in FROM_PARENT for number in (int(stop), PASSED_ON[stop])
+}
+_HANDLED = (*_STOPS, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @dataclass(slots=True)
@@ -60,6 +67,7 @@ class Workers:
         self._shared = SharedState(count)
         self._places = [_Place(number) for number in range(1, count + 1)]
         self._signals: deque[int] = deque()
+        self._stops: Counter[int] = Counter()
         self._served = self._stopping = False
         self._code = 0
 
@@ -85,7 +93,7 @@ class Workers:
         awake, wake = os.pipe()
         os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake)
-        for number in PASSED_ON:
+        for number in _HANDLED:
             signal.signal(number, lambda number, frame: self._signals.append(number))
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         return awake
@@ -116,7 +124,7 @@ class Workers:
     def _become(self, number: int, parent: int, mask: Iterable[int]) -> NoReturn:
         """Be the worker, in its process. mask: of the signals that it does not block."""
         signal.set_wakeup_fd(-1)
-        for each in (*PASSED_ON, signal.SIGCHLD):
+        for each in (*_HANDLED, signal.SIGCHLD):
             signal.signal(each, signal.SIG_DFL)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         # Also of the supervisor that this process becomes.
@@ -135,12 +143,16 @@ class Workers:
         os._exit(code)
 
     def _pass_on(self, number: int) -> None:
-        if number in FROM_PARENT:
+        """Send a signal to all. A stop comes under another number, for a whole group of processes
+        may have got it; this one then got it twice, of which the second is no second stop."""
+        if number in _STOPS:
+            self._stops[number] += 1
+            if self._stopping and self._stops[number] == 1:
+                return
             self._stopping = True
         for place in self._places:
             if place.pid is not None:
-                # A whole group of processes may have got it: a stop comes under another number.
-                os.kill(place.pid, FROM_PARENT.get(signal.Signals(number), number))
+                os.kill(place.pid, _STOPS.get(number, number))
 
     def _reap(self) -> None:
         while True:
