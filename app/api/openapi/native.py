@@ -303,7 +303,13 @@ _STATUS = {
             "in": "query",
             "description": "`self`: this replica alone, without asking the others.",
             "schema": {"enum": ["self"]},
-        }
+        },
+        {
+            "name": "worker",
+            "in": "query",
+            "description": "`self`: this process alone, without asking the other workers.",
+            "schema": {"enum": ["self"]},
+        },
     ],
     "responses": responses(
         {
