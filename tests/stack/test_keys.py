@@ -67,8 +67,12 @@ def test_known_keys_have_no_limit_of_the_address_and_made_up_ones_have(
         def ask(key: str) -> int:
             return nginx.get("/api/models", headers={"X-API-Key": key}).status_code
 
+        def predict(key: str) -> int:
+            return nginx.post("/api/mpg", json=CAR, headers={"X-API-Key": key}).status_code
+
         with ThreadPoolExecutor(8) as pool:
-            assert set(pool.map(ask, [keys["operator"]] * 100)) == {200}
+            for what in (ask, predict):  # without a body, and with one
+                assert set(pool.map(what, [keys["operator"]] * 100)) == {200}
             before = len(stack.app_lines(path="/key"))
             made_up = Counter(pool.map(ask, [f"kp_{i}" for i in range(200)]))
             asked = len(stack.app_lines(path="/key")) - before
