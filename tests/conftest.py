@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
@@ -16,15 +17,19 @@ import pytest
 from tests.browser.chromium import no_chromium
 from tests.keys import Keyed, Keys
 from tests.monitoring.promtool import no_promtool
+from tests.saved_once import saved_once
 from tests.stack.compose import no_engine
 from tests.support import ROOT, ServerProcess, serving
+
+if TYPE_CHECKING:
+    from tests.command_line import CommandLine
 
 # Machines that run tests are busy: how long an example takes says nothing. `make check` tries few;
 # CI tries the same ones each time, so that what it says of a change is not chance.
 hypothesis.settings.register_profile("tests", hypothesis.settings(deadline=None))
 hypothesis.settings.register_profile("quick", hypothesis.settings(deadline=None, max_examples=20))
 hypothesis.settings.register_profile(
-    "repeatable", hypothesis.settings(deadline=None, derandomize=True)
+    "repeatable", hypothesis.settings(deadline=None, max_examples=50, derandomize=True)
 )
 hypothesis.settings.load_profile("tests")
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
@@ -32,10 +37,11 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 # Settings of the person who runs the tests are none of the tests' business.
 for name in [name for name in os.environ if name.startswith("KERAPORT_")]:
     del os.environ[name]
-# What one test has converted, the others need not; nothing of it is left.
-if "TESTS_CACHE_DIR" not in os.environ:
-    os.environ["TESTS_CACHE_DIR"] = tempfile.mkdtemp(prefix="keraport-tests-")
-    atexit.register(shutil.rmtree, os.environ["TESTS_CACHE_DIR"], ignore_errors=True)
+# What one test has saved or converted, the others need not; nothing of it is left.
+for name in ("TESTS_CACHE_DIR", "TESTS_SAVED_DIR"):
+    if name not in os.environ:
+        os.environ[name] = tempfile.mkdtemp(prefix="keraport-tests-")
+        atexit.register(shutil.rmtree, os.environ[name], ignore_errors=True)
 os.environ["KERAPORT_CACHE_DIR"] = os.environ["TESTS_CACHE_DIR"]
 
 
@@ -168,10 +174,19 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
 
 
 @pytest.fixture(scope="session")
+def command_line() -> Iterator[CommandLine]:
+    """Runs commands in this process."""
+    from tests.command_line import CommandLine  # which imports TensorFlow
+
+    with closing(CommandLine()) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
 def fuzzed_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The models that `make fuzz` serves."""
     from tests.fuzz.folder import fill
 
     folder = tmp_path_factory.mktemp("fuzzed") / "models"
-    fill(folder)
+    saved_once(fill)(folder)
     return folder

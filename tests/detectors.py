@@ -12,6 +12,8 @@ import numpy as np
 from keras import layers, ops
 from PIL import Image, ImageDraw
 
+from tests.saved_once import saved_once
+
 Box = tuple[float, float, float, float]
 GRID = """\
 inputs:
@@ -61,6 +63,7 @@ def drawing(size: tuple[int, int], *boxes: tuple[Box, str], format: str = "PNG")
     return out.getvalue()
 
 
+@saved_once
 def save_ssd(folder: Path) -> None:
     """Save a detector as TensorFlow's Object Detection API exports them: one picture of any size,
     up to 10 boxes. It finds what is red (class 1, 0.75) and what is blue (class 2, 0.625)."""
@@ -140,6 +143,7 @@ def crowded() -> keras.Model:
     return keras.Model(picture, layers.Reshape((-1, 7), name="out")(numbers))
 
 
+@saved_once
 def save_crowded(folder: Path) -> None:
     """Save the detector of very many boxes, with its card."""
     folder.mkdir()
@@ -176,6 +180,12 @@ def scalars() -> keras.Model:
 
 def save_detectors(folder: Path) -> Path:
     """Save the models of this module; returns the folder."""
+    _save_detectors(folder)
+    return folder
+
+
+@saved_once
+def _save_detectors(folder: Path) -> None:
     folder.mkdir(parents=True)
     save_ssd(folder / "ssd")
     dictionary().save(folder / "dictionary.keras")
@@ -188,4 +198,3 @@ def save_detectors(folder: Path) -> Path:
         model.save(folder / name / "model.keras")
         (folder / name / "model.yaml").write_text(card)
     scalars().save(folder / "scalars.keras")
-    return folder

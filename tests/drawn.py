@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import keras
 import numpy as np
 from keras import layers
 from PIL import Image
+
+from tests.saved_once import saved_once
 
 MEMBRANES = """\
 title: Membranes
@@ -90,19 +93,27 @@ def doubled() -> keras.Model:
     return model
 
 
+# How each is made, and its card.
+MODELS: dict[str, tuple[Callable[[], keras.Model], str | None]] = {
+    "membranes": (lambda: unet(None, 1, 1), MEMBRANES),
+    "streets": (lambda: unet(32, 3, 3), STREETS),
+    "digits": (autoencoder, None),
+    "doubled": (doubled, 'inputs:\n  small: {kind: picture, scale: "0..1"}\n'),
+    "bare": (lambda: unet(None, 1, 1), None),
+}
+
+
 def save_drawn(folder: Path, *only: str) -> Path:
     """Save the models of this module, some without a card; returns the folder."""
-    for name, model, card in (
-        ("membranes", unet(None, 1, 1), MEMBRANES),
-        ("streets", unet(32, 3, 3), STREETS),
-        ("digits", autoencoder(), None),
-        ("doubled", doubled(), 'inputs:\n  small: {kind: picture, scale: "0..1"}\n'),
-        ("bare", unet(None, 1, 1), None),
-    ):
-        if only and name not in only:
-            continue
-        (folder / name).mkdir(parents=True)
-        model.save(folder / name / "model.keras")
-        if card is not None:
-            (folder / name / "model.yaml").write_text(card)
+    for name in only or MODELS:
+        _save(folder / name, name)
     return folder
+
+
+@saved_once
+def _save(folder: Path, name: str) -> None:
+    make, card = MODELS[name]
+    folder.mkdir(parents=True)
+    make().save(folder / "model.keras")
+    if card is not None:
+        (folder / "model.yaml").write_text(card)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.kinds import COUPLE, TABLES, couple, grey, tables
 from tests.models import save_text_model
+from tests.saved_once import saved_once
 from tests.texts import save_layout
 
 SIDE = 16
@@ -90,6 +91,12 @@ LISTS = "task: tensor\nexamples: [[[1, 2], [3, 4], [5, 6]]]\n"
 def save_examples(folder: Path) -> Path:
     """Save spot, quiet, mean, couple, tables, lists, writer, review and mood with their cards;
     returns the folder."""
+    _save_examples(folder)
+    return folder
+
+
+@saved_once
+def _save_examples(folder: Path) -> None:
     keras.utils.set_random_seed(5)
     for name, model, card in (
         ("spot", spot(), SPOT),
@@ -115,4 +122,3 @@ def save_examples(folder: Path) -> Path:
     with (folder / "review" / "model.yaml").open("a") as file:
         file.write("examples: [the film was good]\n")
     save_layout(folder / "mood", "sentiment")
-    return folder

@@ -11,6 +11,8 @@ import numpy as np
 from keras import layers
 from PIL import Image
 
+from tests.saved_once import saved_once
+
 # The pixels of pictures that tests send are all alike: what a model answers follows from a number.
 COUPLE = """\
 title: A couple
@@ -87,6 +89,7 @@ def features() -> keras.Model:
     return keras.Model(picture, layers.GlobalAveragePooling2D()(picture))
 
 
+@saved_once
 def save_couple(folder: Path) -> None:
     """Save the model of two pictures, fields and three heads, with its card."""
     folder.mkdir(parents=True)
@@ -96,6 +99,12 @@ def save_couple(folder: Path) -> None:
 
 def save_kinds(folder: Path) -> Path:
     """Save the models of this module, with their cards, and some bare files; returns the folder."""
+    _save_kinds(folder)
+    return folder
+
+
+@saved_once
+def _save_kinds(folder: Path) -> None:
     for name, model, card in (
         ("couple", couple(), COUPLE),
         ("tables", tables(), TABLES),
@@ -106,7 +115,6 @@ def save_kinds(folder: Path) -> Path:
         model.save(folder / name / "model.keras")
         (folder / name / "model.yaml").write_text(card)
     couple().save(folder / "bare.keras")
-    return folder
 
 
 def exported(classes: int) -> Any:

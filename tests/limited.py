@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+from tests.saved_once import saved_once
 from tests.support import ROOT
 
 
@@ -21,9 +22,6 @@ ALLOWED = (f"http://127.0.0.1:{PAGE_PORT}", "https://[::1]:8443")
 def save_limited_models(folder: Path) -> None:
     """`mpg` takes rows, `three` pictures, `square` tensors of shape (n, 1, 2), `fixed` one of shape
     (5,) that counts no rows, `half` examples; `writer` writes slowly."""
-    import keras
-    import tensorflow as tf
-
     from tests.models import save_half_plus_two, save_picture_model, save_text_model
 
     folder.mkdir()
@@ -38,6 +36,15 @@ def save_limited_models(folder: Path) -> None:
     (folder / "three" / "model.yaml").write_text(
         "task: image-classification\nlabels: [ant, bee, fly]\n"
     )
+    _save_tensors(folder)
+
+
+@saved_once
+def _save_tensors(folder: Path) -> None:
+    import keras
+    import tensorflow as tf
+
+    folder.mkdir()
     keras.Sequential([keras.Input((1, 2)), keras.layers.ReLU()]).save(folder / "square.keras")
     module = tf.Module()
     module.serve = tf.function(

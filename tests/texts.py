@@ -10,6 +10,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from tests.saved_once import saved_once
+
 WORDS = ["the", "film", "was", "good", "bad", "don't", "über"]
 LABELS = ["bad", "fair", "good"]
 # Of Keras's IMDB: the rarest have ids that its models do not know.
@@ -104,6 +106,7 @@ def _layouts() -> dict[str, tuple[Callable[[], keras.Model], dict[str, str]]]:
     }
 
 
+@saved_once
 def save_layout(folder: Path, name: str) -> None:
     """Save one of these models, with the files beside it."""
     make, files = _layouts()[name]
@@ -115,7 +118,6 @@ def save_layout(folder: Path, name: str) -> None:
 
 def save_texts(folder: Path) -> Path:
     """Save the models of this module as their authors would; returns the folder."""
-    keras.utils.set_random_seed(5)
     for name in _layouts():
         save_layout(folder / name, name)
     imdb().save(folder / "ids.keras")

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from tests.saved_once import saved_once
 from tests.sounds import Samples, tone
 
 RATE = 8_000
@@ -119,16 +120,20 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
 }
 
 
-def save_time_kinds(folder: Path, names: Iterable[str] = MODELS) -> dict[str, keras.Model]:
-    """Save models of these names, with their cards; returns them, with random weights."""
+@saved_once
+def save_time_kind(folder: Path, name: str) -> None:
+    """Save the model of this name, with random weights, and its card."""
     keras.utils.set_random_seed(7)
-    models = {name: MODELS[name]() for name in names}
-    for name, model in models.items():
-        (folder / name).mkdir(parents=True)
-        model.save(folder / name / "model.keras")
-        if name in CARDS:
-            (folder / name / "model.yaml").write_text(CARDS[name])
-    return models
+    folder.mkdir(parents=True)
+    MODELS[name]().save(folder / "model.keras")
+    if name in CARDS:
+        (folder / "model.yaml").write_text(CARDS[name])
+
+
+def save_time_kinds(folder: Path, names: Iterable[str] = MODELS) -> None:
+    """Save the models of these names, with their cards."""
+    for name in names:
+        save_time_kind(folder / name, name)
 
 
 def spoken(seconds: float = 0.3) -> Samples:

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 
 from tests.models import save_text_model
+from tests.saved_once import saved_once
 from tests.texts import save_layout
 
 # Long enough that it is still being written whenever a test looks.
@@ -18,6 +19,11 @@ def save_assorted(models: Path) -> None:
     which takes texts."""
     _save_texts(models)
     save_layout(models / "imdb", "imdb")
+    _save_rows_and_tensors(models)
+
+
+@saved_once
+def _save_rows_and_tensors(models: Path) -> None:
     layers = keras.layers
     x = keras.Input((3,))
     _save(models / "awkward.rows_1", keras.Model(x, layers.Dense(1)(x)), AWKWARD)

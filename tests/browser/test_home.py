@@ -76,7 +76,8 @@ def test_pages_open_by_themselves_once_their_model_is_ready(page: Page, tmp_path
     (tmp_path / "models").mkdir()
     (tmp_path / "uploads").mkdir()
     save_text_model(tmp_path / "models" / "writer")
-    server = ServerProcess(tmp_path / "models", tmp_path / "uploads")
+    cache = tmp_path / "cache"  # in which nothing is yet
+    server = ServerProcess(tmp_path / "models", tmp_path / "uploads", cache_dir=cache)
     try:
         home = page.context.new_page()
         home.goto(server.url)

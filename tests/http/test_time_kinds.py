@@ -4,10 +4,7 @@ with what Keras answers to the same tensor."""
 from __future__ import annotations
 
 import json
-import os
 import struct
-import subprocess
-import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +16,9 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
+from tests.command_line import CommandLine
 from tests.sounds import recording
-from tests.support import ROOT, ServerProcess, serving
+from tests.support import ServerProcess, serving
 
 SERIES = [[i / 10, (i % 3) - 1] for i in range(6)]
 
@@ -32,9 +30,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def models(folder: Path) -> dict[str, Any]:
-    from tests.time_kinds import save_time_kinds
+    import keras
 
-    return save_time_kinds(folder)
+    from tests.time_kinds import MODELS, save_time_kinds
+
+    save_time_kinds(folder)
+    return {name: keras.models.load_model(folder / name / "model.keras") for name in MODELS}
 
 
 @pytest.fixture(scope="module")
@@ -331,36 +332,33 @@ def test_openapi_describes_both(server: ServerProcess) -> None:
             assert server.post(path, json=example).status_code == 200, (path, example)
 
 
-def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "KERAPORT_MODELS_DIR": str(folder)},
-        capture_output=True,
-        text=True,
-    )
-
-
 def test_the_command_line(
-    folder: Path, models: dict[str, Any], samples: Any, voice: bytes, tmp_path: Path
+    command_line: CommandLine,
+    folder: Path,
+    models: dict[str, Any],
+    samples: Any,
+    voice: bytes,
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "voice.wav").write_bytes(voice)
     row = {"wave": "voice.wav", "table": SERIES, "facts": {"a": 1, "b": -1}}
     (tmp_path / "row.json").write_text(json.dumps(row))
-    run = command(folder, "predict", "together", str(tmp_path / "row.json"), "--json")
+    run = command_line.run(folder, "predict", "together", str(tmp_path / "row.json"), "--json")
     assert run.returncode == 0, run.stderr
     (prediction,) = json.loads(run.stdout)["predictions"]
     check_four(prediction, asked(models["together"], samples[:1600], SERIES, [1, -1]))
     (tmp_path / "weather.csv").write_text("\n".join(f"{a},{b}" for a, b in SERIES))
     (tmp_path / "bad.csv").write_text("1,2\n" * 5 + "1,x\n")
     files = [str(tmp_path / name) for name in ("weather.csv", "bad.csv")]
-    run = command(folder, "predict", "series", *files)
+    run = command_line.run(folder, "predict", "series", *files)
     assert "6: wind: not a number" in run.stderr
     assert "next" in run.stdout
 
 
-def test_check_says_what_is_a_guess(folder: Path, models: dict[str, Any]) -> None:
-    run = command(folder, "check", str(folder / "forecast"))
+def test_check_says_what_is_a_guess(
+    command_line: CommandLine, folder: Path, models: dict[str, Any]
+) -> None:
+    run = command_line.run(folder, "check", str(folder / "forecast"))
     assert "series → number" in run.stdout
     assert "the kinds of the inputs (series) are a guess: set inputs" in run.stdout
 

@@ -9,10 +9,23 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tests.saved_once import saved_once
 from tests.support import ROOT
 
-# About 10 ms of one core a round on a machine of 2025.
-SIDE = 1024
+ROUND_S = 0.01
+
+
+def _pause() -> Any:
+    """Zero, after ROUND_S without CPU time: a data set of one row that sleeps before the row and
+    before its end. The card must trust a model with it."""
+    raw = tf.raw_ops
+    shape: dict[str, Any] = {"output_types": [tf.int64], "output_shapes": [()]}
+    start, stop, step = (tf.constant(i, tf.int64) for i in (0, 1, 1))
+    once = raw.RangeDataset(start=start, stop=stop, step=step, **shape)
+    half = tf.constant(round(1e6 * ROUND_S / 2), tf.int64)
+    sleepy = raw.SleepDataset(input_dataset=once, sleep_microseconds=half, **shape)
+    (zero,) = raw.DatasetToSingleElement(dataset=sleepy, **shape)
+    return tf.cast(zero, tf.float32)
 
 
 class _Slow(tf.Module):  # type: ignore[misc]
@@ -21,16 +34,15 @@ class _Slow(tf.Module):  # type: ignore[misc]
         input_signature=[tf.TensorSpec((None, 1), tf.float32, name="rounds")], autograph=False
     )
     def serve(self, rounds: Any) -> dict[str, Any]:
-        """Keeps a core busy for as many rounds as the largest row says."""
+        """Takes as many rounds of ROUND_S as the largest row says."""
         most = tf.reduce_max(rounds)
-        _, matrix = tf.while_loop(
-            lambda done, _: done < most,
-            lambda done, matrix: (done + 1.0, tf.matmul(matrix, tf.eye(SIDE))),
-            (tf.constant(0.0), tf.eye(SIDE)),
+        (done,) = tf.while_loop(
+            lambda done: done < most, lambda done: (done + 1.0 + _pause(),), (0.0,)
         )
-        return {"rounds": rounds * matrix[0, 0]}
+        return {"rounds": rounds + 0 * done}
 
 
+@saved_once
 def save_slow_model(folder: Path, *, max_queue: int = 4, timeout_s: float = 120) -> None:
     """A SavedModel whose run takes as long as its input says, with a card."""
     module = _Slow()
@@ -38,7 +50,7 @@ def save_slow_model(folder: Path, *, max_queue: int = 4, timeout_s: float = 120)
         module, str(folder / "saved_model"), signatures={"serving_default": module.serve}
     )
     (folder / "model.yaml").write_text(
-        "task: tensor\n"
+        "task: tensor\ntrusted: true\n"
         f"runtime: {{max_batch_size: 2, max_queue: {max_queue}, timeout_s: {timeout_s}}}\n"
     )
 
@@ -49,19 +61,21 @@ class _Hanging(tf.Module):  # type: ignore[misc]
     )
     def serve(self, x: Any) -> dict[str, Any]:
         """Gives back what it gets, but never ends where any of it is below 0."""
-        rounds = tf.while_loop(
-            lambda n: tf.logical_or(n < 1, tf.reduce_min(x) < 0), lambda n: (n + 1) % 1000, (0,)
-        )
-        return {"y": x + 0 * tf.cast(rounds[0], tf.float32)}
+        least = tf.reduce_min(x)
+        (zero,) = tf.while_loop(lambda _: least < 0, lambda zero: (zero + _pause(),), (0.0,))
+        return {"y": x + zero}
 
 
+@saved_once
 def save_hanging_model(folder: Path) -> None:
     """A SavedModel that hangs on numbers below 0, with a card: one row a run."""
     module = _Hanging()
     tf.saved_model.save(
         module, str(folder / "saved_model"), signatures={"serving_default": module.serve}
     )
-    (folder / "model.yaml").write_text("task: tensor\nruntime: {max_batch_size: 1}\n")
+    (folder / "model.yaml").write_text(
+        "task: tensor\ntrusted: true\nruntime: {max_batch_size: 1}\n"
+    )
 
 
 class _Killing(tf.Module):  # type: ignore[misc]
@@ -83,6 +97,7 @@ class _Killing(tf.Module):  # type: ignore[misc]
         return {"y": x + tf.cond(dies, die, lambda: tf.constant(0.0))}
 
 
+@saved_once
 def save_killing_model(folder: Path, *, most_rows: int = 1000) -> None:
     """A SavedModel whose run ends the process on numbers below 0, and on more than `most_rows`,
     with a card: with 1, that is the warm-up in the server."""
@@ -93,6 +108,7 @@ def save_killing_model(folder: Path, *, most_rows: int = 1000) -> None:
     (folder / "model.yaml").write_text("task: tensor\ntrusted: true\n")
 
 
+@saved_once
 def save_picture_model(file: Path, *, rescales: bool) -> None:
     """A small classifier of pictures. rescales: it scales their pixels itself."""
     layers = keras.layers
@@ -124,6 +140,7 @@ def save_image_models(folder: Path) -> None:
     (folder / "broken" / "model.h5").write_text("no model")
 
 
+@saved_once
 def save_text_model(folder: Path, *, kind: str = "lstm", units: int = 24, **runtime: Any) -> None:
     """A word model with random weights and a vocabulary of its own, with a card: what it writes
     means nothing, but differs with every word before."""
@@ -157,6 +174,7 @@ def save_text_model(folder: Path, *, kind: str = "lstm", units: int = 24, **runt
     )
 
 
+@saved_once
 def save_tabular_model(
     folder: Path, card: str, *, columns: int, units: int = 1, activation: str | None = None
 ) -> None:
@@ -172,6 +190,7 @@ def save_tabular_model(
     (folder / "model.yaml").write_text(card, encoding="utf-8")
 
 
+@saved_once
 def save_half_plus_two(folder: Path) -> None:
     """A SavedModel of TensorFlow 1 that answers as the one of TensorFlow Serving's documentation:
     y = x / 2 + 2 to predict, and over `tf.Example`s to classify and to regress; y2 = x / 2 + 3."""
@@ -214,6 +233,7 @@ def save_half_plus_two(folder: Path) -> None:
         builder.save()
 
 
+@saved_once
 def save_constant_model(file: Path, value: float, *, hidden: int = 1) -> None:
     """A Keras file whose four outputs are `value` whatever its one input is, so that an answer
     tells which file it is from. hidden: units of each of its two layers, squared the weights."""
@@ -246,6 +266,7 @@ ECHOED = {
 }
 
 
+@saved_once
 def save_echo(folder: Path, *datatypes: str) -> None:
     """A SavedModel with one input of each datatype, of any two dimensions, each answered as it is.
     Input `fp32` becomes output `same_fp32`."""
@@ -310,6 +331,7 @@ class _Tagged(tf.Module):  # type: ignore[misc]
         return {"length": tf.abs(wave)}
 
 
+@saved_once
 def save_tagged_model(folder: Path) -> None:
     """A SavedModel of three inputs, those of TensorFlow Serving's documentation, and four outputs;
     its other signatures count no rows."""
@@ -323,6 +345,7 @@ def save_tagged_model(folder: Path) -> None:
     tf.saved_model.save(module, str(folder), signatures=signatures)
 
 
+@saved_once
 def save_caption_model(folder: Path) -> None:
     """A SavedModel that classifies `tf.Example`s of an image and its caption, as TensorFlow
     Serving's documentation asks one: the classes are the two, their scores half the lengths."""

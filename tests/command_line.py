@@ -1,0 +1,54 @@
+"""`python -m app …` in this process: commands share the process that reads model files, whose start
+takes seconds. tests/http/test_cli.py runs some as typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from unittest.mock import patch
+
+from click.testing import CliRunner
+
+from app.cli import offline, starter
+from app.cli.main import main
+from app.serving.reading.process import ReaderProcess
+
+
+class _Kept(ReaderProcess):
+    """A reader that is closed at the end of the tests."""
+
+    def close(self) -> None:
+        """Stay."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended, and what it wrote."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class CommandLine:
+    """Runs commands one after the other."""
+
+    def __init__(self) -> None:
+        self._reader = _Kept()
+
+    def run(self, models: Path, *arguments: object, **settings: str) -> Done:
+        """Run one. models: KERAPORT_MODELS_DIR. settings: others, by their whole names."""
+        environ = {"KERAPORT_MODELS_DIR": str(models), "COLUMNS": "200", **settings}
+        with (
+            patch.object(offline, "ReaderProcess", lambda: self._reader),
+            patch.object(starter, "ReaderProcess", lambda: self._reader),
+            patch("app.server.supervisor_launch.supervised_command"),
+            patch("app.serving.reading.oom.die_first"),
+        ):
+            done = CliRunner().invoke(main, [*map(str, arguments)], env=environ)
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.output
+        return Done(done.exit_code, done.stdout, done.stderr)
+
+    def close(self) -> None:
+        """End the reader."""
+        ReaderProcess.close(self._reader)
