@@ -17,8 +17,8 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
+from tests.command_line import CommandLine
 from tests.detectors import Box, drawing, save_detectors
-from tests.http.test_kinds import command
 from tests.kinds import grey
 from tests.support import ServerProcess, serving
 
@@ -260,13 +260,13 @@ def test_the_page_lists_the_boxes(server: ServerProcess) -> None:
     assert "No boxes" in server.post("/models/ssd", files=files).text
 
 
-def test_predict_prints_the_boxes(folder: Path, tmp_path: Path) -> None:
+def test_predict_prints_the_boxes(command_line: CommandLine, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(drawing((400, 100), RED, BLUE))
-    run = command(folder, "predict", "ssd", str(tmp_path / "a.png"), "--json")
+    run = command_line.run(folder, "predict", "ssd", str(tmp_path / "a.png"), "--json")
     assert run.returncode == 0, run.stderr
     (found,) = json.loads(run.stdout)["predictions"]
     check(found["boxes"], (400, 100), RED, BLUE)
-    run = command(folder, "predict", "ssd", str(tmp_path / "a.png"), "--csv")
+    run = command_line.run(folder, "predict", "ssd", str(tmp_path / "a.png"), "--csv")
     (line,) = csv.DictReader(io.StringIO(run.stdout))
     assert line["boxes"] == "1 0.75 (100, 20 to 200, 50); 2 0.625 (240, 10 to 360, 90)"
 

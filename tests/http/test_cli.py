@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.models import save_picture_model
-from tests.support import ROOT, picture
+from tests.support import ROOT
 
 
 def run(
@@ -64,14 +64,6 @@ def test_without_a_models_folder_no_address_is_announced(tmp_path: Path) -> None
     assert done.stdout == ""
 
 
-def test_check_lists_the_shipped_models_as_ready() -> None:
-    done = run("check")
-    assert done.stdout.count("ready") == 5
-    for name in ("cats-dogs", "membranes", "mpg", "patents", "spam"):
-        assert name in done.stdout
-    assert done.stderr.strip() == ""
-
-
 def test_check_as_json_tells_time_memory_and_guesses(tmp_path: Path) -> None:
     save_picture_model(tmp_path / "bare.keras", rescales=False)
     (tmp_path / "broken.h5").write_text("no model")
@@ -86,18 +78,6 @@ def test_check_as_json_tells_time_memory_and_guesses(tmp_path: Path) -> None:
     assert guess in ready["guesses"]
     assert failed["guesses"] == []
     assert failed["reason"]
-
-
-def test_a_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
-    good = [tmp_path / "1.jpg", tmp_path / "2.jpg"]
-    for i, path in enumerate(good):
-        path.write_bytes(picture(i))
-    bad = tmp_path / "bad.jpg"
-    bad.write_text("not a picture")
-    done = run("predict", "cats-dogs", "--csv", good[0], bad, tmp_path / "none", good[1], code=1)
-    assert len(done.stdout.splitlines()) == 3
-    assert f"{bad}: image:" in done.stderr
-    assert f"{tmp_path / 'none'}: " in done.stderr
 
 
 def test_add_without_a_network_says_so_and_leaves_nothing(tmp_path: Path) -> None:

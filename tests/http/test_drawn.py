@@ -4,9 +4,6 @@ the same tensor is what counts."""
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +16,9 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
+from tests.command_line import CommandLine
 from tests.drawn import decoded, encoded, noise, save_drawn
-from tests.support import ROOT, ServerProcess, serving
+from tests.support import ServerProcess, serving
 
 PNG = {"Accept": "image/png"}
 DATA_URL = "data:image/png;base64,"
@@ -220,15 +218,15 @@ def test_the_page_shows_the_picture(server: ServerProcess) -> None:
     assert "membrane" in page.text
 
 
-def test_predict_saves_pictures(folder: Path, tmp_path: Path) -> None:
+def test_predict_saves_pictures(command_line: CommandLine, folder: Path, tmp_path: Path) -> None:
     picture = noise((24, 16), 1)
     (tmp_path / "slice.png").write_bytes(encoded(picture))
-    command = [sys.executable, "-m", "app", "predict", "membranes", str(tmp_path / "slice.png")]
-    command += ["--save", str(tmp_path / "mask.png"), "--json"]
-    environ = {**os.environ, "KERAPORT_MODELS_DIR": str(folder)}
-    run = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
+    into = tmp_path / "mask.png"
+    run = command_line.run(
+        folder, "predict", "membranes", tmp_path / "slice.png", "--save", into, "--json"
+    )
     assert run.returncode == 0, run.stderr
-    mask = np.asarray(decoded((tmp_path / "mask.png").read_bytes()))
+    mask = np.asarray(decoded(into.read_bytes()))
     np.testing.assert_array_equal(mask, asked(folder, "membranes", picture)[..., 0] >= 0.5)
     (prediction,) = json.loads(run.stdout)["predictions"]
     assert prediction["cells"]["size"] == [24, 16]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import subprocess
-import sys
 from base64 import b64decode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +18,10 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 from PIL import Image
 
+from tests.command_line import CommandLine
 from tests.examples import SIDE, save_examples, spot_picture
 from tests.kinds import grey
-from tests.support import ROOT, ServerProcess, eventually, serving
+from tests.support import ServerProcess, eventually, serving
 
 MODELS = ("spot", "couple", "tables", "lists", "writer", "review")
 
@@ -368,9 +367,8 @@ def test_changed_examples_load_the_model_again_but_not_its_file(
     eventually(lambda: "reason" not in server.get("/api/models/spot").json(), said="still failed")
 
 
-def test_check_asks_about_each_example(folder: Path) -> None:
-    command = [sys.executable, "-m", "app", "check", str(folder), "--json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+def test_check_asks_about_each_example(command_line: CommandLine, folder: Path) -> None:
+    done = command_line.run(folder, "check", folder, "--json")
     assert done.returncode == 0, done.stderr
     found = {each["name"]: each for each in json.loads(done.stdout)["models"]}
     assert {name: found[name]["examples"] for name in MODELS} == {

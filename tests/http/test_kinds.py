@@ -7,9 +7,6 @@ import csv
 import io
 import json
 import math
-import os
-import subprocess
-import sys
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +17,9 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
+from tests.command_line import CommandLine
 from tests.kinds import grey, save_kinds
-from tests.support import ROOT, ServerProcess, serving
+from tests.support import ServerProcess, serving
 
 FACTS = {"weight": 40, "height": 1.5}
 
@@ -439,57 +437,53 @@ def test_the_code_of_the_page_names_every_input(server: ServerProcess) -> None:
 # --- the command line
 
 
-def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environ = {**os.environ, "KERAPORT_MODELS_DIR": str(folder)}
-    return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
-        cwd=ROOT,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-def test_predict_reads_requests_that_name_their_pictures(folder: Path, tmp_path: Path) -> None:
+def test_predict_reads_requests_that_name_their_pictures(
+    command_line: CommandLine, folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "left.png").write_bytes(grey(51))
     body = {**row(), "left": "left.png"}
     (tmp_path / "row.json").write_text(json.dumps([body, row(weight=1)]))
-    run = command(folder, "predict", "couple", str(tmp_path / "row.json"), "--json")
+    run = command_line.run(folder, "predict", "couple", str(tmp_path / "row.json"), "--json")
     assert run.returncode == 0, run.stderr
     first, second = json.loads(run.stdout)["predictions"]
     check(first)
     check(second, weight=1)
-    run = command(folder, "predict", "couple", str(tmp_path / "row.json"), "--csv")
+    run = command_line.run(folder, "predict", "couple", str(tmp_path / "row.json"), "--csv")
     table = [*csv.DictReader(io.StringIO(run.stdout))]
     assert [line["age"] for line in table] == ["47.2", "8.2"]
     assert [line["gender"] for line in table] == ["female", "male"]
     assert float(table[0]["gender probability"]) == pytest.approx(1)
 
 
-def test_predict_says_what_a_request_for_several_inputs_is(folder: Path, tmp_path: Path) -> None:
+def test_predict_says_what_a_request_for_several_inputs_is(
+    command_line: CommandLine, folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "left.png").write_bytes(grey(51))
-    run = command(folder, "predict", "couple", str(tmp_path / "left.png"))
+    run = command_line.run(folder, "predict", "couple", str(tmp_path / "left.png"))
     assert 'expected a .json file, {"left": …, "right": …, "facts": …}' in run.stderr
     assert "left and right may name picture files beside it" in run.stderr
     (tmp_path / "row.json").write_text(json.dumps([row(), {**row(), "left": "lft.png"}]))
-    run = command(folder, "predict", "couple", str(tmp_path / "row.json"))
+    run = command_line.run(folder, "predict", "couple", str(tmp_path / "row.json"))
     assert "[1].left: there is no such file beside row.json" in run.stderr
     assert "found lft.png" in run.stderr
 
 
 @pytest.mark.parametrize("key", ["image", "face"])
-def test_predict_reads_the_only_picture_from_json(folder: Path, tmp_path: Path, key: str) -> None:
+def test_predict_reads_the_only_picture_from_json(
+    command_line: CommandLine, folder: Path, tmp_path: Path, key: str
+) -> None:
     (tmp_path / "face.png").write_bytes(grey(200))
     (tmp_path / "faces.json").write_text(json.dumps([{key: "face.png"}, {key: text(grey(200))}]))
-    run = command(folder, "predict", "ages", str(tmp_path / "faces.json"), "--json")
+    run = command_line.run(folder, "predict", "ages", str(tmp_path / "faces.json"), "--json")
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout)["predictions"] == [{"age": 1.0}] * 2
 
 
-def test_predict_reads_a_table_of_several_inputs(folder: Path, tmp_path: Path) -> None:
+def test_predict_reads_a_table_of_several_inputs(
+    command_line: CommandLine, folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "t.csv").write_text("a,b,c\n1,2,3\n4,5,6\n")
-    run = command(folder, "predict", "tables", str(tmp_path / "t.csv"), "--csv")
+    run = command_line.run(folder, "predict", "tables", str(tmp_path / "t.csv"), "--csv")
     assert run.returncode == 0, run.stderr
     table = [*csv.DictReader(io.StringIO(run.stdout))]
     assert [(line["sum"], line["corner x"], line["corner y"]) for line in table] == [
@@ -497,17 +491,17 @@ def test_predict_reads_a_table_of_several_inputs(folder: Path, tmp_path: Path) -
         ("15.0", "4.0", "6.0"),
     ]
     (tmp_path / "t.csv").write_text("a,b,c\n1,2,3\n4,5,x\n")
-    run = command(folder, "predict", "tables", str(tmp_path / "t.csv"))
+    run = command_line.run(folder, "predict", "tables", str(tmp_path / "t.csv"))
     assert run.returncode == 1
     assert "line 3: c: wrong type" in run.stderr
 
 
-def test_check_and_card_say_what_is_a_guess(folder: Path) -> None:
-    run = command(folder, "check", str(folder))
+def test_check_and_card_say_what_is_a_guess(command_line: CommandLine, folder: Path) -> None:
+    run = command_line.run(folder, "check", str(folder))
     assert "2 pictures, fields → number, classes, vector" in run.stdout
     guess = "the input scale 0..1 of left is a guess (the file does not show it)"
     assert f"{guess}: set inputs.left.scale" in run.stdout
-    run = command(folder, "card", str(folder / "bare.keras"), "--stdout")
+    run = command_line.run(folder, "card", str(folder / "bare.keras"), "--stdout")
     assert run.returncode == 0, run.stderr
     mark = "# Check this: the kinds of the inputs (2 pictures, fields) are a guess.\ninputs:\n"
     assert mark in run.stdout

@@ -5,9 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +15,8 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
-from tests.support import ROOT, ServerProcess, serving
+from tests.command_line import CommandLine
+from tests.support import ServerProcess, serving
 from tests.texts import CHARACTERS, IMDB_LENGTH, IMDB_TOKENS, WORD_INDEX, WORDS, padded, save_texts
 
 # A word that the model does not know, punctuation, capitals, letters beyond ASCII.
@@ -371,35 +369,26 @@ def test_the_page_answers_a_table(server: ServerProcess) -> None:
 # --- the command line
 
 
-def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "KERAPORT_MODELS_DIR": str(folder)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-def test_predict_takes_texts(server: ServerProcess, folder: Path, tmp_path: Path) -> None:
+def test_predict_takes_texts(
+    command_line: CommandLine, server: ServerProcess, folder: Path, tmp_path: Path
+) -> None:
     wanted = predictions(server.post("/api/imdb", json=[REVIEW, SHORT]))
-    run = command(folder, "predict", "imdb", "--text", REVIEW, "--text", SHORT, "--json")
+    run = command_line.run(folder, "predict", "imdb", "--text", REVIEW, "--text", SHORT, "--json")
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)["predictions"]
     assert [each["label"] for each in found] == [each["label"] for each in wanted]
     (tmp_path / "a.txt").write_text(REVIEW)
     (tmp_path / "b.csv").write_text(f"review\n{SHORT}\nzebra\n")
     files = [str(tmp_path / "a.txt"), str(tmp_path / "b.csv")]
-    run = command(folder, "predict", "imdb", *files, "--csv")
+    run = command_line.run(folder, "predict", "imdb", *files, "--csv")
     assert run.returncode == 1
     assert "line 3: review: no known word, expected a text with at least one word" in run.stderr
     (row,) = csv.DictReader(io.StringIO(run.stdout))
     assert row["unknown_share"] == "0.25"
 
 
-def test_card_writes_the_guesses(folder: Path) -> None:
-    run = command(folder, "card", str(folder / "stars" / "model.keras"), "--stdout")
+def test_card_writes_the_guesses(command_line: CommandLine, folder: Path) -> None:
+    run = command_line.run(folder, "card", str(folder / "stars" / "model.keras"), "--stdout")
     assert run.returncode == 0, run.stderr
     lines = run.stdout.partition("  ids:\n")[2].splitlines()
     assert lines[:2] == ["    kind: text", "    vocabulary: tokenizer.json"]

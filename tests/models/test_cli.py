@@ -6,56 +6,39 @@ import csv
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import patch
 
 import keras
 import pytest
 import yaml
-from click.testing import CliRunner, Result
 
-from app.cli import offline
-from app.cli.main import main
-from app.serving.reading.process import ReaderProcess
+from tests.command_line import CommandLine, Done
 from tests.models import save_constant_model, save_picture_model, save_text_model
 from tests.support import CAR, ROOT, picture
 
-
-class _Kept(ReaderProcess):
-    """A loader that is closed at the end of the tests: its start takes seconds."""
-
-    def close(self) -> None:
-        """Stay."""
+Run = Callable[..., Done]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _in_this_process() -> Iterator[None]:
-    kept = _Kept()
-    with (
-        patch.object(offline, "ReaderProcess", lambda: kept),
-        patch("app.server.supervisor_launch.supervised_command"),
-        patch("app.serving.reading.oom.die_first"),
-    ):
-        yield
-    ReaderProcess.close(kept)
+@pytest.fixture(scope="module")
+def run(command_line: CommandLine) -> Run:
+    """Runs a command, which ends with `code`."""
+
+    def run(
+        *arguments: object, models: Path = ROOT / "models", code: int = 0, **settings: str
+    ) -> Done:
+        done = command_line.run(models, *arguments, **settings)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    return run
 
 
-def run(
-    *arguments: object, models: Path = ROOT / "models", code: int = 0, **settings: str
-) -> Result:
-    environ = {"KERAPORT_MODELS_DIR": str(models), "COLUMNS": "200", **settings}
-    done = CliRunner().invoke(main, [*map(str, arguments)], env=environ)
-    assert done.exit_code == code, (done.output, done.exception)
-    assert done.exception is None or isinstance(done.exception, SystemExit)
-    return done
-
-
-def test_check_of_one_model_folder() -> None:
+def test_check_of_one_model_folder(run: Run) -> None:
     assert run("check", ROOT / "models" / "mpg").stdout.count("ready") == 1
 
 
-def test_check_fails_and_says_why(tmp_path: Path) -> None:
+def test_check_fails_and_says_why(run: Run, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "models" / "mpg", tmp_path / "good")
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "model.yaml").write_text("task: tensor\ncolour: red\n")
@@ -65,7 +48,7 @@ def test_check_fails_and_says_why(tmp_path: Path) -> None:
     assert done.stdout.count("failed") == 1
 
 
-def test_check_lists_every_version_that_would_be_served(tmp_path: Path) -> None:
+def test_check_lists_every_version_that_would_be_served(run: Run, tmp_path: Path) -> None:
     home = tmp_path / "m"
     for version in (1, 2, 3):
         save_constant_model(home / str(version) / "model.keras", version)
@@ -86,7 +69,7 @@ def test_check_lists_every_version_that_would_be_served(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["predictions"] == [[3.0] * 4]
 
 
-def test_check_of_nothing_is_an_error(tmp_path: Path) -> None:
+def test_check_of_nothing_is_an_error(run: Run, tmp_path: Path) -> None:
     assert "there is no model" in run("check", tmp_path, code=1).stderr
     assert "KERAPORT_MODELS_DIR" in run("check", models=tmp_path / "none", code=1).stderr
     for path, says in ((tmp_path / "none", "there is no"), (ROOT / "README.md", "is a file")):
@@ -96,7 +79,7 @@ def test_check_of_nothing_is_an_error(tmp_path: Path) -> None:
         assert "KERAPORT" not in done.stderr
 
 
-def test_check_tells_what_it_passes_over(tmp_path: Path) -> None:
+def test_check_tells_what_it_passes_over(run: Run, tmp_path: Path) -> None:
     (tmp_path / "x.onnx").touch()
     done = run("check", tmp_path, code=1)
     assert f"warning: {tmp_path / 'x.onnx'} is not looked at" in done.stderr
@@ -115,7 +98,7 @@ def pictures(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def test_predict_pictures_as_a_table_json_and_csv(pictures: list[Path]) -> None:
+def test_predict_pictures_as_a_table_json_and_csv(run: Run, pictures: list[Path]) -> None:
     table = run("predict", "cats-dogs", *pictures).stdout
     as_json = run("predict", "cats-dogs", "--json", *pictures).stdout.splitlines()
     as_csv = list(
@@ -131,7 +114,19 @@ def test_predict_pictures_as_a_table_json_and_csv(pictures: list[Path]) -> None:
         assert row["file"] in table
 
 
-def test_predict_rows_from_csv_and_json(tmp_path: Path) -> None:
+def test_a_bad_file_does_not_stop_the_others(run: Run, tmp_path: Path) -> None:
+    good = [tmp_path / "1.jpg", tmp_path / "2.jpg"]
+    for i, path in enumerate(good):
+        path.write_bytes(picture(i))
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("not a picture")
+    done = run("predict", "cats-dogs", "--csv", good[0], bad, tmp_path / "none", good[1], code=1)
+    assert len(done.stdout.splitlines()) == 3
+    assert f"{bad}: image:" in done.stderr
+    assert f"{tmp_path / 'none'}: " in done.stderr
+
+
+def test_predict_rows_from_csv_and_json(run: Run, tmp_path: Path) -> None:
     (tmp_path / "cars.csv").write_text(
         ",".join(CAR) + "\n" + 50 * (",".join(map(str, CAR.values())) + "\n")
     )
@@ -142,7 +137,7 @@ def test_predict_rows_from_csv_and_json(tmp_path: Path) -> None:
     assert len(values) == 1
 
 
-def test_predict_says_which_line_of_a_csv_is_wrong_and_how(tmp_path: Path) -> None:
+def test_predict_says_which_line_of_a_csv_is_wrong_and_how(run: Run, tmp_path: Path) -> None:
     bad: dict[str, object] = CAR | {"weight": 50_000, "year": "x"}
     lines = [",".join(map(str, row.values())) for row in (CAR, CAR, bad)]
     text = "\n".join([",".join(CAR), "", *lines])
@@ -156,11 +151,11 @@ def test_predict_says_which_line_of_a_csv_is_wrong_and_how(tmp_path: Path) -> No
     assert second.startswith(f"{begin}year: wrong type, found x, expected ")
 
 
-def test_predict_of_an_unknown_model_names_those_there_are(tmp_path: Path) -> None:
+def test_predict_of_an_unknown_model_names_those_there_are(run: Run, tmp_path: Path) -> None:
     assert "cats-dogs" in run("predict", "nothing", tmp_path, code=1).stderr
 
 
-def test_card_writes_a_card_that_serves(tmp_path: Path) -> None:
+def test_card_writes_a_card_that_serves(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "models" / "pets"
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "models" / "cats-dogs" / "model.h5", folder)
@@ -178,7 +173,7 @@ def test_card_writes_a_card_that_serves(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rescales", [False, True])
-def test_card_of_a_picture_model_says_its_scale(rescales: bool, tmp_path: Path) -> None:
+def test_card_of_a_picture_model_says_its_scale(run: Run, rescales: bool, tmp_path: Path) -> None:
     """Also where it is the default, with the reason; a guess stays one until its author knows."""
     folder = tmp_path / "models" / "pets"
     folder.mkdir(parents=True)
@@ -201,7 +196,7 @@ def test_card_of_a_picture_model_says_its_scale(rescales: bool, tmp_path: Path) 
     assert (reason in run("check", folder).stdout) is not rescales
 
 
-def test_card_of_a_bare_file_asks_for_a_folder(tmp_path: Path) -> None:
+def test_card_of_a_bare_file_asks_for_a_folder(run: Run, tmp_path: Path) -> None:
     shutil.copy(ROOT / "models" / "mpg" / "model.keras", tmp_path / "cars.keras")
     refused = run("card", tmp_path / "cars.keras", models=tmp_path, code=1)
     assert "cars/" in refused.stderr
@@ -211,17 +206,17 @@ def test_card_of_a_bare_file_asks_for_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a b", "ü", "models", "../x"])
-def test_add_refuses_a_name_before_it_downloads(name: str, tmp_path: Path) -> None:
+def test_add_refuses_a_name_before_it_downloads(run: Run, name: str, tmp_path: Path) -> None:
     done = run("add", "mobilenet", "--name", name, models=tmp_path, code=1)
     assert f"--name {name!r}: " in done.stderr
     assert "download" not in done.stderr
 
 
-def test_add_of_an_unknown_architecture_lists_those_there_are(tmp_path: Path) -> None:
+def test_add_of_an_unknown_architecture_lists_those_there_are(run: Run, tmp_path: Path) -> None:
     assert "ResNet50" in run("add", "lenet", models=tmp_path, code=1).stderr
 
 
-def test_predict_writes_a_text(tmp_path: Path) -> None:
+def test_predict_writes_a_text(run: Run, tmp_path: Path) -> None:
     save_text_model(tmp_path / "writer")
     shutil.copytree(ROOT / "models" / "mpg", tmp_path / "mpg")
     done = run("predict", "writer", "--seed", "w1 w2", "--words", "10", models=tmp_path)
