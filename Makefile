@@ -54,7 +54,7 @@ test-all: $(VENV)/.dev lint ## Run the slow tests too: load for minutes, certifi
 		--ignore tests/stack
 	@$(BIN)/python -m pytest $(MARKS) tests/stack
 
-mutations: $(VENV)/.dev ## Take out ten behaviours, see a test fail for each
+mutations: $(VENV)/.dev ## Take out behaviours, see a test fail for each
 	@$(BIN)/python -m tests.mutations
 
 # FUZZ_ARGS: further options of `python -m tests.fuzz --help`, such as `--seed 7`.

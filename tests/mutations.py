@@ -1,4 +1,4 @@
-"""Take out ten behaviours, one at a time, and see a fast test fail for each: `make mutations`.
+"""Take out behaviours, one at a time, and see a fast test fail for each: `make mutations`.
 
 `python -m tests.mutations WORD…` tries those that have one of the words in their name. Works in a
 copy of the repository. Exits with 1 where a behaviour is not found, or where its test passes
@@ -75,13 +75,43 @@ MUTATIONS = (
         "a damaged entry of the cache is found",
         "if _checksum(folder / name) != expected:",
         "if False:",
-        "tests/models/test_cache.py -k damaged",
+        "tests/unit/test_cache.py -k damaged",
     ),
     Mutation(
         "NaN is no answer",
         "bool(np.isfinite(out).all()) for out in outputs",
         "True for out in outputs",
         "tests/unit/test_batcher.py",
+    ),
+    Mutation(
+        "CSRF: a session is for pages of this server",
+        'return site in ("same-origin", "none")',
+        "return True",
+        "tests/unit/test_gate.py",
+    ),
+    Mutation(
+        "the order of a batch is that of arrival",
+        "queue.extendleft(reversed(kept))",
+        "queue.extend(kept)",
+        "tests/unit/test_batcher.py",
+    ),
+    Mutation(
+        "pictures are set upright",
+        "if orientation in UPRIGHT:",
+        "if False:",
+        "tests/unit/test_pictures.py",
+    ),
+    Mutation(
+        "reload: a change waits until it stands still",
+        "elif now - since >= self._seconds:",
+        "else:",
+        "tests/unit/test_stillness.py",
+    ),
+    Mutation(
+        "the short way asks for keys as Flask does",
+        "self._gate.check()\n            check_draining",
+        "pass\n            check_draining",
+        "tests/unit/test_gate.py",
     ),
     Mutation(
         "the limit of a body",

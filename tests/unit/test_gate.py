@@ -115,6 +115,31 @@ def test_the_form_of_a_login_may_be_compressed(tmp_path: Path) -> None:
     assert sign_in(form, "br").status_code == 415
 
 
+@pytest.mark.parametrize(
+    ("headers", "known"),
+    [
+        ({"Sec-Fetch-Site": "same-origin"}, True),
+        ({"Sec-Fetch-Site": "none"}, True),
+        ({"Sec-Fetch-Site": "same-site"}, False),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"}, False),
+        ({"Origin": "http://localhost"}, True),
+        ({"Origin": "http://elsewhere.example"}, False),
+        ({}, False),
+    ],
+)
+def test_a_session_is_for_pages_of_this_server(
+    tmp_path: Path, headers: dict[str, str], known: bool
+) -> None:
+    key, digest = new_key()
+    (tmp_path / "keys.yaml").write_text(key_lines("a", digest))
+    settings = Settings(api_keys_file=tmp_path / "keys.yaml", uploads_dir=tmp_path)
+    client = create_app(settings, Registry()).test_client()
+    form = {"key": key, "next": "/"}
+    own = {"Sec-Fetch-Site": "same-origin"}
+    assert client.post("/login", data=form, headers=own).status_code == 303
+    assert client.post("/api/nothing", headers=headers).status_code == (404 if known else 401)
+
+
 @pytest.mark.parametrize("path", ["/", "/status", "/models/mpg?x=1", "/models/größe", "/a//b"])
 def test_paths_of_this_server(path: str) -> None:
     assert local_path(path) == path
