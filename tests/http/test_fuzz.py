@@ -8,7 +8,7 @@ from tests.fuzz.campaign import Campaign, Options
 from tests.fuzz.floods import FLOODS
 
 # On a loaded machine a server may wait for its turn.
-OPTIONS = Options(seconds=25, seed=12, clients=4, share=0.01, pause_s=5)
+OPTIONS = Options(seconds=10, seed=12, clients=4, share=0.01, pause_s=5)
 
 
 def test_nothing_is_found_in_a_few_seconds(fuzzed_models: Path, tmp_path: Path) -> None:

@@ -22,9 +22,15 @@ NAMES = ("app-1", "app-2")
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[Replicas]:
-    save_slow_model(tmp_path / "models" / "slow")
-    replicas = Replicas(tmp_path / "models", tmp_path)
+def none(tmp_path: Path) -> Path:
+    """No models: without them a server starts much sooner."""
+    (tmp_path / "models").mkdir()
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def pair(none: Path, tmp_path: Path) -> Iterator[Replicas]:
+    replicas = Replicas(none, tmp_path)
     try:
         replicas.start_both()
         yield replicas
@@ -70,23 +76,28 @@ def _await_end(server: ServerProcess, seconds: float = 60) -> None:
     assert server.process.wait(seconds) == 0
 
 
+@pytest.fixture
+def with_a_model(none: Path) -> None:
+    save_slow_model(none / "slow")
+
+
+@pytest.mark.usefixtures("with_a_model")
 def test_both_restart_and_one_always_serves(pair: Replicas) -> None:
     with Requests(pair) as requests:
-        for _ in range(2):
-            servers = dict(pair.servers)
-            for server in servers.values():
-                server.terminate()
-            while all(server.process.poll() is None for server in servers.values()):
-                time.sleep(0.02)
-            (first,) = (n for n, server in servers.items() if server.process.poll() is not None)
-            (second,) = (n for n in NAMES if n != first)
-            assert httpx.get(f"{servers[second].url}/readyz").json()["stand"] == "staying"
-            pair.start(first).await_ready()
-            _await_end(servers[second])
-            assert "another replica serves" in servers[second].log()
-            pair.start(second).await_ready()
+        servers = dict(pair.servers)
+        for server in servers.values():
+            server.terminate()
+        while all(server.process.poll() is None for server in servers.values()):
+            time.sleep(0.02)
+        (first,) = (n for n, server in servers.items() if server.process.poll() is not None)
+        (second,) = (n for n in NAMES if n != first)
+        assert httpx.get(f"{servers[second].url}/readyz").json()["stand"] == "staying"
+        pair.start(first).await_ready()
+        _await_end(servers[second])
+        assert "another replica serves" in servers[second].log()
+        pair.start(second).await_ready()
     assert not requests.lost, requests.lost[:5]
-    assert requests.answered > 50
+    assert requests.answered > 20
 
 
 def test_both_end_where_nothing_comes_back(pair: Replicas) -> None:
@@ -108,9 +119,9 @@ def test_one_alone_ends_at_once(pair: Replicas) -> None:
 
 
 def test_a_peer_that_never_becomes_ready_is_waited_for_until_the_limit(
-    tmp_path: Path, slow_models: Path
+    tmp_path: Path, none: Path
 ) -> None:
-    replicas = Replicas(slow_models, tmp_path, handover_s=1)
+    replicas = Replicas(none, tmp_path, handover_s=1)
     try:
         server = replicas.start("app-1").await_ready()
         server.terminate()
@@ -122,9 +133,9 @@ def test_a_peer_that_never_becomes_ready_is_waited_for_until_the_limit(
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_one_that_stays(
-    tmp_path: Path, slow_models: Path, second: signal.Signals
+    tmp_path: Path, none: Path, second: signal.Signals
 ) -> None:
-    replicas = Replicas(slow_models, tmp_path)
+    replicas = Replicas(none, tmp_path)
     try:
         server = replicas.start("app-1").await_ready()
         server.terminate()
@@ -157,11 +168,11 @@ def test_a_model_that_hangs_waits_for_no_one(tmp_path: Path, told: bool) -> None
 
 @pytest.mark.parametrize("settings", [{"handover_s": 0}, {"peers": ""}])
 def test_nothing_is_waited_for_without_peers_or_a_limit(
-    tmp_path: Path, slow_models: Path, settings: dict[str, object]
+    tmp_path: Path, none: Path, settings: dict[str, object]
 ) -> None:
     uploads = tmp_path / "uploads"
     both = {"peers": "http://127.0.0.1:9", **settings}
-    server = ServerProcess(slow_models, uploads, drain_delay_s=0, **both)
+    server = ServerProcess(none, uploads, drain_delay_s=0, **both)
     try:
         server.await_ready().terminate()
         _await_end(server)
@@ -170,8 +181,8 @@ def test_nothing_is_waited_for_without_peers_or_a_limit(
         server.stop()
 
 
-def test_ctrl_c_waits_for_no_one(tmp_path: Path, slow_models: Path) -> None:
-    replicas = Replicas(slow_models, tmp_path)
+def test_ctrl_c_waits_for_no_one(tmp_path: Path, none: Path) -> None:
+    replicas = Replicas(none, tmp_path)
     try:
         server = replicas.start("app-1").await_ready()
         server.process.send_signal(signal.SIGINT)

@@ -28,7 +28,7 @@ def test_64_clients_mixing_ten_models_get_no_wrong_answer(
 ) -> None:
     server, questions = ten
     load = Load(server.port, questions)
-    load.run(64, stop_after=15)
+    load.run(64, count=960)
     assert load.wrong == []
     assert set(load.answered) == {q.path for q in questions}
     assert load.answered.total() > 250

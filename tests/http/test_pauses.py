@@ -1,4 +1,4 @@
-"""The hub never stands still for long: the largest requests of each kind, one at a time and eight
+"""The hub never stands still for long: the largest requests of each kind, one at a time and three
 at once."""
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COPIED = ("texts", "v1 texts", "v2 texts", "v2 empty BYTES", "v2 empty BYTES to 
 # A pause that is the server's comes again.
 TRIES = 3
 REQUESTS = {request.name: request for request in largest_requests()}
-CROWD = 8
+CROWD = 3
 # One of each way through the server, for many at once.
 CROWDED = (
     "rows",

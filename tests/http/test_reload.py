@@ -326,7 +326,7 @@ def test_reloads_under_load_lose_no_request_and_no_memory(
     questions = [Question("/api/m", str(ROWS).encode(), "application/json", unmixed)]
     with serving(models, tmp_path) as server, always_ready(server):
         m = Served(server, models, "m")
-        Load(server.port, questions).run(16, stop_after=5)
+        Load(server.port, questions).run(16, count=800)
         start = server.rss
         load = Load(server.port, questions)
         with ThreadPoolExecutor(1) as pool:

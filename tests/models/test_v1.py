@@ -129,7 +129,7 @@ def _bodies(draw: st.DrawFn, good: dict[str, Any]) -> bytes:
 
 
 @pytest.mark.parametrize("what", GOOD)
-@hypothesis.settings(deadline=None, max_examples=150)
+@hypothesis.settings(deadline=None)
 @given(data=st.data())
 def test_whatever_is_sent_gets_an_answer(
     client: FlaskClient, what: str, data: st.DataObject
