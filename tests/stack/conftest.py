@@ -12,7 +12,7 @@ from tests.stack.compose import Stack, copy_of_the_repository
 # Some seconds of writing, on any machine.
 LONG_TEXTS = "words: {min: 10, max: 500, default: 50}"
 # Longer than any run takes here, and shorter than a request may take.
-WATCHDOG_S = 15
+WATCHDOG_S = 10
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,6 +6,8 @@ import socket
 import ssl
 import subprocess
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -71,6 +73,9 @@ def test_bodies_above_the_limit_of_nginx(
     assert eventually(lambda: _no_leftovers(stack), 10)
 
 
+# --- clients that dawdle --------------------------------------------------------------------------
+
+
 def _connect(stack: Stack) -> ssl.SSLSocket:
     plain = socket.create_connection(("localhost", stack.https_port), timeout=PATIENCE_S)
     return stack.trust().wrap_socket(plain, server_hostname="localhost")
@@ -92,13 +97,13 @@ def _cut_after(connection: ssl.SSLSocket, piece: bytes) -> float:
     return float("inf")
 
 
-def test_headers_a_byte_a_second_are_cut(stack: Stack) -> None:
+def _send_headers_slowly(stack: Stack) -> None:
     with _connect(stack) as connection:
         connection.sendall(b"POST /api/mpg HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
         assert _cut_after(connection, b"a") < PATIENCE_S
 
 
-def test_a_body_that_stops_is_cut(stack: Stack) -> None:
+def _stop_in_the_body(stack: Stack) -> None:
     with _connect(stack) as connection:
         connection.sendall(
             b"POST /api/mpg HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -110,7 +115,22 @@ def test_a_body_that_stops_is_cut(stack: Stack) -> None:
         assert time.monotonic() - start < PATIENCE_S
 
 
-def test_a_handshake_that_stops_is_cut(stack: Stack) -> None:
+def _stop_in_the_handshake(stack: Stack) -> None:
     with socket.create_connection(("localhost", stack.https_port), timeout=PATIENCE_S) as plain:
         plain.sendall(b"\x16\x03\x01")
         assert plain.recv(100) == b""
+
+
+DAWDLE = (_send_headers_slowly, _stop_in_the_body, _stop_in_the_handshake)
+
+
+@pytest.fixture(scope="module")
+def cut(stack: Stack) -> Iterator[dict[str, Future[None]]]:
+    """All of them at once, for each is cut after the same seconds."""
+    with ThreadPoolExecutor(len(DAWDLE)) as pool:
+        yield {dawdle.__name__: pool.submit(dawdle, stack) for dawdle in DAWDLE}
+
+
+@pytest.mark.parametrize("name", [dawdle.__name__ for dawdle in DAWDLE])
+def test_a_client_that_dawdles_is_cut(cut: dict[str, Future[None]], name: str) -> None:
+    cut[name].result()

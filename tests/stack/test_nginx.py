@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import time
@@ -15,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.stack.certificates import AUTHORITY
 from tests.stack.compose import SELF_SIGNED, Stack, eventually, run, trusting
 from tests.support import CAR
 
@@ -96,7 +98,7 @@ def alone(stack: Stack) -> Iterator[Nginx]:
 
 def at_once(asks: Iterable[Callable[[], httpx.Response]]) -> list[httpx.Response]:
     """The answers in order: where no application is reached, each takes seconds."""
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(32) as pool:
         return list(pool.map(lambda ask: ask(), asks))
 
 
@@ -281,6 +283,35 @@ def test_a_bad_certificate_from_the_start_is_reported_and_not_used(
     tmp_path.chmod(mode)
     nginx = start(f"--volume={tmp_path}:/certs:ro", alone=True)
     assert nginx.get("/metrics").status_code == 404
+    (complaint,) = [line for line in nginx.logs().splitlines() if "ERROR: /certs" in line]
+    assert problem in complaint
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        ("other", "privkey.pem is not the key of fullchain.pem"),
+        ("nonsense", "privkey.pem is not a private key in PEM form"),
+        ("none", "privkey.pem is missing"),
+        ("secret", "privkey.pem cannot be read by user 101"),
+    ],
+)
+def test_a_certificate_without_its_key_is_reported(
+    start: Start, tmp_path: Path, key: str, problem: str
+) -> None:
+    issued, other = (AUTHORITY.issue_cert("localhost") for _ in range(2))
+    for blob in issued.cert_chain_pems:
+        blob.write_to_path(str(tmp_path / "fullchain.pem"), append=True)
+    file = tmp_path / "privkey.pem"
+    (other if key == "other" else issued).private_key_pem.write_to_path(str(file))
+    tmp_path.chmod(0o755)
+    file.chmod(0o600 if key == "secret" else 0o644)
+    if key == "nonsense":
+        file.write_text("nonsense")
+    if key == "none":
+        file.unlink()
+    assert os.geteuid() != 101
+    nginx = start(f"--volume={tmp_path}:/certs:ro", alone=True)
     (complaint,) = [line for line in nginx.logs().splitlines() if "ERROR: /certs" in line]
     assert problem in complaint
 
