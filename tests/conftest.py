@@ -22,6 +22,9 @@ from tests.stack.compose import no_engine
 from tests.support import ROOT, ServerProcess, serving
 
 if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import Scheduling
+
     from tests.command_line import CommandLine
 
 # Machines that run tests are busy: how long an example takes says nothing. `make check` tries few;
@@ -59,6 +62,17 @@ LACKING = {
     if reason
     for path in paths
 }
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """Tests that share a server run in one worker."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from tests.scheduling import ServerScheduling
+
+    scheduling: Scheduling = ServerScheduling(config, log)
+    return scheduling
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
