@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -80,25 +80,24 @@ def ours(models: Path, folder: Path) -> Iterator[str]:
 
 @contextmanager
 def two_processes(models: Path, folder: Path) -> Iterator[str]:
-    """Keraport twice on one port; yields its URL without the name of a model."""
+    """Keraport with two workers; yields its URL without the name of a model."""
     port = free_port()
-    with (
-        _serving(models, folder, port, "first", KERAPORT_REUSE_PORT="true"),
-        _serving(models, folder, port, "second", KERAPORT_REUSE_PORT="true"),
-    ):
-        wait_until_all_ready(f"http://127.0.0.1:{port}/readyz")
+    with _serving(models, folder, port, "workers", KERAPORT_WORKERS="2"):
+        wait_until_all_ready(f"http://127.0.0.1:{port}", 2)
         yield f"http://127.0.0.1:{port}/api/"
 
 
-def wait_until_all_ready(url: str) -> None:
-    """The kernel gives each connection to one of them: all are ready once many in a row are."""
+def wait_until_all_ready(url: str, workers: int) -> None:
+    """Wait until all workers of a server are ready. url: of the server."""
     until = time.monotonic() + START_TIMEOUT_S
-    in_a_row = 0
-    while in_a_row < 30:
+    ready = 0
+    while ready < workers:
         if time.monotonic() > until:
             raise click.ClickException(f"{url} does not become ready")
-        in_a_row = in_a_row + 1 if httpx.get(url, timeout=5).status_code == 200 else 0
-        time.sleep(0.02)
+        time.sleep(0.1)
+        with suppress(httpx.HTTPError):
+            replicas = httpx.get(f"{url}/api/status", timeout=5).json()["replicas"]
+            ready = sum(each.get("state") == "ready" for each in replicas)
 
 
 def make_model(architecture: str, task: str, model: Path, folder: Path) -> None:

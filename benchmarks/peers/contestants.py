@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
@@ -29,7 +29,6 @@ from benchmarks.peers import dialects
 from benchmarks.peers.cases import PICTURE, ROW, TENSOR, Answer, Case
 from benchmarks.peers.dialects import Dialect
 from benchmarks.peers.results import BOUND, OURS, PEER
-from benchmarks.peers.usage import listens
 from benchmarks.processes import START_TIMEOUT_S, failed, free_port, running
 from benchmarks.tensors import MAX_BODY_MB
 
@@ -128,7 +127,7 @@ def _await_answer(server: Server, case: Case, process: Popen[str], log: Path) ->
 
 
 def keraport(processes: int = 1, precision: str = "float32") -> Start:
-    """Keraport with its defaults, in so many processes on one port."""
+    """Keraport with its defaults, with so many workers."""
 
     @contextmanager
     def start(case: Case, place: Place) -> Iterator[Server]:
@@ -145,32 +144,19 @@ def keraport(processes: int = 1, precision: str = "float32") -> Start:
             "KERAPORT_UPLOADS_DIR": str(folder),
             "KERAPORT_CACHE_DIR": str(place.folder / "cache"),
             "KERAPORT_DRAIN_DELAY_S": "0",
+            "KERAPORT_WORKERS": str(processes),
         }
         if case.kind == TENSOR:
             settings["KERAPORT_MAX_BODY_MB"] = str(MAX_BODY_MB)
-        if processes > 1:
-            settings["KERAPORT_REUSE_PORT"] = "true"
-        with ExitStack() as stack:
-            logs = [folder / f"keraport-{number}.log" for number in range(processes)]
-            command = ["-m", "app", "serve"]
-            started = [stack.enter_context(running(command, log, settings)) for log in logs]
-            pids = [process.pid for process in started]
-            _await_listening(pids, port)
-            wait_until_all_ready(f"http://127.0.0.1:{port}/readyz")
-            server = Server(f"http://127.0.0.1:{port}", dialects.KERAPORT, pids, folder)
-            _await_answer(server, case, started[0], logs[0])
+        log = folder / "keraport.log"
+        with running(["-m", "app", "serve"], log, settings) as process:
+            url = f"http://127.0.0.1:{port}"
+            wait_until_all_ready(url, processes)
+            server = Server(url, dialects.KERAPORT, [process.pid], folder)
+            _await_answer(server, case, process, log)
             yield server
 
     return start
-
-
-def _await_listening(pids: Sequence[int], port: int) -> None:
-    """Before all of them listen, the others answer for those that do not."""
-    until = time.monotonic() + START_TIMEOUT_S
-    while not all(listens([pid], port) for pid in pids):
-        if time.monotonic() > until:
-            raise click.ClickException(f"not all processes listen on port {port}")
-        time.sleep(0.2)
 
 
 def peer(

@@ -52,13 +52,3 @@ def rest(pids: Sequence[int]) -> None:
         time.sleep(LOOK_S)
         if processor_seconds(pids) - before < IDLE * (time.monotonic() - start):
             return
-
-
-def listens(pids: Iterable[int], port: int) -> bool:
-    """Whether one of the processes listens on a TCP port."""
-    for process in tree(pids):
-        with suppress(psutil.Error):
-            for connection in process.net_connections("tcp"):
-                if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
-                    return True
-    return False

@@ -6,7 +6,6 @@ import itertools
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -185,15 +184,6 @@ def test_the_cost_of_processes_is_that_of_their_children_too() -> None:
     assert usage.memory_mb(pids) > 10
     assert usage.tree([2**22 + 1]) == []
     assert usage.memory_mb([2**22 + 1]) == usage.processor_seconds([2**22 + 1]) == 0
-
-
-def test_a_process_that_listens_is_seen() -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-        assert not usage.listens([os.getpid()], port)
-        listener.listen()
-        assert usage.listens([os.getpid()], port)
 
 
 # Ignores the request to end, and starts one that does too, in a session of its own.
