@@ -6,7 +6,7 @@ import io
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +29,7 @@ from app.errors import (
 )
 from app.serving.base64_text import decode_base64
 from app.serving.call import Call
-from app.serving.cards.card import CARD_FILE
+from app.serving.cards.card import CARD_FILE, Card
 from app.serving.models.model import Model
 from app.serving.models.statistics import Statistics
 from app.serving.models.stream_limit import StreamLimit
@@ -46,6 +46,7 @@ from app.serving.tasks.files.file_kinds import files_of
 from app.serving.tasks.inputs.files import FileInput
 
 _MAX_PATH = 255
+Adapt = Callable[[Card | None], Card]
 # Offline no browser waits, and no one sends bombs to oneself.
 PATIENCE_S = 24 * 3600.0
 
@@ -105,9 +106,10 @@ def _tried(model: Model) -> list[str]:
 
 
 def _load(
-    found: ScannedModel, reader: ReaderProcess, limits: Limits
+    found: ScannedModel, reader: ReaderProcess, limits: Limits, adapt: Adapt | None = None
 ) -> Iterator[tuple[Entry, Footprint]]:
-    """Load the versions that a server would serve, default candidates first."""
+    """Load the versions that a server would serve, default candidates first. adapt: see
+    `open_model`."""
     group = Group(found.name)
     group.policy = found.policy or group.policy
     group.present = frozenset(found.versions)
@@ -129,6 +131,7 @@ def _load(
                     StreamLimit(limits.max_streams),
                     Statistics(),
                     partial(setattr, entry, "card"),
+                    adapt,
                 )
                 entry.state = "ready"
             except ModelError as error:
@@ -150,28 +153,45 @@ def _is_model(folder: Path) -> bool:
     return (folder / CARD_FILE).is_file() or holds_model(folder)
 
 
-@contextmanager
-def loaded(folder: Path, name: str, limits: Limits) -> Iterator[Model]:
-    """Load one model of `folder`, in the version that a server would answer with. Raises
-    ModelNotFound, CardError or LoadError."""
+def find(folder: Path, name: str) -> ScannedModel:
+    """Return one model of `folder`. Raises ModelNotFound or CardError."""
     models = {found.name: found for found in discover(folder)}
     if name not in models:
         raise ModelNotFound(
             f"there is no model {name!r} in {folder}; the models are: {', '.join(models) or '-'}"
         )
+    return models[name]
+
+
+@contextmanager
+def loaded(folder: Path, name: str, limits: Limits) -> Iterator[Model]:
+    """Load one model of `folder`, in the version that a server would answer with. Raises
+    ModelNotFound, CardError or LoadError."""
+    with load(find(folder, name), limits) as (model, _):
+        yield model
+
+
+@contextmanager
+def load(
+    found: ScannedModel, limits: Limits, adapt: Adapt | None = None
+) -> Iterator[tuple[Model, Footprint]]:
+    """Load a model in the version that a server would answer with, with what that took. adapt: see
+    `open_model`. Raises LoadError."""
     reader = ReaderProcess()
+    model = None
     try:
-        for entry, _ in _load(models[name], reader, limits):
-            if entry.model is not None:
+        for entry, footprint in _load(found, reader, limits, adapt):
+            model, took = entry.model, footprint
+            if model is not None:
                 break
-        else:
-            raise LoadError(f"model {name}: {entry.group.trouble}")
     finally:
         reader.close()
+    if model is None:
+        raise LoadError(f"model {found.name}: {entry.group.trouble}")
     try:
-        yield entry.model
+        yield model, took
     finally:
-        entry.model.close()
+        model.close()
 
 
 def predict(

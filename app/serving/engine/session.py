@@ -80,6 +80,7 @@ class ModelSession:
     ) -> None:
         self._inputs = model.signature.inputs
         self._pictures = pictures or {}
+        self._example = example
         self._calls: dict[str | None, Callable[..., list[Array]]] = {}
         self.sizes: list[int] = []
         self.warm_up: dict[str | None, tuple[int, int]] = {}
@@ -114,7 +115,7 @@ class ModelSession:
                     self._calls[name] = self._picture_calls(raw)[1]
             if self._compiles:
                 self.sizes = row_sizes(runtime.max_batch_size)
-            self._warm_up(model, runtime, example)
+            self._warm_up(model, runtime)
 
     def run(
         self,
@@ -149,6 +150,11 @@ class ModelSession:
             raise InvalidInput(f"the model refuses this input: {first_line(error)}") from None
         except tf.errors.OpError as error:
             raise InferenceError(f"TensorFlow: {first_line(error)}") from None
+
+    def made_up(self, rows: int) -> list[Array]:
+        """Return inputs for `run` without a signature, as the warm-up makes them: zeros, or
+        `example` where zeros may not do."""
+        return self._made_up(self._fed, rows, self._example)
 
     def close(self) -> None:
         """Free the session and its memory. No run may be under way."""
@@ -243,12 +249,7 @@ class ModelSession:
             for t in outputs
         ]
 
-    def _warm_up(
-        self,
-        model: Converted,
-        runtime: Runtime,
-        example: Sequence[Array] | None,
-    ) -> None:
+    def _warm_up(self, model: Converted, runtime: Runtime) -> None:
         """Run the model so that no request has to wait: the first run of a shape builds kernels and
         plans memory. For a compiled model, run all its signatures."""
         fed: SignatureDef = model.signature
@@ -259,7 +260,8 @@ class ModelSession:
                 replace(t, dtype="uint8") if t.name in self._pictures else t for t in raw.inputs
             )
             fed = replace(raw, inputs=tuple(pixels))
-        self._run_sizes(None, fed, runtime, example)
+        self._fed = fed
+        self._run_sizes(None, fed, runtime, self._example)
         if not self.sizes:
             return
         for name, signature in {model.name: raw, **model.others}.items():
@@ -278,19 +280,13 @@ class ModelSession:
         """Run the smallest batch, and the largest that takes no longer than a run may; or all
         `sizes` up to that."""
         call = self._calls[name]
-        unsure = any(
-            t.dtype == "string" or t.shape is None or None in t.shape[1:] for t in signature.inputs
-        )
         sizes = self.sizes or sorted({1, runtime.max_batch_size})
         most = runtime.max_batch_size
         for size in sizes if signature.batchable else [1]:
             if size > most == 1:
                 return
             rows = size if self.sizes else min(size, most)
-            if unsure and example is not None:
-                arrays = [np.repeat(row, rows, axis=0) for row in example]
-            else:
-                arrays = [_zeros(t, rows) for t in signature.inputs]
+            arrays = self._made_up(signature, rows, example)
             try:
                 if self.sizes or rows == 1:
                     # Compiles or builds kernels, which says nothing about the time of later runs.
@@ -301,7 +297,7 @@ class ModelSession:
             except _REFUSALS as error:
                 # The sizes of open dimensions and the contents of texts are unknown; 1 and empty
                 # are guesses. An error that no input can change is a real one.
-                if not unsure or lacks_kernel(error):
+                if not _is_unsure(signature) or lacks_kernel(error):
                     raise
                 continue
             self.warm_up[name] = (rows, took)
@@ -312,6 +308,14 @@ class ModelSession:
                 # No run should take longer: see RunSize.
                 self.sizes = [size for size in self.sizes if size <= rows]
                 return
+
+    @staticmethod
+    def _made_up(
+        signature: SignatureDef, rows: int, example: Sequence[Array] | None
+    ) -> list[Array]:
+        if _is_unsure(signature) and example is not None:
+            return [np.repeat(row, rows, axis=0) for row in example]
+        return [_zeros(t, rows) for t in signature.inputs]
 
 
 @contextmanager
@@ -360,16 +364,18 @@ def constant_bytes(graph: Any) -> int:
     return total
 
 
+def _is_unsure(signature: SignatureDef) -> bool:
+    """Tell whether a model may refuse zeros: shapes are open, or inputs are texts."""
+    return any(
+        t.dtype == "string" or t.shape is None or None in t.shape[1:] for t in signature.inputs
+    )
+
+
 def _zeros(spec: TensorSpec, rows: int) -> Array:
     if spec.shape is None:
         return _empty((), spec.dtype)
     shape = tuple(1 if d is None else d for d in spec.shape)
     return _empty((rows, *shape[1:]) if spec.has_batch and shape else shape, spec.dtype)
-
-
-def _nothing(picture: PictureFeed, dtype: str) -> Array:
-    """Return no pictures, of any size where the model takes any."""
-    return _empty((0, *(size or 1 for size in picture.shape)), dtype)
 
 
 def _empty(shape: tuple[int, ...], dtype: str) -> Array:

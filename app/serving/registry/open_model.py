@@ -54,14 +54,18 @@ def open_model(
     stream_limit: StreamLimit,
     statistics: Statistics,
     on_card: Callable[[Card], None],
+    adapt: Callable[[Card | None], Card] | None = None,
 ) -> Model:
     """Read the card, convert the model and open its session.
 
     stream_limit: of the streams of all models together. statistics: where the model is counted.
-    on_card: called with the card as soon as it is known. Raises CardError or LoadError."""
+    on_card: called with the card as soon as it is known. adapt: returns a card to use in place of
+    the one that was written, if any was. Raises CardError or LoadError."""
     if scanned.problem:
         raise CardError(scanned.problem)
     card, folder = stated_card(scanned)
+    if adapt is not None:
+        card = adapt(card)
     source = scanned.path if scanned.home is None else find_model(scanned.path, card)
     if card is not None:
         on_card(card)
