@@ -21,6 +21,8 @@ from rich.table import Table
 
 from app import __version__
 from app.cli.keys import key
+from app.cli.model_command import ModelCommand
+from app.cli.profiling.command import profile
 from app.errors import CardError, Detail, KeraportError, SettingsError
 from app.settings import read_settings
 
@@ -38,19 +40,6 @@ class _Command(click.Group):
             several = [] if alone else error.details
             problems = "".join(f"\n  {_problem_line(detail)}" for detail in several)
             raise click.ClickException(error.message + problems) from None
-
-
-class _ModelCommand(click.Command):
-    """A command that loads TensorFlow, which may write to stderr by itself or crash."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """In a child process from here on."""
-        from app.server.supervisor_launch import supervised_command
-        from app.serving.reading.oom import die_first
-
-        supervised_command()
-        die_first()
-        return super().invoke(ctx)
 
 
 @click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -74,7 +63,7 @@ def serve() -> None:
     raise SystemExit(launch(settings, style))
 
 
-@main.command(cls=_ModelCommand)
+@main.command(cls=ModelCommand)
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def check(folder: Path | None, as_json: bool) -> None:
@@ -114,7 +103,7 @@ def check(folder: Path | None, as_json: bool) -> None:
         sys.exit(1)
 
 
-@main.command(cls=_ModelCommand)
+@main.command(cls=ModelCommand)
 @click.argument("name")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a file.")
@@ -275,7 +264,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     Console().print(table)
 
 
-@main.command(cls=_ModelCommand)
+@main.command(cls=ModelCommand)
 @click.argument("file", type=click.Path(exists=True, path_type=Path))
 @click.option("--stdout", is_flag=True, help="Print the card instead of writing model.yaml.")
 @click.option("--force", is_flag=True, help="Replace a model.yaml that is there.")
@@ -306,7 +295,7 @@ def card(file: Path, stdout: bool, force: bool) -> None:
         click.echo(str(guess), err=True)
 
 
-@main.command(cls=_ModelCommand)
+@main.command(cls=ModelCommand)
 @click.argument("architecture")
 @click.option("--name", help="The model's name; default: the architecture in lower case.")
 def add(architecture: str, name: str | None) -> None:
@@ -322,4 +311,5 @@ def add(architecture: str, name: str | None) -> None:
     click.echo(f"wrote {folder}; see it with: python -m app check")
 
 
+main.add_command(profile)
 main.add_command(key)

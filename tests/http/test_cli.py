@@ -31,7 +31,7 @@ def run(
 
 def test_help_lists_the_commands() -> None:
     help_text = run("--help").stdout
-    for command in ("serve", "check", "predict", "card", "add"):
+    for command in ("serve", "check", "predict", "profile", "card", "add"):
         assert command in help_text
         assert "Usage:" in run(command, "--help").stdout
 

@@ -1,0 +1,1 @@
+"""`profile`: how fast one model runs here, and which settings of its card follow from that."""
