@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from itertools import chain, zip_longest
@@ -26,23 +27,67 @@ _WORDS = re.compile(
 )
 
 _STRANGE = (b"NaN", b"Infinity", b"-Infinity")
+# What is wrong with a text in place of an object or a list.
+ENCODED_TWICE = (
+    "it is JSON that was encoded twice: send it with requests.post(url, json=row), not "
+    "json=json.dumps(row)"
+)
+# How bodies begin that clients send for JSON: a part of a form, its first field, which is no base64
+# either, and a value of Python.
+_PART = re.compile(rb"--[^\r\n]{1,200}\r?\nContent-Disposition:", re.IGNORECASE)
+_FIELD = re.compile(rb"[^\s={}\[\]\"',:]{1,200}=(?!=*\s*\Z)")
+_PYTHON = re.compile(rb"[\[({]{1,9}\s*'")
+_BEGINNING = 1000
+_SEND = "send JSON, in Python with requests.post(url, json=row), not"
+A_FORM = f"it is a form of fields: {_SEND} data=row"
 
 
 def read_json(data: bytes, max_depth: int, *, nan: bool = False) -> Any:
     """Return the value of a JSON text; a large one is read piece by piece.
 
-    nan: whether NaN, Infinity and -Infinity are numbers, which the standard does not have and the
-    clients of TensorFlow Serving and Triton write all the same. Raises ValueError, which says where
-    the text breaks off, or BadRequest where it is nested deeper than `max_depth`.
+    data: UTF-8, with or without a BOM. nan: whether NaN, Infinity and -Infinity are numbers, which
+    the standard does not have and the clients of TensorFlow Serving and Triton write all the same.
+    Raises ValueError, which says where the text breaks off, or what it is in place of JSON, or
+    BadRequest where it is nested deeper than `max_depth`.
     """
+    data = without_bom(data)
     parse: Parse = _with_nan if nan and _has_words(data) else orjson.loads
-    if len(data) > SLICE:
-        try:
+    try:
+        if len(data) > SLICE:
             return read_pieces(data, max_depth, parse)
-        except TooDeep:
-            raise _too_deep(max_depth) from None
-    check_depth(data, max_depth)
-    return parse(data)
+        check_depth(data, max_depth)
+        return parse(data)
+    except TooDeep:
+        raise _too_deep(max_depth) from None
+    except ValueError:
+        if (mistake := _mistake(data)) is not None:
+            raise ValueError(mistake) from None
+        raise
+
+
+def without_bom(data: bytes) -> bytes:
+    """Return a text without the byte-order mark that programs of Windows write before it."""
+    return data.removeprefix(codecs.BOM_UTF8)
+
+
+def is_wrapped(value: Any) -> bool:
+    """Whether a value is a text that looks like an object or a list of JSON itself."""
+    if not isinstance(value, str):
+        return False
+    ends = value[:100].lstrip()[:1] + value[-100:].rstrip()[-1:]
+    return ends in ("{}", "[]")
+
+
+def _mistake(data: bytes) -> str | None:
+    """Return what a body that is no JSON is, where it is one of the usual mistakes."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "it is UTF-16: expected UTF-8"
+    begin = data[:_BEGINNING].lstrip()
+    if _PART.match(begin) or _FIELD.match(begin):
+        return A_FORM
+    if _PYTHON.match(begin):
+        return f"it has single quotes, as Python prints values: {_SEND} data=str(row)"
+    return None
 
 
 def write_json(value: Any) -> bytes:

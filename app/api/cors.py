@@ -43,7 +43,10 @@ def install(app: Flask, settings: Settings) -> None:
         # As patterns, for brackets in the text of an IPv6 origin would be taken for one.
         origins=[re.compile(re.escape(origin) + r"\Z") for origin in settings.cors_origins],
         methods=["GET", "POST"],
-        allow_headers=["Accept", "Authorization", "Content-Type", "X-API-Key", HEADER_LENGTH],
+        allow_headers=[
+            *("Accept", "Authorization", "Content-Encoding", "Content-Type", "X-API-Key"),
+            HEADER_LENGTH,
+        ],
         expose_headers=[REQUEST_ID_HEADER, HEADER_LENGTH, "Retry-After"],
         max_age=_MAX_AGE_S,
         supports_credentials=False,

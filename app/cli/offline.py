@@ -27,6 +27,7 @@ from app.errors import (
     ModelError,
     ModelNotFound,
 )
+from app.json_body import without_bom
 from app.serving.base64_text import decode_base64
 from app.serving.call import Call
 from app.serving.cards.card import CARD_FILE, Card
@@ -273,7 +274,7 @@ def _with_files(task: RowTask, data: bytes, path: Path) -> bytes:
     takers = [each for each in task.inputs if isinstance(each, FileInput)]
     fields = [each.name for each in takers]
     try:
-        body = orjson.loads(data)
+        body = orjson.loads(without_bom(data))
     except orjson.JSONDecodeError:
         if path.suffix.lower() == ".json" or not takers:
             return data  # the model says what is wrong

@@ -48,6 +48,7 @@ def message(answer: httpx.Response) -> str:
         ("/v1/models", None),
         ("/v1/models/mpg:predict", V1_CAR),
         ("/v2", None),
+        ("/v2/models", None),
         ("/v2/health/ready", None),
         ("/v2/models/mpg/infer", V2_CAR),
     ],
@@ -108,6 +109,7 @@ def test_a_key_for_some_models_sees_no_other(keyed: Keyed) -> None:
     assert ask("/api/mpg", json=CAR).status_code == 200
     assert [m["name"] for m in ask("/api/models").json()["models"]] == ["mpg"]
     assert ask("/v1/models").json() == {"models": ["mpg"]}
+    assert ask("/v2/models").json() == {"models": ["mpg"]}
     index = ask("/v2/repository/index", content=b"").json()
     assert [m["name"] for m in index] == ["mpg"]
     assert [m["name"] for m in ask("/v2/models/stats").json()["model_stats"]] == ["mpg"]

@@ -351,6 +351,11 @@ BODIES: dict[str, tuple[str, bytes, dict[str, str]]] = {
         _part() + _END,
         {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
     ),
+    "table in a form": (
+        "/api/mpg",
+        (_PICTURE_PART % ("file", "cars.csv") + _CSV).encode() + _END,
+        {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
+    ),
     "picture to all": ("/predict", picture(), {}),
     "v1": ("/v1/models/mpg:predict", json.dumps(V1_CAR).encode(), _JSON),
     "v2": ("/v2/models/mpg/infer", json.dumps(V2_CAR).encode(), _JSON),

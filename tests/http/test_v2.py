@@ -95,6 +95,7 @@ def test_the_index(v2: ServerProcess, client: Any) -> None:
     assert found["half"] == half
     assert found["broken"]["state"] == "UNAVAILABLE"
     assert found["broken"]["reason"]
+    assert v2.get("/v2/models").json() == {"models": sorted(found)}
     ready = v2.post("/v2/repository/index", json={"ready": True}).json()
     assert half in ready
     assert not any(m["name"] == "broken" for m in ready)

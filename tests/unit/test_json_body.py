@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 from functools import partial
@@ -14,7 +15,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.errors import BadRequest
-from app.json_body import _with_nan, check_depth, read_json, write_json, write_numbers
+from app.json_body import (
+    _with_nan,
+    check_depth,
+    is_wrapped,
+    read_json,
+    write_json,
+    write_numbers,
+)
 from app.json_pieces import Parse, TooDeep, read_pieces
 from app.thread_slices import SLICE
 
@@ -176,6 +184,58 @@ def test_numbers_are_written_as_they_are_with_nan_among_them(
     assert write_numbers(array.reshape(-1)) == b"[" + b",".join(alone) + b"]"
     if np.isfinite(array).all():
         assert write_numbers(whole) == write_json(whole)
+
+
+# --- mistakes
+
+
+@pytest.mark.parametrize("rest", ["", "x", "体"])
+@pytest.mark.parametrize("blanks", [0, SLICE])
+def test_a_byte_order_mark_changes_nothing(rest: str, blanks: int) -> None:
+    text = b" " * blanks + f'{{"a": 1}}{rest}'.encode()
+    with_mark = partial(read_json, codecs.BOM_UTF8 + text, 9)
+    assert outcome(with_mark) == outcome(partial(read_json, text, 9))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a=1&b=2", " \n a=1", "a+b%20c.d=1", "x" * 200 + "=1", "text=hello+there"),
+        '--ab12\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--ab12--\r\n',
+    ],
+)
+def test_forms_are_told(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^it is a form of fields: .*json=row\), not data=row$"):
+        read_json(text.encode(), 9)
+
+
+@pytest.mark.parametrize("text", ["{'a': 1}", "[{'a': 1}]", "['a']", "[[[ 'a']]]", "({'a': 1},)"])
+def test_values_of_python_are_told(text: str) -> None:
+    with pytest.raises(ValueError, match=r"single quotes.* not data=str\(row\)$"):
+        read_json(text.encode(), 9)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("=", "a", "a=", "YQ==", "YWI=", "YWI=\n", "data:image/png;base64,YQ==", "x" * 201 + "=1"),
+        *('{"a"=1}', '{"a": 1', '["a=1]', "a:b=1", "--a", "-1-", "[1, 'a']", " " * 2000 + "a=1"),
+    ],
+)
+def test_other_faults_are_no_such_mistakes(text: str) -> None:
+    with pytest.raises(ValueError, match=r"line \d+ column \d+"):
+        read_json(text.encode(), 9)
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "values"),
+    [
+        (True, ["{}", "[]", '{"a": 1}', " [1]\n"]),
+        (False, ["", "{", "[}", "a", '"{}"', {}, [], None, 1]),
+    ],
+)
+def test_texts_that_hold_json(wrapped: bool, values: list[Any]) -> None:
+    assert [is_wrapped(value) for value in values] == [wrapped] * len(values)
 
 
 # --- depth

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from itertools import islice
 from typing import BinaryIO, Literal
 from urllib.parse import parse_qsl
 
@@ -29,6 +30,7 @@ from app.errors import (
     UnsupportedCoding,
     UnsupportedMediaType,
 )
+from app.json_body import A_FORM, without_bom
 from app.serving.call import Alarm, Call
 from app.serving.hub_rounds import next_round
 from app.serving.large_bodies import run_large
@@ -236,7 +238,7 @@ def _multipart_payload(
         if files:
             found = f"{len(files)} files"
         elif others:
-            found = "the field " + ", ".join(map(repr, others[:10]))
+            found = "the field " + ", ".join(map(repr, islice(others, 10)))
         if kind is not None:
             if not files:
                 raise BadRequest(
@@ -245,7 +247,10 @@ def _multipart_payload(
             spools.pop_all()
             return Payload("files", files=files, names=[name for name, _ in uploads])
         if len(files) != 1:
-            raise BadRequest(f"expected one CSV as the field 'file', found {found}")
+            row = ""
+            if not files and others and all(others.values()):
+                row = "; send a row as JSON, not as fields of a form"
+            raise BadRequest(f"expected one CSV as the field 'file', found {found}{row}")
         return Payload("csv", data=read_spool(files[0]))
 
 
@@ -269,19 +274,20 @@ def _form_payload(request: Request, call: Call) -> Payload:
 
 def _uploads(
     request: Request, call: Call, spools: ExitStack, example: str, fields: frozenset[str]
-) -> tuple[list[tuple[str, BinaryIO]], list[str]]:
+) -> tuple[list[tuple[str, BinaryIO]], dict[str, bool]]:
     """Read the uploads of a form in their order, each as the file's name and a spool that `spools`
-    closes, and the names of the fields that were ignored, those that are not among `fields`.
+    closes, and the names of the fields that were ignored, those that are not among `fields`, with
+    whether each is a text.
 
     Raises BadRequest for a text field where an upload is expected.
     """
     uploads: list[tuple[str, BinaryIO]] = []
-    others: dict[str, None] = {}
+    others: dict[str, bool] = {}
 
     def take(part: MultipartSegment) -> BinaryIO | None:
         name = part.name or ""
         if name not in fields:
-            others[name[:100]] = None
+            others[name[:100]] = part.filename is None
         elif part.filename:
             uploads.append((part.filename, spools.enter_context(open_spool(request))))
             return uploads[-1][1]
@@ -294,7 +300,7 @@ def _uploads(
     _read_form(request, call, take)
     for _, file in uploads:
         file.seek(0)
-    return uploads, list(others)
+    return uploads, others
 
 
 def _read_form(
@@ -338,10 +344,14 @@ def _file_payload(request: Request, accepts: frozenset[str], call: Call) -> Payl
             return Payload("files")
         spool.seek(0)
         if "json" in accepts and request.mimetype in _JSON_TYPES:
-            # No picture, and no recording, begins like this.
-            if spool.read(100).lstrip()[:1] in (b"{", b"["):
+            # No picture, and no recording, begins like either of these.
+            begin = without_bom(spool.read(100)).lstrip()
+            if begin[:1] in (b"{", b"["):
                 spool.seek(0)
                 return Payload("json", data=read_spool(spool))
+            kind = files_of(accepts)
+            if kind is not None and begin.startswith(f"{kind.field}=".encode()):
+                raise BadRequest(f"the body is no {kind.noun}: {A_FORM}")
             spool.seek(0)
         spools.pop_all()
         return Payload("files", files=[spool])

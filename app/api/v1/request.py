@@ -13,7 +13,7 @@ from typing import Any
 
 from app.api.v1.b64 import decoded, is_encoded, is_file_url
 from app.errors import BadRequest, Detail
-from app.json_body import read_json
+from app.json_body import ENCODED_TWICE, is_wrapped, read_json
 from app.serving.arrays import Array
 from app.serving.signature import CLASSIFY_METHOD, REGRESS_METHOD, SignatureDef, TensorSpec
 from app.serving.tasks.base import ENOUGH, Limits, invalid
@@ -143,6 +143,8 @@ def _parse(body: bytes, limits: Limits) -> dict[str, Any]:
         document = read_json(body, limits.max_json_depth, nan=True)
     except ValueError as error:
         raise BadRequest(f"JSON Parse error: {error}") from None
+    if is_wrapped(document):
+        raise BadRequest(f"JSON Value: Is not object: {ENCODED_TWICE}")
     if not isinstance(document, dict):
         raise BadRequest('JSON Value: Is not object: expected {"instances": [...]} or the like')
     return document

@@ -16,7 +16,7 @@ from app.api.v2.tensors import (
     from_json,
 )
 from app.errors import BadRequest, Detail, short
-from app.json_body import read_json
+from app.json_body import ENCODED_TWICE, is_wrapped, read_json
 from app.serving.arrays import Array
 from app.serving.limits import Limits, too_many_elements
 from app.serving.signature import SignatureDef
@@ -69,6 +69,8 @@ def read_request(
     """
     size = _json_size(header_length, len(body))
     head = _parsed(body[:size], limits.max_json_depth)
+    if is_wrapped(head):
+        raise BadRequest(f"the body is not a JSON object: {ENCODED_TWICE}")
     if not isinstance(head, dict):
         raise BadRequest("the body is not a JSON object")
     return _Reader(memoryview(body)[size:], len(body), limits, batchable).read(head)

@@ -70,6 +70,11 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
         is_ready = access.loaded and not lifecycle.draining
         return json_response({"ready": is_ready}, 200 if is_ready else 503)
 
+    @routes.get("/models")
+    def models() -> Response:
+        """List the models as KServe does; Triton has `/v2/repository/index`."""
+        return json_response({"models": [entry.name for entry in access.entries()]})
+
     @routes.get("/models/<name>")
     @routes.get("/models/<name>/versions/<version>")
     def model_metadata(name: str, version: str | None = None) -> Response:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Literal
 
 from app.errors import BadRequest, Detail, InvalidInput
-from app.json_body import read_json
+from app.json_body import ENCODED_TWICE, is_wrapped, read_json
 from app.serving.arrays import Array
 from app.serving.call import Call
 from app.serving.limits import MAX_DETAILS as MAX_DETAILS
@@ -159,15 +159,18 @@ def object_schema(properties: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def parse_json(data: bytes, limits: Limits, hint: str = "") -> Any:
-    """Parse a JSON text. Raises BadRequest saying where it breaks off, and `hint`, or that it is
-    nested too deeply."""
+def parse_json(data: bytes, limits: Limits, hint: str = "", *, texts: bool = False) -> Any:
+    """Parse a JSON text. texts: whether it may be a text that holds JSON itself. Raises BadRequest
+    saying where it breaks off, and `hint`, or that it is nested too deeply, or such a text."""
     if not data.strip():
         raise BadRequest("the body is empty: expected JSON")
     try:
-        return read_json(data, limits.max_json_depth)
+        value = read_json(data, limits.max_json_depth)
     except ValueError as error:
         raise BadRequest(f"the body is not JSON: {error}{hint}") from None
+    if not texts and is_wrapped(value):
+        raise BadRequest(f"the body is a text: {ENCODED_TWICE}")
+    return value
 
 
 def invalid(details: list[Detail], *, more: bool = False) -> InvalidInput:

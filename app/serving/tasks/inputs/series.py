@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from app.errors import BadRequest, Detail, short
-from app.json_body import read_json
+from app.json_body import read_json, without_bom
 from app.serving.arrays import Array
 from app.serving.cards.kinds import Kind
 from app.serving.cards.time_inputs import SeriesInput
@@ -144,7 +144,7 @@ class Series(Input):
 
     def _text(self, text: bytes, where: str, details: list[Detail]) -> Rows | None:
         try:
-            if text.lstrip()[:1] not in (b"[", b"{"):
+            if without_bom(text).lstrip()[:1] not in (b"[", b"{"):
                 return self._table(text, where, details)
             value = read_json(text, self.limits.max_json_depth)
         except BadRequest as error:

@@ -45,7 +45,8 @@ class Tensors(Input):
 
     def body(self, payload: Payload) -> Parsed:
         """Check shapes, types and ranges of every input."""
-        value = parse_json(payload.data, self.limits)
+        texts = any(spec.dtype == "string" for spec in self.specs)
+        value = parse_json(payload.data, self.limits, texts=texts)
         names = self._names
         if len(names) == 1 and not isinstance(value, dict):
             value = {names[0]: value}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from app.errors import BadRequest, Detail, short
+from app.json_body import ENCODED_TWICE, is_wrapped, read_json
 from app.serving.arrays import Array
 from app.serving.cards.card import FieldSpec
 from app.serving.cards.kinds import Kind
@@ -51,7 +52,9 @@ class Text(Input):
             return self._table(payload.data)
         if payload.kind == "form":
             return self._form(payload.parts)
-        value = parse_json(payload.data, self.limits, _HINT)
+        value = parse_json(payload.data, self.limits, _HINT, texts=True)
+        if is_wrapped(value) and self._holds_text(value):
+            raise BadRequest(f"the body is a text with a request in it: {ENCODED_TWICE}")
         many = isinstance(value, list)
         if many and not value:
             raise BadRequest("the list is empty: expected at least one text")
@@ -59,6 +62,17 @@ class Text(Input):
             raise invalid(excess)
         rows = value if many else [value]
         return self._objects(rows, lambda i: f"[{i}]" if many else "")
+
+    def _holds_text(self, text: str) -> bool:
+        """Whether a text is a whole request itself: an object with nothing but a text. Other JSON
+        may be what the model reads."""
+        if len(text) > MAX_CHARACTERS:
+            return False
+        try:
+            value = read_json(text.encode(), self.limits.max_json_depth)
+        except (ValueError, BadRequest):
+            return False
+        return isinstance(value, dict) and [*value] in ([self.name], [KEY])
 
     def values(self, values: Sequence[Any], where: Where) -> Parsed:
         """Read texts."""
