@@ -417,6 +417,10 @@ def test_bytes_in_base64(v2: Any) -> None:
     texts = {"name": "bytes", "datatype": "BYTES", "shape": [1, 2], "data": ["YQ", "w6k="]}
     assert infer(v2, "texts", texts | base64).json()["outputs"][0]["data"] == ["a", "é"]
     assert infer(v2, "texts", texts).json()["outputs"][0]["data"] == ["YQ", "w6k="]
+    plain = {"parameters": {"content_type": "str"}}
+    assert infer(v2, "texts", texts | plain).json()["outputs"][0]["data"] == ["YQ", "w6k="]
+    web_safe = {"shape": [1, 1], "data": ["fn5-"]}
+    assert infer(v2, "texts", texts | base64 | web_safe).json()["outputs"][0]["data"] == ["~~~"]
     number = {"name": "fp32", "datatype": "FP32", "shape": [1, 1], "data": [1]}
     assert infer(v2, "numbers", number | base64).json()["outputs"][0]["data"] == [1]
 

@@ -54,6 +54,25 @@ def test_errors_of_the_client(client: Any) -> None:
         client.get_model_config("nobody")
 
 
+@pytest.mark.parametrize("sequence", [7, "camera-1"])
+def test_sequences_are_refused(client: Any, sequence: int | str) -> None:
+    with pytest.raises(InferenceServerException) as caught:
+        client.infer("half", [x(1)], sequence_id=sequence, sequence_start=True)
+    message = str(caught.value)
+    assert "parameters.sequence_id: sequences of requests are not supported" in message
+    assert "parameters.sequence_start: " in message
+    assert "sequence_end" not in message
+    ended = client.infer("half", [x(1)], sequence_id=type(sequence)(), sequence_end=True)
+    assert ended.as_numpy("y").tolist() == [[2.5]]
+
+
+@pytest.mark.parametrize("none", [0, "", False, None])
+def test_no_sequence_is_none(v2: ServerProcess, none: Any) -> None:
+    parameters = dict.fromkeys(("sequence_id", "sequence_start", "sequence_end"), none)
+    answer = asked(v2, "numbers", id="a", parameters=parameters, inputs=[numbers([1.0])])
+    assert (answer.status_code, answer.json()["id"]) == (200, "a")
+
+
 def test_all_problems_are_reported_at_once(v2: ServerProcess) -> None:
     told = error_of(
         asked(

@@ -26,6 +26,8 @@ from app.serving.tensors import sizes
 HEADER_LENGTH = "Inference-Header-Content-Length"
 # Inputs, and outputs, of one request.
 MAX_TENSORS = 1000
+# Triton's parameters of requests that depend on earlier ones (extension_sequence.md).
+_SEQUENCE = ("sequence_id", "sequence_start", "sequence_end")
 _TOO_MANY = f"at most {MAX_TENSORS}"
 
 
@@ -115,6 +117,7 @@ class _Reader:
             self._wrong("id", "wrong type", id, "a text")
         parameters = self._parameters("", head)
         binary = self._flag("parameters.binary_data_output", parameters, "binary_data_output")
+        self._no_sequences(parameters)
         # In microseconds; 0 stands for none, as in Triton.
         timeout = self._whole("parameters.timeout", parameters, "timeout")
         inputs = self._inputs(head.get("inputs"), parameters.get("content_type"))
@@ -277,6 +280,18 @@ class _Reader:
         problem = "below 0" if type(value) is int else "wrong type"
         self._wrong(field, problem, value, "a whole number from 0")
         return None
+
+    def _no_sequences(self, parameters: dict[str, Any]) -> None:
+        """Refuse to be one of a sequence: a model that forgets would answer, but wrongly."""
+        for key in _SEQUENCE:
+            # 0, the empty text and false stand for none, as in Triton.
+            if parameters.get(key):
+                self._wrong(
+                    f"parameters.{key}",
+                    "sequences of requests are not supported, no model keeps a state",
+                    parameters[key],
+                    "a request without it, with all steps of the sequence in its inputs",
+                )
 
     def _no_shared_memory(self, field: str) -> None:
         self._wrong(
