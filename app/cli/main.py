@@ -250,10 +250,13 @@ def _print_json(value: Any) -> None:
 
 
 def _print_csv(rows: list[dict[str, Any]]) -> None:
+    from app.serving.tasks.formula_guard import guarded
+
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(map(guarded, columns))
+    for row in rows:
+        writer.writerow(guarded(str(row.get(column, ""))) for column in columns)
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:

@@ -144,6 +144,30 @@ def test_files_that_are_no_such_table(page: Page, text: str | bytes, told: str) 
     expect(page.locator("#csv-result").get_by_role("alert")).to_contain_text(told)
 
 
+def test_other_columns_are_kept_where_that_is_asked_for(page: Page) -> None:
+    page.goto("/models/mpg")
+    text = f"id,{HEADER},\nx,{ROW},\ny,{ROW},z\n"
+    told = page.locator("#csv-result").get_by_role("alert")
+    send_csv(page, text)
+    expect(told).to_contain_text("column id: unexpected")
+    page.get_by_role("link", name="Keep them beside the answers").click()
+    send_csv(page, text)
+    found = downloaded(page, page.get_by_role("link", name="Download with answers"))
+    assert found == f"id,{HEADER},,mpg\r\nx,{ROW},,{MILEAGE}\r\ny,{ROW},z,{MILEAGE}\r\n"
+    page.get_by_role("link", name="Report them as mistakes").click()
+    send_csv(page, text.replace("id,", ",", 1))
+    expect(told).to_contain_text("column 1, without a name: unexpected, found x")
+
+
+def test_decimal_commas_are_told_once(page: Page) -> None:
+    page.goto("/models/mpg")
+    row = ROW.replace("3504", '"3504,5"')
+    send_csv(page, "\n".join([HEADER, *[row] * 300]))
+    told = page.locator("#csv-result").get_by_role("alert")
+    expect(told).to_contain_text("column weight: decimal commas, found 3504,5")
+    expect(told).not_to_contain_text("line")
+
+
 def test_progress_and_cancel(page: Page) -> None:
     held: list[Route] = []
 

@@ -250,7 +250,7 @@ def test_fields_of_several_inputs_are_one_table(server: ServerProcess) -> None:
     rows = [{"first": {"a": 1, "b": 2}, "second": {"c": 3}}]
     assert predictions(server.post("/api/tables", json=rows)) == expected[:1]
     wrong = server.post("/api/tables", content="a,b,c,d\n1,x,3,4\n", headers=headers)
-    assert problems(wrong) == {"[0].d": "unexpected", "[0].b": "wrong type"}
+    assert problems(wrong) == {"column d": "unexpected", "[0].b": "wrong type"}
 
 
 # --- descriptions

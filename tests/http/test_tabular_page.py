@@ -83,11 +83,12 @@ def test_all_problems_beside_their_fields(shipped: ServerProcess) -> None:
     assert "<title>Problem: " in page.text
 
 
-@pytest.mark.parametrize("typed", ["nan", "1e999", "1_0", "0x10", "abc", "12,5", "<b>"])
+@pytest.mark.parametrize("typed", ["nan", "1e999", "1_0", "0x10", "abc", "<b>", "3504,5"])
 def test_what_is_no_number(shipped: ServerProcess, typed: str) -> None:
     page = shipped.post(PAGE, data=row(CAR | {"weight": typed}))
     assert page.status_code == 422
-    assert problems_of(page) == {3: "wrong type: expected a number from 1755 to 4997 (lb)"}
+    point = ", with a decimal point: 3504.5" if "," in typed else ""
+    assert problems_of(page) == {3: f"wrong type: expected a number from 1755 to 4997 (lb){point}"}
 
 
 def test_nothing_at_all(shipped: ServerProcess) -> None:
@@ -206,6 +207,41 @@ def test_files_that_are_no_such_table(shipped: ServerProcess, data: str | bytes,
     page = upload(shipped, PAGE, data)
     assert page.status_code == 422
     assert said in text_of(page)
+
+
+def test_other_columns_are_kept_where_that_is_asked_for(shipped: ServerProcess) -> None:
+    """Also where the first row has no value for them."""
+    sent = f"id,{HEADER},\n,{ROW},x\n7,{ROW},\n"
+    page = upload(shipped, f"{PAGE}?download", sent)
+    assert page.status_code == 422
+    for said in ("column id: unexpected", "column 9, without a name: unexpected", "?extra=keep"):
+        assert said in text_of(page)
+    kept = upload(shipped, f"{PAGE}?download&extra=keep", sent)
+    assert kept.text == f"id,{HEADER},,mpg\r\n,{ROW},x,{MILEAGE}\r\n7,{ROW},,{MILEAGE}\r\n"
+    shown = upload(shipped, f"{PAGE}?table&extra=keep", sent)
+    assert "<td>7</td>" in shown.text
+    # The page keeps asking so.
+    for page in (shown, shipped.get(f"{PAGE}?extra=keep")):
+        assert 'action="?table&amp;extra=keep"' in page.text
+    assert 'action="?table"' in shipped.get(PAGE).text
+
+
+def test_other_columns_in_the_api(shipped: ServerProcess) -> None:
+    headers = {"Content-Type": "text/csv"}
+    sent = f"id,{HEADER}\n7,{ROW}\n8,{ROW}\n"
+    answer = shipped.post("/api/mpg", content=sent, headers=headers)
+    assert answer.status_code == 422
+    assert [d["field"] for d in answer.json()["error"]["details"]] == ["column id"]
+    for body in ({"content": sent, "headers": headers}, {"files": {"file": ("a.csv", sent)}}):
+        kept = shipped.post("/api/mpg?extra=keep", **body)
+        assert len(kept.json()["predictions"]) == 2
+    for value in ("", "drop", "Keep"):
+        wrong = shipped.post("/api/mpg", content=sent, headers=headers, params={"extra": value})
+        assert wrong.status_code == 422
+        assert wrong.json()["error"]["message"].startswith("extra: no such value, expected 'keep'")
+    # Names of JSON are no columns.
+    row = {**CAR, "id": 7}
+    assert shipped.post("/api/mpg?extra=keep", json=row).status_code == 422
 
 
 def test_a_column_without_a_name_or_a_value(shipped: ServerProcess) -> None:

@@ -234,7 +234,11 @@ def test_all_problems_of_all_texts_at_once(server: ServerProcess) -> None:
     table = server.post(
         "/api/stars", content="ids,other\ngood,1\n", headers={"Content-Type": "text/csv"}
     )
-    assert problems(table) == {"[0].other": "unexpected"}
+    assert problems(table) == {"column other": "unexpected"}
+    kept = server.post(
+        "/api/stars?extra=keep", files={"file": ("a.csv", "other,ids\n1,good\n,good\n")}
+    )
+    assert len(predictions(kept)) == 2
 
 
 @pytest.mark.parametrize(

@@ -92,12 +92,12 @@ def test_an_empty_cell_is_missing() -> None:
 def test_cells_and_columns_that_the_model_does_not_have() -> None:
     found = problems(TWO, payload("weight,year,color\n1,70,red\n1,70,,blue,green\n"))
     assert [(d.field, d.problem, d.value) for d in found] == [
-        ("[0].color", "unexpected", "red"),
+        ("column color", "unexpected", "red"),
         ("[1].(cells beyond the header)", "unexpected", "blue,green"),
     ]
     # As pandas writes its index.
     assert fields_of(problems(TWO, payload(",weight,year\n7,1,70\n"))) == {
-        "[0].(column 1)": "unexpected"
+        "column 1, without a name": "unexpected"
     }
 
 

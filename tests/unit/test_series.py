@@ -152,6 +152,14 @@ def test_names_that_no_card_knows() -> None:
         (body([{"x": ROWS}, 3, {"x": 4}]), {"[1]": "not an object", "[2].x": "not a list"}),
         (body([ROWS, ROWS[:1]]), {"[1]": "1 row"}),
         (body([[1e39, 2], *ROWS[1:]]), {"body": "out of range"}),
+        (
+            csv("1;2\n3,5;x\n4,5;9,5\n"),
+            {
+                "column temp": "decimal commas",
+                "column wind": "decimal commas",
+                "line 2: wind": "not a number",
+            },
+        ),
         (csv("1,2\n3,x\n5\n"), {"line 2: wind": "not a number", "line 3": "1 cells"}),
         (
             csv("1,2\nnan,inf\n1_0,2\n"),

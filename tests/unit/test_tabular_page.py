@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from app.serving.cards.card import FieldSpec
+from app.serving.tasks.formula_guard import guarded
 from app.web.models.columns import example_of, help_of
 from app.web.models.table_answer import (
     answer_cells,
     answer_columns,
-    guarded,
     number_for_people,
     plain_number,
 )
@@ -114,6 +114,6 @@ def test_no_answer_is_a_formula(cell: str, written: str) -> None:
 def test_the_file_has_no_formula_in_its_answers() -> None:
     sent = [{"a": "=1+1"}]
     predictions = [{"label": "@x", "probability": 1.0, "top": []}]
-    table = AnsweredTable(["a"], ["=label", "probability"], sent, predictions, ",", {})
+    table = AnsweredTable(["a"], ["a"], ["=label", "probability"], sent, predictions, ",", {})
     # What was sent comes back as it was.
     assert b"".join(table._csv()) == b"a,'=label,probability\r\n=1+1,'@x,1\r\n"

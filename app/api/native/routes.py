@@ -22,6 +22,7 @@ from app.api.native.drawings import drawing_of, file_response
 from app.api.native.events import event_stream, wants_events
 from app.api.native.examples import example_body
 from app.api.native.explain import check_without_explanation, wants_explanation
+from app.api.native.extra import with_extra
 from app.api.native.scale import check_without_scale, scale_of
 from app.errors import Detail, InvalidInput, KeraportError
 from app.lifecycle import Lifecycle
@@ -95,7 +96,7 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
             scale, drawing = scale_of(request, model), drawing_of(request, model)
             explained = wants_explanation(request, model)
             payload = read_payload(request, task.accepts, call, task.hint, task.uploads)
-            payload = payload.at(scale).drawn(drawing)
+            payload = with_extra(request, payload.at(scale).drawn(drawing))
             if model.card.task == TEXT_TASK and wants_events(request):
                 stream = event_stream(cast("TextModel", model), payload, call, request)
                 # The model is in use until the last word.

@@ -10,6 +10,7 @@ from app.api.native.describe import model_form
 from app.api.native.drawings import PNG, SIZE, SIZES, drawn_outputs, resizes
 from app.api.native.events import EVENTS
 from app.api.native.examples import FILES, example_input, form_of, in_json, is_long
+from app.api.native.extra import EXTRA, KEEP
 from app.api.native.scale import other_scales
 from app.api.openapi.errors import refusals
 from app.api.openapi.parts import (
@@ -59,7 +60,7 @@ def _operation(model: Model) -> dict[str, Any]:
         "tags": ["Predictions"],
         "operationId": f"predict_{model.name}",
         "summary": card.title or model.name,
-        "parameters": [VERSION, *_scale(model), *_size(model), *_explain(model)],
+        "parameters": [VERSION, *_scale(model), *_size(model), *_explain(model), *_extra(model)],
         "requestBody": {"required": True, "content": _body(model)},
         "responses": {**responses(_answer(model), *_ERRORS), **refusals(model)},
     }
@@ -75,6 +76,15 @@ def _scale(model: Model) -> list[dict[str, Any]]:
     text = "How pixels are scaled, in place of the guess that the model is served with."
     schema = {"type": "string", "enum": known}
     return [{"name": "scale", "in": "query", "description": text, "schema": schema}]
+
+
+def _extra(model: Model) -> list[dict[str, Any]]:
+    """Return the parameter for columns that the model does not have, where it takes tables."""
+    if "csv" not in model.task.accepts:
+        return []
+    text = "Whether columns of a CSV that the model does not have are left out, not refused."
+    schema = {"type": "string", "enum": [KEEP]}
+    return [{"name": EXTRA, "in": "query", "description": text, "schema": schema}]
 
 
 def _explain(model: Model) -> list[dict[str, Any]]:

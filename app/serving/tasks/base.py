@@ -60,7 +60,8 @@ class Payload:
     of a form.
 
     names: what the client calls the files, where it says so. scale: to be tried in place of one
-    that is a guess. drawing: how pictures that come out are wanted.
+    that is a guess. drawing: how pictures that come out are wanted. keep_extra: whether columns of
+    a CSV that the model does not have are left out, not refused.
     """
 
     kind: Literal["json", "csv", "files", "form"]
@@ -70,6 +71,7 @@ class Payload:
     parts: Sequence[Part] = field(default=())
     scale: Scale | None = None
     drawing: Drawing = USUAL_DRAWING
+    keep_extra: bool = False
 
     def at(self, scale: Scale | None) -> Payload:
         """Return a copy of which pictures are to be tried at another scale, if one is given."""
@@ -78,6 +80,10 @@ class Payload:
     def drawn(self, drawing: Drawing) -> Payload:
         """Return a copy that wants pictures in another way."""
         return self if drawing is self.drawing else replace(self, drawing=drawing)
+
+    def keeping_extra(self) -> Payload:
+        """Return a copy whose CSV may have columns that the model does not have."""
+        return replace(self, keep_extra=True)
 
     @property
     def size(self) -> int:

@@ -17,6 +17,8 @@ from app.thread_slices import SLICE, checkpoint
 
 DELIMITERS = ",;\t"
 CURL_HINT = " (curl's -d removes the line breaks of a file: use --data-binary)"
+# The name of cells for which the header has none.
+BEYOND = "(cells beyond the header)"
 # Characters of a line, at least: it is read in one go, before other threads get a turn.
 MAX_LINE = 500_000
 LINE_A_FIELD = 100
@@ -60,6 +62,11 @@ def read_table(data: bytes, names: Sequence[str], limits: Limits) -> CsvTable:
         rows.append(_row(header, cells))
         lines.append(line)
     return CsvTable(header, rows, lines, delimiter)
+
+
+def nameless(place: int) -> str:
+    """Return what a column without a name is called. place: counted from 0."""
+    return f"(column {place + 1})"
 
 
 def lines_of(
@@ -219,7 +226,7 @@ def _header(cells: Sequence[str], names: Sequence[str], limits: Limits, expected
             f"the first line of the CSV has {len(cells):,} columns, the limit for this model is "
             f"{most:,}: {expected}"
         )
-    header = [name or f"(column {i + 1})" for i, name in enumerate(cells)]
+    header = [name or nameless(i) for i, name in enumerate(cells)]
     if not set(header) & set(names):
         raise BadRequest(f"the first line of the CSV names no field of this model: {expected}")
     seen: set[str] = set()
@@ -234,5 +241,5 @@ def _row(header: list[str], cells: list[str]) -> dict[str, str]:
     row = {name: cell for name, cell in zip(header, cells, strict=False) if cell}
     extra = [cell for cell in cells[len(header) :] if cell]
     if extra:
-        row["(cells beyond the header)"] = ",".join(extra)
+        row[BEYOND] = ",".join(extra)
     return row

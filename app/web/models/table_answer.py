@@ -11,9 +11,6 @@ import orjson
 from app.serving.tasks.outputs.boxes import boxes_in_words
 from app.serving.tasks.rows import UNKNOWN_SHARE
 
-# How a formula begins (OWASP, CSV Injection).
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
 
 def as_json(value: Any) -> Any:
     """Convert an answer to the API's form: plain numbers and lists instead of NumPy's."""
@@ -37,18 +34,6 @@ def number_for_people(value: float, decimals: int | None) -> str:
         return f"{mantissa}e{int(exponent)}"
     text = f"{value:,.{max(0, 5 - magnitude)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def guarded(cell: str) -> str:
-    """Return a cell of an answer for a spreadsheet, which runs what begins as a formula does: such
-    a text gets an apostrophe before it, which spreadsheets do not show. Numbers stay numbers."""
-    if not cell.startswith(_FORMULA):
-        return cell
-    try:
-        float(cell)
-    except ValueError:
-        return f"'{cell}"
-    return cell
 
 
 def percent(probability: float) -> str:

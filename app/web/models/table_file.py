@@ -6,19 +6,19 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import islice
 from typing import Any
 
-from app.errors import Detail, InvalidInput, short
+from app.errors import Detail, InvalidInput
 from app.serving.call import Call
 from app.serving.hub_rounds import VALUES, spread
 from app.serving.large_bodies import run_large
 from app.serving.limits import MAX_DETAILS, Limits
 from app.serving.models.model import Model
 from app.serving.tasks.base import Payload, invalid
-from app.serving.tasks.csv_table import CsvTable, on_lines, read_table
-from app.web.models.table_answer import answer_cells, answer_columns, as_json, guarded
+from app.serving.tasks.csv_columns import ColumnCheck, check_columns
+from app.serving.tasks.csv_table import CsvTable, nameless, on_lines, read_table
+from app.serving.tasks.formula_guard import guarded
+from app.web.models.table_answer import answer_cells, answer_columns, as_json
 
 # The BOM by which spreadsheets recognise UTF-8; only needed beyond ASCII.
 BOM = "\ufeff".encode()
@@ -28,11 +28,12 @@ BOM = "\ufeff".encode()
 class AnsweredTable:
     """A table and its answers.
 
-    columns, answer_columns: names. sent: the cells of each row, by column. delimiter: that of the
-    file that was sent. decimals: of numbers, by the names of outputs.
+    columns, answer_columns: names. titles: of `columns` in the file that was sent. sent: the cells
+    of each row, by column. delimiter: of that file. decimals: of numbers, by the names of outputs.
     """
 
     columns: list[str]
+    titles: list[str]
     answer_columns: list[str]
     sent: list[dict[str, str]]
     predictions: Sequence[Any]
@@ -55,7 +56,7 @@ class AnsweredTable:
 
     def _csv(self) -> Iterator[bytes]:
         own = len(self.columns)
-        yield _line([*self.columns, *map(guarded, self.answer_columns)], self.delimiter)
+        yield _line([*self.titles, *map(guarded, self.answer_columns)], self.delimiter)
         step = max(1, VALUES // (2 * len(self.columns)))
         for start in range(0, len(self.sent), step):
             out = io.StringIO()
@@ -77,9 +78,15 @@ def answer_table(
 
     names: of the model's fields. Raises BadRequest, and InvalidInput that names lines of the file.
     """
-    read = partial(read_table, payload.data, names, limits)
-    table = run_large(len(payload.data), read, call)
-    _check_header(table, names)
+
+    def read() -> tuple[CsvTable, ColumnCheck]:
+        found = read_table(payload.data, names, limits)
+        return found, check_columns(found, names, keep=payload.keep_extra)
+
+    table, checked = run_large(len(payload.data), read, call)
+    if checked.details:
+        message = "the columns of the CSV are not those of the model"
+        raise InvalidInput(message, checked.details[:MAX_DETAILS])
     try:
         predictions = model.predict(payload, call)
     except InvalidInput as error:
@@ -87,9 +94,12 @@ def answer_table(
         if len(details) == 1:
             raise invalid(details) from None
         raise InvalidInput(error.message, details) from None
-    columns = list(table.rows[0])
+    shown = {*names, *checked.others}
+    placed = [(i, name) for i, name in enumerate(table.header) if name in shown]
+    columns = [name for _, name in placed]
     return AnsweredTable(
         columns,
+        ["" if name == nameless(i) else name for i, name in placed],
         answer_columns(as_json(predictions[0]), columns),
         table.rows,
         predictions,
@@ -104,28 +114,6 @@ def template_csv(columns: Sequence[tuple[str, str | None]]) -> str:
     if any(example is not None for _, example in columns):
         text += _line(["" if example is None else example for _, example in columns])
     return (text if text.isascii() else BOM + text).decode()
-
-
-def _check_header(table: CsvTable, names: Sequence[str]) -> None:
-    """Report missing and unexpected columns, each once instead of in every row. Raises
-    InvalidInput."""
-    header, known = set(table.header), set(names)
-    details = [
-        Detail(f"column {name}", "missing", expected="its name in the first line")
-        for name in names
-        if name not in header
-    ]
-    expected = f"one of {', '.join(names)}"
-    unexpected = (
-        Detail(f"column {short(name)}", "unexpected", expected=expected)
-        for i, name in enumerate(table.header)
-        if name not in known and name != f"(column {i + 1})"
-    )
-    # A few of very many are enough.
-    details += islice(unexpected, MAX_DETAILS)
-    if details:
-        message = "the columns of the CSV are not those of the model"
-        raise InvalidInput(message, details[:MAX_DETAILS])
 
 
 def _with_value(detail: Detail) -> Detail:

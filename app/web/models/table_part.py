@@ -9,6 +9,7 @@ from flask import Request, Response, request
 
 from app.api.http.answers import piecewise_response
 from app.api.http.requests import read_payload
+from app.api.native.extra import EXTRA, KEEP, with_extra
 from app.serving.call import Call
 from app.serving.cards.card import FieldSpec
 from app.serving.limits import Limits
@@ -35,7 +36,7 @@ class TablePart:
 
     def read(self, request: Request, call: Call) -> Payload:
         """Read the file. Raises RequestError for what is no CSV."""
-        return read_payload(request, frozenset({"csv"}), call)
+        return with_extra(request, read_payload(request, frozenset({"csv"}), call))
 
     def predict(self, payload: Payload, call: Call) -> Sequence[Any]:
         """Ask the model about all rows, and keep them for the page."""
@@ -57,6 +58,7 @@ class TablePart:
         """Return the rows, and what the upload says of files."""
         return {
             "table": self._table,
+            "keeps_extra": request.args.get(EXTRA) == KEEP,
             "shown": self._table.rows(0, PREVIEW_ROWS) if self._table else [],
             "template_csv": template_csv([(f.name, example_of(f)) for f in self._fields]),
             "max_mb": f"{((request.max_content_length or 1) - 1) / 1_000_000:g}",

@@ -31,20 +31,20 @@ async function textOf(file) {
   }
 }
 
-/** A CSV file of rows for a model. names: of the model's columns. */
+/** A CSV file of rows for a model. names: of the model's columns. keepExtra: whether it may have others. */
 export class CsvRows {
-  constructor(text, names) {
+  constructor(text, names, keepExtra) {
     this.mark = text.startsWith("\ufeff") ? "\ufeff" : "";
     const { delimiter, records } = splitCsv(text.slice(this.mark.length), names);
     const [header, ...rows] = records;
-    Object.assign(this, { delimiter, header, rows, names });
+    Object.assign(this, { delimiter, header, rows, names, keepExtra });
     this.columns = header ? rawCells(header, delimiter).map(unquoted) : [];
   }
 
   /** Throws ApiError for a file that is not a CSV that can be sent. */
-  static async read(file, names) {
+  static async read(file, names, keepExtra) {
     try {
-      return new CsvRows(await textOf(file), names);
+      return new CsvRows(await textOf(file), names, keepExtra);
     } catch (error) {
       throw error instanceof CsvError ? new ApiError(error.message) : error;
     }
@@ -59,8 +59,8 @@ export class CsvRows {
         .filter((n) => !columns.includes(n))
         .map((n) => ({ field: `column ${n}`, problem: "missing", expected: "its name in the first line" })),
       ...columns
-        .filter((c) => c !== "" && !names.includes(c))
-        .map((c) => ({ field: `column ${c}`, problem: "unexpected", expected: `one of ${names.join(", ")}` })),
+        .filter((c) => c !== "" && !names.includes(c) && !this.keepExtra)
+        .map((c) => ({ field: `column ${c}`, problem: "unexpected", expected: `only ${names.join(", ")}` })),
     ];
     if (details.length) throw new ApiError("the columns of the CSV are not those of the model", { details });
   }
@@ -87,7 +87,10 @@ export class CsvRows {
         predictions.push(...answers);
       } catch (error) {
         if (error.code !== "invalid_input") throw error;
-        problems.push(...error.details.map((detail) => this.#onLine(detail, start)));
+        const details = error.details.map((detail) => this.#onLine(detail, start));
+        // Problems of a column are those of every part.
+        if (details.some(isOfColumn)) throw new ApiError(error.message, { ...error, details });
+        problems.push(...details);
       }
       onProgress(end);
     }
@@ -110,7 +113,7 @@ export class CsvRows {
     const options = { method: "POST", body: lines.join("\n"), headers: { "Content-Type": "text/csv" }, signal };
     for (let tried = 1; ; tried += 1) {
       try {
-        return (await ask(api, options)).predictions;
+        return (await ask(this.keepExtra ? withExtra(api) : api, options)).predictions;
       } catch (error) {
         if (error.code === "bad_request" && this.rows.length > 1 && lines.length > 1) {
           error.message = this.#where(start, end, error.message);
@@ -128,6 +131,7 @@ export class CsvRows {
   #onLine({ field, problem, value, expected }, start) {
     const [, row, name] = /^\[(\d+)\]\.?(.*)$/s.exec(field) ?? [null, 0, field];
     const found = value === undefined ? "" : `, found ${value}`;
+    if (isOfColumn({ field })) return { field, problem: problem + found, expected };
     return { field: `line ${this.rows[start + Number(row)].line}: ${name}`, problem: problem + found, expected };
   }
 
@@ -171,6 +175,12 @@ export class CsvRows {
     const cells = rawCells(record, this.delimiter);
     return this.columns.map((_, i) => cells[i] ?? "");
   }
+}
+
+const isOfColumn = ({ field }) => field.startsWith("column ");
+
+function withExtra(api) {
+  return `${api}${api.includes("?") ? "&" : "?"}extra=keep`;
 }
 
 function pause(ms, signal) {

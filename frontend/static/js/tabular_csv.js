@@ -44,6 +44,7 @@ export function watchCsv(form, place, { api, output, names }) {
   const send = form.querySelector("button");
   const drop = form.querySelector(".csv-drop");
   const status = make("p", { className: "visually-hidden", role: "status" });
+  const keepExtra = new URL(form.action).searchParams.get("extra") === "keep";
   let running = null;
   let address = null;
 
@@ -87,7 +88,7 @@ export function watchCsv(form, place, { api, output, names }) {
     // The focus moves from the Cancel button to the element that takes its place.
     const leave = (element) => document.activeElement === progress?.button && element.focus();
     try {
-      const rows = await CsvRows.read(file, names);
+      const rows = await CsvRows.read(file, names, keepExtra);
       mine.signal.throwIfAborted();
       progress = progressBox(rows.rows.length, () => mine.abort());
       if (rows.rows.length) {

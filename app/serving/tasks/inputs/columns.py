@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,6 +15,10 @@ from app.serving.cards.card import FieldSpec
 from app.serving.cards.kinds import Place
 from app.serving.signature import TensorSpec
 from app.serving.tasks.base import whole
+from app.serving.tasks.decimal_commas import with_point
+
+# pydantic's errors for a text where a number is expected.
+_NO_NUMBER = frozenset({"float_parsing", "int_parsing", "float_type", "int_type"})
 
 
 class _Row(BaseModel):
@@ -166,9 +171,24 @@ def problem_of(error: ErrorDetails, prefix: str, columns: dict[str, Column], nam
         "choice": "not one of the choices",
     }.get(kind, "wrong type")
     expected = column.expected()
+    if kind in _NO_NUMBER and (number := with_point(error["input"])) is not None:
+        expected += f", with a decimal point: {number}"
     if problem == "out of range" and column.field.min is None and column.field.max is None:
         expected += f" that fits {column.dtype}"
     return Detail(where, problem, value, expected)
+
+
+def split_commas(errors: Sequence[ErrorDetails]) -> tuple[dict[str, str], list[ErrorDetails]]:
+    """Split pydantic's errors into numbers with decimal commas, by the names of fields, and the
+    others."""
+    commas: dict[str, str] = {}
+    others = []
+    for error in errors:
+        if error["type"] in _NO_NUMBER and with_point(error["input"]) is not None:
+            commas[str(error["loc"][0])] = error["input"]
+        else:
+            others.append(error)
+    return commas, others
 
 
 def field_schema(field: FieldSpec) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from app.errors import BadRequest, CardError, Detail, InvalidInput, short
 from app.serving.arrays import Array
@@ -18,9 +19,18 @@ from app.serving.cards.kinds import Kind
 from app.serving.limits import Limits
 from app.serving.signature import TensorSpec
 from app.serving.tasks.base import ENOUGH, Payload, invalid, parse_json
+from app.serving.tasks.csv_columns import check_columns
 from app.serving.tasks.csv_table import read_table
-from app.serving.tasks.inputs.columns import Column, field_schema, fit_field, problem_of, row_model
-from app.serving.tasks.inputs.input import Input, Parsed, Where
+from app.serving.tasks.decimal_commas import comma_problem
+from app.serving.tasks.inputs.columns import (
+    Column,
+    field_schema,
+    fit_field,
+    problem_of,
+    row_model,
+    split_commas,
+)
+from app.serving.tasks.inputs.input import Input, Parsed, Where, with_columns
 from app.thread_slices import checkpoint, free_afterwards, free_rows_afterwards
 
 # Seconds of checking before other threads get a turn.
@@ -56,7 +66,8 @@ class Fields(Input):
             names = [f.name for f in self.fields]
             table = read_table(payload.data, names, self.limits)
             free_rows_afterwards(table.rows, len(table.header))
-            return self.cells(table.rows)
+            checked = check_columns(table, names, keep=payload.keep_extra)
+            return with_columns(checked, lambda: self.cells(checked.rows, absent=checked.absent))
         value = parse_json(payload.data, self.limits, "; a CSV needs Content-Type: text/csv")
         many = isinstance(value, list)
         if many and not value:
@@ -73,9 +84,17 @@ class Fields(Input):
         """Read objects."""
         return self._tensors(self._check(values, where, strict=True))
 
-    def cells(self, rows: Sequence[dict[str, str]], where: Where | None = None) -> Parsed:
-        """Read rows of a CSV, or of a form, whose cells are texts."""
-        return self._tensors(self._check(rows, where or (lambda i: f"[{i}]"), strict=False))
+    def cells(
+        self,
+        rows: Sequence[dict[str, str]],
+        where: Where | None = None,
+        absent: Collection[str] = frozenset(),
+    ) -> Parsed:
+        """Read rows of a CSV, or of a form, whose cells are texts. absent: columns that all rows
+        lack, which is reported elsewhere; nothing is returned then but problems."""
+        row = where or (lambda i: f"[{i}]")
+        found = self._check(rows, row, strict=False, absent=absent, table=where is None)
+        return Parsed() if absent else self._tensors(found)
 
     def example(self) -> dict[str, Array] | None:
         """Return the examples of all fields."""
@@ -87,8 +106,19 @@ class Fields(Input):
         except InvalidInput:  # not as the field asks for it
             return None
 
-    def _check(self, values: Sequence[Any], where: Where, *, strict: bool) -> list[Any]:
-        """The validated rows as tuples of values in the order of the fields."""
+    def _check(
+        self,
+        values: Sequence[Any],
+        where: Where,
+        *,
+        strict: bool,
+        absent: Collection[str] = frozenset(),
+        table: bool = False,
+    ) -> list[Any]:
+        """The validated rows as tuples of values in the order of the fields. absent: names that
+        all lack, which is no problem here. table: whether the rows share columns, so that a problem
+        of all of a column is one."""
+        commas: set[str] = set()
         rows: list[Any] = []
         kept = 0
         details: list[Detail] = []
@@ -103,6 +133,12 @@ class Fields(Input):
                     rows.append(self._values(validate(value, strict=strict)))
                 except ValidationError as error:
                     found = error.errors(include_url=False, include_context=False)
+                    if absent:
+                        found = [e for e in found if not _is_missing(e, absent)]
+                    if table:
+                        own, found = split_commas(found)
+                        details += [comma_problem(*e) for e in own.items() if e[0] not in commas]
+                        commas.update(own)
                     details += [problem_of(e, prefix, self._columns, self._names) for e in found]
             if len(details) > ENOUGH:
                 raise invalid(details, more=i + 1 < len(values))
@@ -223,6 +259,10 @@ def _targets(kind: Kind[FieldsInput], fields: list[FieldSpec]) -> list[TensorSpe
             )
     by_name = {t.name: t for t in specs}
     return [by_name[n] if len(specs) > 1 else specs[0] for n in names]
+
+
+def _is_missing(error: ErrorDetails, names: Collection[str]) -> bool:
+    return error["type"] == "missing" and error["loc"][0] in names
 
 
 def _numpy(dtype: str) -> Any:

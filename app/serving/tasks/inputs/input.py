@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from app.errors import Detail
+from app.errors import Detail, InvalidInput
 from app.serving.arrays import Array
 from app.serving.cards.card import FieldSpec
-from app.serving.limits import Limits
+from app.serving.limits import MAX_DETAILS, Limits
 from app.serving.signature import PictureFeed, TensorSpec
-from app.serving.tasks.base import Files, Payload
+from app.serving.tasks.base import Files, Payload, invalid
+from app.serving.tasks.csv_columns import ColumnCheck
 from app.serving.tasks.parts import Parts
 
 # The field of a problem, by the row that it is in.
@@ -36,6 +37,22 @@ class Parsed:
     unknown: dict[str, Array] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     details: list[Detail] = field(default_factory=list)
+
+
+def with_columns(checked: ColumnCheck, read: Callable[[], Parsed]) -> Parsed:
+    """Read the rows of a table. Raises InvalidInput with the problems of its columns and of its
+    rows."""
+    if not checked.details:
+        return read()
+    details, more = checked.details, False
+    try:
+        details = details + read().details
+    except InvalidInput as error:
+        if not error.details:  # of the request as a whole
+            raise
+        details = details + error.details
+        more = len(error.details) == MAX_DETAILS
+    raise invalid(details, more=more)
 
 
 class Input(ABC):

@@ -18,6 +18,7 @@ from app.serving.cards.time_inputs import SeriesInput
 from app.serving.limits import Limits
 from app.serving.tasks.base import ENOUGH, Payload, invalid, parse_json
 from app.serving.tasks.csv_series import read_series
+from app.serving.tasks.decimal_commas import comma_problem, with_point
 from app.serving.tasks.inputs.input import Input, Parsed, Where
 from app.serving.tasks.inputs.series_shape import series_shape
 from app.serving.tensors import dtype_kind, numpy_dtype, too_long
@@ -164,6 +165,7 @@ class Series(Input):
             details.append(wrong)
             return None
         rows: Rows = []
+        commas: set[str] = set()
         before = len(details)
         for line, cells in table.rows:
             field = f"{where}: line {line}" if where else f"line {line}"
@@ -172,11 +174,17 @@ class Series(Input):
                 details.append(Detail(field, sent, len(cells), expected))
                 continue
             row = [_of_cell(cell) for cell in cells]
-            details += [
-                Detail(self._at(field, j, ": "), "not a number", short(cell), self._number)
-                for j, (cell, number) in enumerate(zip(cells, row, strict=True))
-                if number is None
-            ]
+            for j, (cell, number) in enumerate(zip(cells, row, strict=True)):
+                if number is not None:
+                    continue
+                name = self.columns[j] if self.columns else str(j + 1)
+                if with_point(cell) is None:
+                    at = self._at(field, j, ": ")
+                    details.append(Detail(at, "not a number", short(cell), self._number))
+                elif name not in commas:
+                    found = comma_problem(name, cell)
+                    details.append(replace(found, field=f"{where}: {found.field}".lstrip(": ")))
+                    commas.add(name)
             rows.append([number or 0 for number in row])
             if len(details) > ENOUGH:
                 raise invalid(details, more=True)

@@ -16,8 +16,9 @@ from app.serving.cards.kinds import Kind
 from app.serving.cards.text_input import TextInput
 from app.serving.limits import MAX_CHARACTERS, Limits
 from app.serving.tasks.base import ENOUGH, Part, Payload, invalid, parse_json
+from app.serving.tasks.csv_columns import check_columns
 from app.serving.tasks.csv_table import read_table
-from app.serving.tasks.inputs.input import FILE, Input, Parsed, Where
+from app.serving.tasks.inputs.input import FILE, Input, Parsed, Where, with_columns
 from app.serving.tasks.inputs.tokens import Tokens, room
 from app.serving.tasks.parts import Parts, words
 from app.thread_slices import checkpoint, free_rows_afterwards
@@ -49,9 +50,9 @@ class Text(Input):
     def body(self, payload: Payload) -> Parsed:
         """Read a text, a list of texts, objects, a CSV with a header, or a form."""
         if payload.kind == "csv":
-            return self._table(payload.data)
+            return self._table(payload.data, keep=payload.keep_extra)
         if payload.kind == "form":
-            return self._form(payload.parts)
+            return self._form(payload.parts, keep=payload.keep_extra)
         value = parse_json(payload.data, self.limits, _HINT, texts=True)
         if is_wrapped(value) and self._holds_text(value):
             raise BadRequest(f"the body is a text with a request in it: {ENCODED_TWICE}")
@@ -179,29 +180,24 @@ class Text(Input):
             raise invalid(read.details)
         return read
 
-    def _table(self, data: bytes) -> Parsed:
+    def _table(self, data: bytes, *, keep: bool) -> Parsed:
+        """Read a column of a CSV. keep: whether others are left out, not refused."""
         table = read_table(data, [self.name, KEY], self.limits)
         free_rows_afterwards(table.rows, len(table.header))
         column = self.name if self.name in table.header else KEY
-        expected = f"only {self.name}"
-        details = [
-            Detail(f"[0].{short(name)}", "unexpected", expected=expected)
-            for name in table.header
-            if name != column
-        ]
-        if details:
-            raise invalid(details)
-        read = self.values([row.get(column, "") for row in table.rows], lambda i: f"[{i}].{column}")
+        checked = check_columns(table, [column], keep=keep)
+        texts = [row.get(column, "") for row in checked.rows]
+        read = with_columns(checked, lambda: self.values(texts, lambda i: f"[{i}].{column}"))
         if read.details:
             raise invalid(read.details)
         return read
 
-    def _form(self, parts: Sequence[Part]) -> Parsed:
+    def _form(self, parts: Sequence[Part], *, keep: bool) -> Parsed:
         """Read a part a text, or the upload of a CSV."""
         texts = [part for part in parts if part.name in (self.name, KEY)]
         tables = [part for part in parts if part.name == FILE and part.filename]
         if len(tables) == 1 and not texts:
-            return self._table(tables[0].file.read())
+            return self._table(tables[0].file.read(), keep=keep)
         if not texts:
             found = ", ".join(repr(short(part.name)) for part in parts[:10]) or "nothing"
             raise BadRequest(

@@ -13,11 +13,12 @@ from app.serving.arrays import Array
 from app.serving.cards.card import CARD_FILE
 from app.serving.limits import Limits
 from app.serving.tasks.base import ENOUGH, Part, Payload, invalid, object_schema, parse_json
-from app.serving.tasks.csv_table import read_table
+from app.serving.tasks.csv_columns import ColumnCheck, check_columns
+from app.serving.tasks.csv_table import BEYOND, read_table
 from app.serving.tasks.inputs.fields import Fields
 from app.serving.tasks.inputs.files import FileInput
 from app.serving.tasks.inputs.form_fields import FormFields
-from app.serving.tasks.inputs.input import FILE, Input, Parsed, Where
+from app.serving.tasks.inputs.input import FILE, Input, Parsed, Where, with_columns
 from app.serving.tasks.inputs.series import Series
 from app.thread_slices import checkpoint, free_rows_afterwards
 
@@ -47,9 +48,9 @@ class Together(Input):
     def body(self, payload: Payload) -> Parsed:
         """Read JSON, a form or a CSV."""
         if payload.kind == "csv":
-            return self._table(payload.data)
+            return self._table(payload.data, keep=payload.keep_extra)
         if payload.kind == "form":
-            return self._form(payload.parts)
+            return self._form(payload.parts, keep=payload.keep_extra)
         value = parse_json(payload.data, self.limits)
         many = isinstance(value, list)
         if many and not value:
@@ -88,11 +89,11 @@ class Together(Input):
             _add(whole, partial(each.values, own, partial(_at, where, each.name, at)), own)
         return whole
 
-    def _form(self, parts: Sequence[Part]) -> Parsed:
+    def _form(self, parts: Sequence[Part], *, keep: bool) -> Parsed:
         """A part for each input and row, for fields also a part for each of them; or the upload of
         a table."""
         if self._columns is not None and [part.name for part in parts] == [FILE]:
-            return self._table(parts[0].file.read())
+            return self._table(parts[0].file.read(), keep=keep)
         whole = Parsed()
         rows = self._form_fields.rows(parts)
         by_name: dict[str, list[Part]] = {each.name: [] for each in self._inputs}
@@ -150,31 +151,33 @@ class Together(Input):
                 details.append(Detail(where(i), f"not JSON: {error}", expected=expected))
         return Parsed(details=details) if details else each.values(values, where)
 
-    def _table(self, data: bytes) -> Parsed:
-        """The columns of all inputs."""
+    def _table(self, data: bytes, *, keep: bool) -> Parsed:
+        """The columns of all inputs. keep: whether others are left out, not refused."""
         columns = self._columns or []
         table = read_table(data, columns, self.limits)
         free_rows_afterwards(table.rows, len(table.header))
+        checked = check_columns(table, columns, keep=keep)
+        return with_columns(checked, partial(self._cells, checked))
+
+    def _cells(self, checked: ColumnCheck) -> Parsed:
         whole = Parsed()
-        known = set(columns)
-        for i, row in enumerate(table.rows):
-            if len(whole.details) > ENOUGH:
-                raise invalid(whole.details, more=True)
-            expected = f"one of {', '.join(columns)}"
-            whole.details += [
-                Detail(f"[{i}].{short(name)}", "unexpected", short(row[name]), expected)
-                for name in row
-                if name not in known
-            ]
-            checkpoint()
+        beyond = [(i, row[BEYOND]) for i, row in enumerate(checked.rows) if BEYOND in row]
+        whole.details += [
+            Detail(f"[{i}].{BEYOND}", "unexpected", short(cells), "as many cells as the header has")
+            for i, cells in beyond[:ENOUGH]
+        ]
         for each in self._inputs:
             own = {f.name for f in each.fields}
+            absent = own & checked.absent
             rows = []
-            for row in table.rows:
+            for row in checked.rows:
                 rows.append({n: cell for n, cell in row.items() if n in own})
                 checkpoint()
             free_rows_afterwards(rows, len(own))
-            _add(whole, partial(each.cells, rows), rows)
+            if not absent:
+                _add(whole, partial(each.cells, rows), rows)
+            elif isinstance(each, Fields):
+                _add(whole, partial(each.cells, rows, absent=absent), rows)
         return whole
 
     def form_fields(self, each: Input) -> list[str]:
