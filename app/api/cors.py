@@ -45,7 +45,7 @@ def install(app: Flask, settings: Settings) -> None:
         methods=["GET", "POST"],
         allow_headers=[
             *("Accept", "Authorization", "Content-Encoding", "Content-Type", "X-API-Key"),
-            HEADER_LENGTH,
+            *("traceparent", "tracestate", HEADER_LENGTH),
         ],
         expose_headers=[REQUEST_ID_HEADER, HEADER_LENGTH, "Retry-After"],
         max_age=_MAX_AGE_S,

@@ -30,6 +30,7 @@ from app.api.telemetry.access_log import GONE, GONE_CODE, AccessLog
 from app.api.telemetry.metrics import Metrics
 from app.api.telemetry.protocols import speaks_protocol
 from app.api.telemetry.record import record_of
+from app.api.telemetry.spans import Spans
 from app.lifecycle import Lifecycle
 from app.logs import kind, trace
 from app.serving.call import Alarm
@@ -169,6 +170,9 @@ class _Handler(WSGIHandler):
         self._orig_status = None  # that of the request before, on a connection that is kept
         started = time.monotonic()
         self.server.in_flight += 1
+        if self.server.spans is not None:
+            handler: Any = self  # what the types of gevent do not know
+            record_of(handler.environ).traced = True
         try:
             super().handle_one_response()
         finally:
@@ -238,6 +242,8 @@ class _Handler(WSGIHandler):
         # pywsgi leaves its own words there when the client does not take the answer.
         gone = not answered or isinstance(handler.status, str) or record.code == GONE_CODE
         status = GONE if gone else int(answered[:3])
+        if self.server.spans is not None:
+            self.server.spans.end(handler.environ, record, handler.path, status, seconds)
         self.server.metrics.observe(handler.environ, status, seconds)
         self.server.access.answered(
             handler.environ,
@@ -324,9 +330,11 @@ class HttpServer(WSGIServer):
         access: AccessLog,
         metrics: Metrics,
         body_room: BodyRoom,
+        spans: Spans | None = None,
     ) -> None:
         super().__init__(listener, app, log=None, error_log=log, handler_class=_Handler)
         self.lifecycle = lifecycle
         self.access = access
         self.metrics = metrics
         self.body_room = body_room
+        self.spans = spans

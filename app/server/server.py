@@ -21,6 +21,7 @@ from app import __version__
 from app.api.http.body_room import BodyRoom
 from app.api.telemetry.access_log import AccessLog
 from app.api.telemetry.metrics import Metrics
+from app.api.telemetry.spans import Spans
 from app.factory import create_app
 from app.handover import ASK_S, Handover, Stand
 from app.lifecycle import Lifecycle, process_age_s
@@ -91,6 +92,7 @@ class Server:
             worker.number if worker else None,
             worker.siblings if worker else {},
         )
+        self._spans = Spans.of_environment(settings.replica_name)
         access = AccessLog(access_logger(), settings.log_health_every)
         make = partial(
             HttpServer,
@@ -99,6 +101,7 @@ class Server:
             access=access,
             metrics=self._metrics,
             body_room=BodyRoom(limits.max_bodies_bytes),
+            spans=self._spans,
         )
         # Where the other workers ask this one.
         self._own = make(for_gevent(worker.own)) if worker else None
@@ -141,6 +144,8 @@ class Server:
         self._ending.wait()
         self._hand_over()
         left = self._drain()
+        if self._spans is not None:
+            self._spans.close()
         hung = self._lifecycle.hung
         self._sync.stop(hung=hung is not None)
         how = f"{left} requests were cut off" if left else "every request was answered"

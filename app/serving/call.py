@@ -18,7 +18,9 @@ class Stages:
 
     model, version: that answered; None if none got it. decode_ns: making tensors of the body.
     queue_ns: waiting for the model. infer_ns: runs of the model that its rows were part of. batch:
-    rows of the largest of these. rows: predictions. words: of texts.
+    rows of the largest of these. rows: predictions. words: of texts. times: the beginning of the
+    first and the end of the last of each stage, on the clock of `time.monotonic_ns`, where someone
+    wants them.
     """
 
     model: str | None = None
@@ -29,6 +31,20 @@ class Stages:
     batch: int = 0
     rows: int = 0
     words: int = 0
+    times: dict[str, tuple[int, int]] | None = None
+
+    def note(self, stage: str, began: int, ended: int) -> None:
+        """Note the time of a stage, if someone wants it."""
+        if self.times is not None:
+            first, last = self.times.get(stage, (began, ended))
+            self.times[stage] = (min(first, began), max(last, ended))
+
+    def note_run(self, arrived: int, queue_ns: int, infer_ns: int) -> None:
+        """Note the times of waiting for the model and of the runs after it."""
+        if self.times is not None and infer_ns:
+            began = arrived + queue_ns
+            self.note("queue", arrived, began)
+            self.note("infer", began, began + infer_ns)
 
     def decoding(self) -> _Decoding:
         """Count the time of the block, which makes tensors of a body."""
@@ -47,7 +63,9 @@ class _Decoding:
         self._started = time.monotonic_ns()
 
     def __exit__(self, *_: object) -> None:
-        self._stages.decode_ns += time.monotonic_ns() - self._started
+        ended = time.monotonic_ns()
+        self._stages.decode_ns += ended - self._started
+        self._stages.note("decode", self._started, ended)
 
 
 class Call:

@@ -61,7 +61,7 @@ def _ask(server: ServerProcess, path: str, origin: str, **kwargs: Any) -> httpx.
 def test_a_preflight_of_a_named_origin(limited: ServerProcess, path: str, origin: str) -> None:
     headers = (
         "authorization, content-encoding, content-type, x-api-key, "
-        "inference-header-content-length, x-other"
+        "inference-header-content-length, traceparent, tracestate, x-other"
     )
     answer = _preflight(limited, path, origin, headers=headers)
     assert answer.status_code == 204

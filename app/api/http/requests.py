@@ -54,7 +54,10 @@ EXAMPLE = "rows.csv"
 def start_call(seconds: float) -> Call:
     """Start a call of the current request, with a deadline in `seconds` from now."""
     call = Call(time.monotonic() + seconds)
-    record_of(current_request().environ).calls.append(call)
+    record = record_of(current_request().environ)
+    if record.traced:
+        call.stages.times = {}
+    record.calls.append(call)
     return call
 
 

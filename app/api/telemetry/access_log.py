@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Any
 
 from app.api.telemetry.record import Record
+from app.api.telemetry.trace_context import given_trace_id
 from app.logs import EventLogger
 
 # Endpoints that monitors poll; so do /status and the other replicas.
@@ -58,6 +59,7 @@ class AccessLog:
             "status": status,
             "ms": round(seconds * 1000, 2),
             "protocol": record.protocol,
+            "trace_id": record.trace_id or given_trace_id(environ),
         }
         _add_calls(fields, record)
         fields["code"] = GONE_CODE if status == GONE else record.code

@@ -17,9 +17,10 @@ class Record:
     """The record of a request, filled while it is answered and read when it has ended.
 
     id: as the answer has it. protocol: of the address. code: of the error in the answer. key: the
-    name of the API key. visible: the names of the models that the key allows, whether or not they
-    exist; None for all. entries: the versions that were asked, in turn. calls: one a model, each
-    with its stages.
+    name of the API key.  visible: the names of the models
+    that the key allows, whether or not they exist; None for all. traced: whether spans are made of
+    it. trace_id: of these spans. entries: the versions that were asked, in turn. calls: one a
+    model, each with its stages.
     """
 
     id: str | None = None
@@ -27,6 +28,8 @@ class Record:
     code: str | None = None
     key: str | None = None
     visible: frozenset[str] | None = frozenset()
+    traced: bool = False
+    trace_id: str | None = None
     entries: list[Entry] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
 

@@ -106,6 +106,7 @@ class Job:
             stages.queue_ns += self.queue_ns
             stages.infer_ns += self.infer_ns
             stages.batch = max(stages.batch, self.batch)
+            stages.note_run(self.arrived_ns, self.queue_ns, self.infer_ns)
         if isinstance(result, Exception):
             raise result
         done: list[Array] = result

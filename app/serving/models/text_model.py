@@ -102,6 +102,7 @@ class TextModel(Model):
                 stream.over = True
                 call.stages.queue_ns, call.stages.infer_ns = stream.timings()
                 call.stages.batch = stream.largest_batch
+                call.stages.note_run(stream.arrived_ns, call.stages.queue_ns, call.stages.infer_ns)
 
     def _pieces(
         self,
