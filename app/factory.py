@@ -17,6 +17,7 @@ from app.api.http.gate import Gate
 from app.api.http.overload import EarlyRefusals
 from app.api.http.proxy import TrustedProxy
 from app.api.http.spools import KeraportRequest, spool_for
+from app.api.http.users import UserRates
 from app.api.native import health, status
 from app.api.native import routes as native
 from app.api.openapi import document
@@ -84,6 +85,10 @@ def create_app(
         gate = Gate(keys)
         gate.install(app)
         app.register_blueprint(login.blueprint(settings, keys, lifecycle))
+    users = None
+    if settings.user_rate:
+        users = UserRates(settings.user_rate)
+        users.install(app)
     app.register_blueprint(health.blueprint(access, lifecycle))
     others = None if worker is None else WorkerMetrics(worker, siblings, keys)
     app.register_blueprint(metrics.blueprint(measured or Metrics(registry), others))
@@ -94,11 +99,13 @@ def create_app(
     app.register_blueprint(document.blueprint(settings, access))
     app.register_blueprint(pages.blueprint(settings, access, lifecycle, board))
     if not settings.cors_origins:
-        app.wsgi_app = ShortWay(app, errors, lifecycle, gate)  # type: ignore[method-assign]
+        app.wsgi_app = ShortWay(app, errors, lifecycle, gate, users)  # type: ignore[method-assign]
     app.wsgi_app = EarlyRefusals(  # type: ignore[method-assign]
         app.wsgi_app, access, lifecycle, timeout_s=settings.request_timeout_s, keys=keys
     )
     if settings.forwarded_allow_ips:
         proxies = [str(address) for address in settings.forwarded_allow_ips]
-        app.wsgi_app = TrustedProxy(app.wsgi_app, proxies)  # type: ignore[method-assign]
+        app.wsgi_app = TrustedProxy(  # type: ignore[method-assign]
+            app.wsgi_app, proxies, settings.trusted_user_header
+        )
     return app

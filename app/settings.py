@@ -14,6 +14,7 @@ from pydantic import (
     HttpUrl,
     IPvAnyAddress,
     ValidationError,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     field_validator,
@@ -34,6 +35,7 @@ STACK_SETTINGS = frozenset(
         "RATE_LIMIT",
         "CONNECTION_LIMIT",
         "UNLIMITED_NETWORKS",
+        "LOGIN_PROXY",
         "APP_MEMORY",
         "ACME_EMAIL",
         "ACME_SERVER",
@@ -106,6 +108,18 @@ class Settings(BaseSettings):
     forwarded_allow_ips: Annotated[frozenset[IPvAnyAddress], NoDecode] = Field(
         frozenset(),
         description="Addresses of proxies, comma-separated, whose X-Forwarded-… headers count.",
+    )
+    trusted_user_header: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9-]{0,99})?$",
+        description="Header in which these proxies name the user whom they have signed in; from "
+        "all other addresses it is ignored. Empty: no header counts.",
+    )
+    user_rate: str = Field(
+        "",
+        pattern=r"^([1-9][0-9]{0,3}/(second|minute|hour))?$",
+        description="Requests that each of these users may send: N/second, N/minute or N/hour, N "
+        "up to 9999. Empty: any number.",
     )
     max_body_mb: float = Field(
         16, gt=0, le=2048, description="Largest request body, in megabytes (10^6 bytes)."
@@ -197,6 +211,18 @@ class Settings(BaseSettings):
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
             return [part.strip() for part in value.split(",") if part.strip()]
+        return value
+
+    @field_validator("trusted_user_header", "user_rate")
+    @classmethod
+    def _needs(cls, value: str, info: ValidationInfo) -> str:
+        needed = {"trusted_user_header": "forwarded_allow_ips", "user_rate": "trusted_user_header"}
+        name = needed[str(info.field_name)]
+        # One that is wrong itself is reported alone.
+        if value and not info.data.get(name, True):
+            raise PydanticCustomError(
+                "needs", "it has no effect without {other}", {"other": f"KERAPORT_{name.upper()}"}
+            )
         return value
 
     @field_validator("cors_origins")

@@ -20,6 +20,7 @@ connections=${KERAPORT_CONNECTION_LIMIT:-100}
 https_port=${KERAPORT_HTTPS_PORT:-443}
 cors_origins=${KERAPORT_CORS_ORIGINS:-}
 unlimited=${KERAPORT_UNLIMITED_NETWORKS:-}
+login_proxy=${KERAPORT_LOGIN_PROXY:-}
 number KERAPORT_MAX_BODY_MB "$max_body_mb"
 number KERAPORT_REQUEST_TIMEOUT_S "$timeout_s"
 for setting in "KERAPORT_RATE_LIMIT $rate" "KERAPORT_CONNECTION_LIMIT $connections" \
@@ -45,6 +46,12 @@ if echo "$networks" | grep -Evq '^([0-9a-fA-F.:]+(/[0-9]{1,3})?)?$'; then
 fi
 # One line of the geo block for each. nginx itself checks that it is a network.
 networks=$(echo "$networks" | sed -n 's/..*/    & 0;/p')
+
+case $login_proxy in
+    '') ;;
+    *) echo "$login_proxy" | grep -Eq '^http://[A-Za-z0-9.-]+(:[0-9]{1,5})?$' ||
+        fail "KERAPORT_LOGIN_PROXY must be an address such as http://172.16.239.30:4180, it is '$login_proxy'" ;;
+esac
 
 seconds() { # seconds MORE: the request timeout plus MORE, in whole seconds
     awk -v s="$timeout_s" -v more="$1" 'BEGIN { printf "%d", s + more + 0.999 }'
@@ -97,6 +104,13 @@ $origins
 map \$cors_origin \$cors_expose { default "X-Request-ID, Retry-After"; "" ""; }
 map \$cors_origin \$cors_vary { default Origin; "" ""; }
 
+# As the login proxy names the user, by the first of these that it sends.
+map \$login_email \$login_name {
+    volatile;
+    default \$login_email;
+    "" \$login_user;
+}
+
 map "" \$https_port { default "$([ "$https_port" = 443 ] || echo ":$https_port")"; }
 EOF
 
@@ -114,6 +128,15 @@ EOF
 cat >/tmp/keraport/key_limit.conf <<EOF
 limit_req zone=unknown_keys burst=$((rate * 2)) nodelay;
 EOF
+
+# Empty without a login proxy.
+: >/tmp/keraport/login.conf
+: >/tmp/keraport/login_server.conf
+if [ -n "$login_proxy" ]; then
+    cp /etc/nginx/keraport/login.conf /tmp/keraport/login.conf
+    sed "s|LOGIN_PROXY|$login_proxy|" /etc/nginx/keraport/login_server.conf \
+        >/tmp/keraport/login_server.conf
+fi
 
 certificates.sh install
 certificates.sh watch &

@@ -19,6 +19,7 @@ from app.api.http.current import set_current_request
 from app.api.http.draining import check_draining
 from app.api.http.errors import ErrorAnswers
 from app.api.http.gate import Gate
+from app.api.http.users import UserRates
 from app.api.v1.routes import servable_of
 from app.lifecycle import Lifecycle
 from app.serving.cards.card import RESERVED_NAMES
@@ -38,7 +39,8 @@ _PATHS = re.compile(
 class ShortWay:
     """Answers predictions as `app` does, and passes all other requests to `flask`, its way.
 
-    app: with all routes and error answers. gate: where there are API keys.
+    app: with all routes and error answers. gate: where there are API keys. users: where they have
+    a rate.
     """
 
     def __init__(
@@ -47,12 +49,14 @@ class ShortWay:
         errors: ErrorAnswers,
         lifecycle: Lifecycle,
         gate: Gate | None,
+        users: UserRates | None = None,
     ) -> None:
         self._flask: WSGIApplication = app.wsgi_app
         self._request_class: type[Request] = app.request_class
         self._errors = errors
         self._lifecycle = lifecycle
         self._gate = gate
+        self._users = users
         views: dict[str, Any] = app.view_functions
         self._native: View = views["native.predict"]
         self._v1: View = views["v1.ask"]
@@ -92,6 +96,8 @@ class ShortWay:
         try:
             if self._gate is not None:
                 self._gate.check()
+            if self._users is not None:
+                self._users.check()
             check_draining(self._lifecycle)
             response = view()
         except Exception as error:

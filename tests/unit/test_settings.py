@@ -70,6 +70,11 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("LOG_LEVEL", "loud"),
         ("RELOAD", "sometimes"),
         ("FORWARDED_ALLOW_IPS", "nginx"),
+        ("TRUSTED_USER_HEADER", "X-User"),  # without a proxy to trust
+        ("TRUSTED_USER_HEADER", "X User"),
+        ("USER_RATE", "10/minute"),  # without a header
+        ("USER_RATE", "0/minute"),
+        ("USER_RATE", "10 per minute"),
         ("CORS_ORIGINS", "*"),
         ("CORS_ORIGINS", "null"),
         ("CORS_ORIGINS", "https://app.example.org/"),

@@ -2,7 +2,8 @@
 files and the login.
 
 Keys are checked before every view and before any body is read. Programs send one in a header;
-browsers keep a session (`app.keys.session`), which counts only for requests of our own pages.
+browsers keep a session (`app.keys.session`), which counts only for requests of our own pages. Users
+whom a trusted proxy has signed in (`app.api.http.users`) need none.
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ class Gate:
         if request.endpoint in OPEN:
             return
         if key is None:
+            if record.user is not None and not _from_other_page(request):
+                record.visible = None
+                return
             if _is_replica(request, self._keys):
                 record.visible = None
                 return
@@ -85,6 +89,14 @@ def from_own_page(request: Request) -> bool:
         return site in ("same-origin", "none")
     # All that browsers send over plain HTTP.
     return request.headers.get("Origin") == request.host_url.rstrip("/")
+
+
+def _from_other_page(request: Request) -> bool:
+    """Whether a browser sends the request for a page of another origin, with the cookies of the
+    proxy that signs people in."""
+    headers = request.headers
+    browser = "Sec-Fetch-Site" in headers or "Origin" in headers
+    return browser and request.method not in _SAFE_METHODS and not from_own_page(request)
 
 
 def _key_of(request: Request, keys: KeyRing) -> Key | None:

@@ -1,4 +1,5 @@
-"""The client's address and scheme behind a proxy: `X-Forwarded-For` and `-Proto`, if trusted."""
+"""The client's address, scheme and user behind a proxy: `X-Forwarded-For` and `-Proto`, and a
+header for the user, if trusted."""
 
 from __future__ import annotations
 
@@ -7,20 +8,35 @@ from typing import TYPE_CHECKING
 
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from app.api.telemetry.record import record_of
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
+# Characters of a user's name.
+MAX_USER = 200
+
+
 class TrustedProxy:
     """Takes the client's address and scheme from the `X-Forwarded-…` headers of connections from
-    `addresses`. From all others, these headers are ignored."""
+    `addresses`, and the user from the header of that name, if there is one. From all others, these
+    headers are ignored."""
 
-    def __init__(self, app: WSGIApplication, addresses: Collection[str]) -> None:
+    def __init__(
+        self, app: WSGIApplication, addresses: Collection[str], user_header: str = ""
+    ) -> None:
         self._app = app
         self._behind_proxy = ProxyFix(app, x_for=1, x_proto=1)
         self._addresses = frozenset(addresses)
+        self._user_key = f"HTTP_{user_header.upper().replace('-', '_')}" if user_header else None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
-        trusted = environ.get("REMOTE_ADDR") in self._addresses
-        return (self._behind_proxy if trusted else self._app)(environ, start_response)
+        if environ.get("REMOTE_ADDR") not in self._addresses:
+            return self._app(environ, start_response)
+        if self._user_key is not None and (user := environ.get(self._user_key)):
+            # The environment has bytes as Latin-1 (PEP 3333).
+            name = user.encode("latin-1").decode(errors="replace").strip()
+            record_of(environ).user = name[:MAX_USER] or None
+        return self._behind_proxy(environ, start_response)

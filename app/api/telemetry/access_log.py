@@ -63,7 +63,7 @@ class AccessLog:
         }
         _add_calls(fields, record)
         fields["code"] = GONE_CODE if status == GONE else record.code
-        fields["key"] = record.key
+        fields["key"], fields["user"] = record.key, record.user
         fields["bytes_in"], fields["bytes_out"] = bytes_in, bytes_out
         write = self._log.warning if status >= 500 and not health else self._log.info
         write("request", **{key: value for key, value in fields.items() if value is not None})

@@ -17,7 +17,7 @@ class Record:
     """The record of a request, filled while it is answered and read when it has ended.
 
     id: as the answer has it. protocol: of the address. code: of the error in the answer. key: the
-    name of the API key.  visible: the names of the models
+    name of the API key. user: whom a trusted proxy has signed in. visible: the names of the models
     that the key allows, whether or not they exist; None for all. traced: whether spans are made of
     it. trace_id: of these spans. entries: the versions that were asked, in turn. calls: one a
     model, each with its stages.
@@ -27,6 +27,7 @@ class Record:
     protocol: Protocol = "other"
     code: str | None = None
     key: str | None = None
+    user: str | None = None
     visible: frozenset[str] | None = frozenset()
     traced: bool = False
     trace_id: str | None = None
