@@ -92,7 +92,8 @@ class Server:
             worker.number if worker else None,
             worker.siblings if worker else {},
         )
-        self._spans = Spans.of_environment(settings.replica_name)
+        name = settings.replica_name
+        self._spans = Spans.of_environment(f"{name}/{worker.number}" if worker else name)
         access = AccessLog(access_logger(), settings.log_health_every)
         make = partial(
             HttpServer,

@@ -32,8 +32,6 @@ def traced(endpoint: str, **environ: str) -> type[ServerProcess]:
     own = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
         "OTEL_BSP_SCHEDULE_DELAY": "50",
-        # It imports `google`, which has no distribution of its own.
-        "PYTHONWARNINGS": "default",
         **environ,
     }
     return type("Traced", (ServerProcess,), {"environ": own})
