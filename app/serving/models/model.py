@@ -28,7 +28,6 @@ from app.serving.tensors import (
     Wording,
     encoded_files,
     numpy_dtype,
-    row_count,
     tensor_problems,
     text_values,
     unknown_outputs,
@@ -164,6 +163,8 @@ class Model(ABC):
         files = encoded_files(inputs, definition) if name == self.default_signature else {}
         texts = text_values(inputs, definition) if name == self.default_signature else {}
         details += tensor_problems(inputs, definition, wording, files, texts)
+        for field, some in {**files, **texts}.items():
+            details += self.engine.limits.excess(field, len(some))
         if details:
             raise invalid(details)
         decoded, tokens = {}, {}
@@ -182,7 +183,8 @@ class Model(ABC):
             # Clients of these protocols want the model's own numbers.
             arrays, run = in_a_thread(partial(self._as_tensors, arrays)), name
         results = self.engine.run(arrays, call, run, finite=False, binary=binary)
-        counted.rows = row_count(results, definition)
+        rows = definition.batchable or (name == self.default_signature and self.engine.fixed_rows)
+        counted.rows = len(results[0]) if rows and results else 1
         named = zip(definition.outputs, results, strict=True)
         return {
             # Half precision comes out of the session in single.

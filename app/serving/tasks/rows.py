@@ -13,7 +13,7 @@ from app.errors import CardError, Detail, InvalidInput, NonFiniteOutput
 from app.serving.arrays import Array
 from app.serving.call import Call
 from app.serving.cards.card import CARD_FILE, Card
-from app.serving.cards.kinds import kinds_of
+from app.serving.cards.kinds import fixed_rows, kinds_of
 from app.serving.limits import Limits
 from app.serving.reductions import Reduction
 from app.serving.signature import PictureFeed, Signature
@@ -56,10 +56,11 @@ class RowTask(Task):
     """A model of rows: its inputs and outputs, each of a kind.
 
     inputs: several tensors without any other kind beside them are one, whose body has a list of
-    rows each. pictures: how the model's inputs that take pictures are fed. row_bytes: of the
-    longest prediction in JSON, as far as it is more than numbers. placed: the outputs whose values
-    are places in a picture. unwritten: the names of the model's outputs that are no part of an
-    answer as they are.
+    rows each. fixed_rows: the only number of rows that a run may have; None where any will do.
+    has_rows: whether the first dimensions of tensors count rows. pictures: how the model's inputs
+    that take pictures are fed. row_bytes: of the longest prediction in JSON, as far as it is more
+    than numbers. placed: the outputs whose values are places in a picture. unwritten: the names of
+    the model's outputs that are no part of an answer as they are.
     Raises CardError where card and model do not fit.
     """
 
@@ -68,11 +69,13 @@ class RowTask(Task):
         self.signature = signature
         self.limits = limits
         kinds = kinds_of(card, signature)
-        self.inputs = inputs_of(kinds, signature, limits, card.runtime.max_length)
+        self.fixed_rows = fixed_rows(kinds, signature)
+        self.has_rows = rows = signature.batchable or self.fixed_rows is not None
+        self.inputs = inputs_of(kinds, signature, limits, card.runtime.max_length, rows=rows)
         self._takers = [each for each in self.inputs if isinstance(each, Picture)]
         self._heard = [each for each in self.inputs if isinstance(each, Audio)]
         pictures = [each.name for each in self._takers]
-        self.outputs = [output_of(kind, signature, pictures) for kind in kinds.outputs]
+        self.outputs = [output_of(kind, signature, pictures, rows=rows) for kind in kinds.outputs]
         self.placed = [out for out in self.outputs if isinstance(out, PlacedOutput)]
         self.drawn = [out for out in self.outputs if isinstance(out, Drawn)]
         if self.placed and self.drawn:
@@ -302,6 +305,19 @@ class RowTask(Task):
             if out not in self.placed and array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise NonFiniteOutput
         return {out.name: out.placed_values(by_name, [*placed[out.picture]]) for out in self.placed}
+
+    def check_rows(self, outputs: Sequence[Array], rows: int) -> None:
+        """Raise InvalidInput unless the model has answered with as many rows as it was given, for
+        no one could tell which row is answered with what. outputs: one array each."""
+        by_name = self._by_name(outputs)
+        arrays = [by_name[out.spec.name] for out in self.outputs if out not in self.placed]
+        if self.has_rows and any(array.shape[:1] != (rows,) for array in arrays):
+            found = ", ".join(f"{list(array.shape)}" for array in arrays)
+            raise InvalidInput(
+                f"the model answers {rows:,} row{'s' if rows > 1 else ''} with outputs of shape "
+                f"{found}, which are not as many rows"
+                f"{': send one row at a time' if rows > 1 else ''}"
+            )
 
     def answer(
         self, outputs: Sequence[Array], made: Mapping[str, list[Any]] | None = None
