@@ -76,6 +76,7 @@ class AdmittedRequest:
     ) -> None:
         counted = self._counted
         counted.__exit__(kind, error, trace)
+        self._call.give_back()
         self._admission.leave(answered=counted.error not in _GIVEN_UP)
         self._call.stages.rows = counted.rows
 
@@ -167,6 +168,9 @@ class Model(ABC):
             details += self.engine.limits.excess(field, len(some))
         if details:
             raise invalid(details)
+        if files or texts:
+            counts = {field: len(some) for field, some in {**files, **texts}.items()}
+            self.task.take_room(counts, call)
         decoded, tokens = {}, {}
         if files:
             with call.stages.decoding():
@@ -264,6 +268,7 @@ class Model(ABC):
                 raise
             finally:
                 self._beside -= 1
+                call.give_back()
                 call.stages.rows = counted.rows
 
     def admission(self, call: Call) -> AdmittedRequest:

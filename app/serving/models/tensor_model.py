@@ -185,6 +185,7 @@ class TensorModel(Model):
 
     def read(self, payload: Payload, call: Call) -> Rows:
         """Read a request, its pictures decoded. Blocks the greenlet."""
+        self.task.take_room_of_texts(payload.size, call)
         parsed = run_large(payload.size, partial(self.task.parse, payload), call)
         # By threads of their own.
         return self.task.decode(parsed, call)

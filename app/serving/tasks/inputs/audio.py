@@ -69,6 +69,12 @@ class Audio(FileInput):
         check_count(len(sounds), self.limits, self.files.noun)
         return unreadable(sounds, workers(self.limits).map(_probe, sounds, call))
 
+    def most_bytes(self, count: int) -> int:
+        """Return the most bytes that the samples of `count` recordings take."""
+        length, size = self.recording.length, numpy_dtype(self.spec.dtype).itemsize
+        most = self.limits.max_elements
+        return size * (most if length is None else min(most, count * length))
+
     def decoded(self, sounds: Sequence[Sound], call: Call | None, hint: str = "") -> Array:
         """Decode recordings, as many at once as there are cores: (sounds, samples), or (sounds,
         samples, 1).

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from app.errors import Detail
 from app.serving.arrays import Array
@@ -36,6 +36,14 @@ class Parsed:
     unknown: dict[str, Array] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     details: list[Detail] = field(default_factory=list)
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """An input whose rows may be much larger than what they are made of."""
+
+    def most_bytes(self, count: int) -> int:
+        """Return the most bytes that `count` rows take as the model is fed with them."""
 
 
 class Input(ABC):
