@@ -83,9 +83,8 @@ def _filled(card: Card, signature: Signature, folders: Sequence[Path]) -> Card:
     not go with that."""
     stated = card.labels if isinstance(card.labels, list) else None
     inferred = _inferred(signature, folders, stated)
-    boxes = any(out.kind == "boxes" for out in (inferred.outputs or {}).values())
-    if boxes and card.short_keys() == ["labels"]:
-        # Those of the boxes, where they are by now.
+    if card.short_keys() == ["labels"] and _has_labels(inferred, stated):
+        # They are those of an output by now.
         card = card.model_copy(update={"labels": None})
     elif any(key not in _GO_WITH.get(inferred.task, ()) for key in card.short_keys()):
         raise CardError(_no_task(card, inferred, signature))
@@ -97,6 +96,20 @@ def _filled(card: Card, signature: Signature, folders: Sequence[Path]) -> Card:
             if getattr(card, key) is None:
                 update[key] = getattr(inferred, key)
     return settle_pictures(card.model_copy(update=update), signature)
+
+
+def _has_labels(card: Card, labels: list[str] | None) -> bool:
+    """Tell whether an output of a card without a task has these labels, or is one of boxes."""
+    for out in (card.outputs or {}).values():
+        if out.kind == "boxes":
+            return True
+        if (
+            (out.kind == "classes" or out.kind == "mask")
+            and labels is not None
+            and out.labels == labels
+        ):
+            return True
+    return False
 
 
 def _no_task(card: Card, inferred: Card, signature: Signature) -> str:
