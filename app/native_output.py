@@ -11,10 +11,10 @@ from dataclasses import dataclass
 # A longer line, or one without an end, becomes several.
 LONGEST = 8_000
 # What TensorFlow 2.21 prints whatever its log level says: notes on every import, and, on CPUs with
-# AVX-512 as well, that oneDNN leaves an operation on booleans to Eigen.
+# AVX-512 as well, that oneDNN leaves operations on booleans and whole numbers to Eigen.
 _CHATTER = re.compile(
     rb"absl::InitializeLog|oneDNN custom operations|cpu_feature_guard|rebuild Tens"
-    rb"|oneDNN supports DT_BOOL only"
+    rb"|oneDNN supports DT_(?:BOOL|INT32) only"
 )
 # absl, as in "E0000 00:00:1764379603.1   12345 util.cc:131] words", and TensorFlow before it, as in
 # "2026-11-29 01:26:03.1: E tensorflow/core/util/util.cc:131] words".

@@ -15,7 +15,7 @@ import orjson
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import cases, contestants, tensors
+from benchmarks import cases, contestants, kinds, tensors
 from benchmarks.load import CONNECTIONS, Sample, require_wrk
 from benchmarks.report import Contest, Ratio, as_dict, show
 from benchmarks.stack import composed, engine_missing
@@ -24,6 +24,8 @@ OURS, PEER, CEILING = "keraport", "gunicorn", "ceiling"
 TWO, STACK = "2 processes", "nginx, TLS"
 BATCH, IN_PROCESS, BINARY, AS_JSON = "32 tensors", "in process", "binary", "JSON"
 LOOP, ONE_STREAM, STREAMS = "predict loop", "1 stream", "32 streams"
+# What a run may be limited to.
+GROUPS = ("shipped", "tensors", "kinds")
 WARM_UP_S = 2
 # Case, who, against whom, how many times as fast at least.
 TARGETS = [
@@ -44,9 +46,17 @@ Measures = dict[tuple[str, str], contestants.Measure]
 @click.option("--seconds", type=click.IntRange(1, 600), default=4, show_default=True, help="Each.")
 @click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True)
 @click.option(
+    "--only",
+    type=click.Choice(GROUPS),
+    multiple=True,
+    help="shipped: CNN, tabular, text. tensors: batches. kinds: masks, messages, sound, heat maps.",
+)
+@click.option(
     "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Save every round."
 )
-def main(models: Path, seconds: int, rounds: int, json_file: Path | None) -> None:
+def main(
+    models: Path, seconds: int, rounds: int, only: tuple[str, ...], json_file: Path | None
+) -> None:
     """Measure Keraport against its own ceiling and against Flask under gunicorn.
 
     All take turns on this machine for a number of short rounds. What counts are the ratios;
@@ -58,7 +68,9 @@ def main(models: Path, seconds: int, rounds: int, json_file: Path | None) -> Non
     console = Console()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
-        measures = _start(models, folder, stack)
+        measures: Measures = {}
+        for group in only or GROUPS:
+            measures |= _GROUPS[group](models, folder, stack)
         samples = _measure(measures, seconds, rounds)
     contests = [Contest(case, who, samples[case, who]) for case, who in measures]
     found = {(contest.case, contest.contestant): contest for contest in contests}
@@ -78,7 +90,7 @@ def _leave(number: int, frame: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-def _start(models: Path, folder: Path, stack: ExitStack) -> Measures:
+def _shipped(models: Path, folder: Path, stack: ExitStack) -> Measures:
     """Start all of them, and make sure that they give the same answers."""
     tabular, cnn = cases.tabular(models), cases.cnn(models)
     served = folder / "models"
@@ -115,14 +127,41 @@ def _start(models: Path, folder: Path, stack: ExitStack) -> Measures:
         measures[texts.name, LOOP] = stack.enter_context(loop)
         measures[texts.name, ONE_STREAM] = contestants.against(ours + texts.model, texts, folder, 1)
         measures[texts.name, STREAMS] = contestants.against(ours + texts.model, texts, folder)
+    return measures
+
+
+def _tensors(models: Path, folder: Path, stack: ExitStack) -> Measures:
+    """Batches of tensors for a model with random weights."""
     noise = folder / "noise"
     contestants.make_model("MobileNet", "tensor", noise / tensors.MODEL, folder)
     url = stack.enter_context(contestants.for_large_bodies(noise, folder))
     batch = contestants.alone("batch", noise / tensors.MODEL, folder)
-    measures[BATCH, IN_PROCESS] = stack.enter_context(batch)
-    measures[BATCH, BINARY] = tensors.asking(url, binary=True)
-    measures[BATCH, AS_JSON] = tensors.asking(url, binary=False)
+    return {
+        (BATCH, IN_PROCESS): stack.enter_context(batch),
+        (BATCH, BINARY): tensors.asking(url, binary=True),
+        (BATCH, AS_JSON): tensors.asking(url, binary=False),
+    }
+
+
+def _kinds(models: Path, folder: Path, stack: ExitStack) -> Measures:
+    """Requests of other kinds, one after the other."""
+    served = folder / "kinds"
+    contestants.make_sound(served / kinds.MODELS["sound"], folder)
+    for model in kinds.MODELS.values():
+        if not (served / model).is_dir():
+            cases.find_card(models, model)
+            shutil.copytree(models / model, served / model)
+    url = stack.enter_context(contestants.ours(served, folder))
+    measures: Measures = {}
+    for case, model in kinds.MODELS.items():
+        more = ["explain"] if case == kinds.HEAT_MAP else []
+        alone = contestants.alone("request", served / model, folder, *more)
+        measures[case, IN_PROCESS] = stack.enter_context(alone)
+        measures[case, OURS] = kinds.asking(url, case)
     return measures
+
+
+_GROUPS = {"shipped": _shipped, "tensors": _tensors, "kinds": _kinds}
 
 
 def _measure(measures: Measures, seconds: int, rounds: int) -> dict[tuple[str, str], list[Sample]]:

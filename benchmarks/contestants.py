@@ -55,18 +55,19 @@ class Script:
 
 
 @contextmanager
-def script(module: str, model: Path, folder: Path) -> Iterator[Script]:
+def script(module: str, model: Path, folder: Path, *more: str) -> Iterator[Script]:
     """A script on the model in the folder `model`: `ceiling`, our decoder and session without
-    HTTP, `batch`, our session alone, or `predict_loop`, the ordinary way to write text."""
+    HTTP, `batch`, our session alone, `request`, a whole request without HTTP, or `predict_loop`,
+    the ordinary way to write text. more: further arguments."""
     log = folder / f"{module}.log"
-    with running(["-m", f"benchmarks.{module}", str(model)], log) as process:
+    with running(["-m", f"benchmarks.{module}", str(model), *more], log) as process:
         yield Script(module, process, log)
 
 
 @contextmanager
-def alone(module: str, model: Path, folder: Path) -> Iterator[Measure]:
+def alone(module: str, model: Path, folder: Path, *more: str) -> Iterator[Measure]:
     """The measurement of a script."""
-    with script(module, model, folder) as running_script:
+    with script(module, model, folder, *more) as running_script:
         yield lambda seconds: Sample(running_script.rate(seconds))
 
 
@@ -106,6 +107,14 @@ def make_model(architecture: str, task: str, model: Path, folder: Path) -> None:
     with running(["-m", "benchmarks.applications", architecture, task, str(model)], log) as process:
         if process.wait(START_TIMEOUT_S):
             raise failed(architecture, log)
+
+
+def make_sound(model: Path, folder: Path) -> None:
+    """Save a model of spoken words with random weights, and a recording; as `make_model` does."""
+    log = folder / "sound.log"
+    with running(["-m", "benchmarks.sound", str(model)], log) as process:
+        if process.wait(START_TIMEOUT_S):
+            raise failed("sound", log)
 
 
 @contextmanager

@@ -76,8 +76,8 @@ def show(console: Console, contests: Iterable[Contest], ratios: Iterable[Ratio])
         table.add_row(
             contest.case if contest.case != last else "",
             contest.contestant,
-            f"{median(rates):,.0f}",
-            f"{min(rates):,.0f} to {max(rates):,.0f}",
+            _rate(median(rates)),
+            f"{_rate(min(rates))} to {_rate(max(rates))}",
             _median_ms(s.p50_ms for s in contest.samples),
             _median_ms(s.p99_ms for s in contest.samples),
         )
@@ -85,6 +85,10 @@ def show(console: Console, contests: Iterable[Contest], ratios: Iterable[Ratio])
     console.print(table)
     for ratio in ratios:
         console.print(ratio.line(), highlight=False, soft_wrap=True)
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _median_ms(values: Iterable[float | None]) -> str:

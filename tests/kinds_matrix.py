@@ -43,18 +43,20 @@ Form = tuple[str | None, str | bytes]
 class Given:
     """A kind of input, with two rows of it.
 
-    card: its settings. trunk: from the input to features of shape (rows, n). values: the rows in
-    JSON. parts: the same as parts of a form. bodies: other requests for both rows, and firsts:
-    for the first, of a model that has no other input. tensor: what the model is to get. files: the
-    rows as a client of v1 and v2 may send them in its place. beside: what the model's folder needs.
+    card: its settings. shape: of a row. trunk: from the input to features of shape (rows, n).
+    values: the rows in JSON. parts: the same as parts of a form. bodies: other requests for both
+    rows, and firsts: for the first, of a model that has no other input. tensor: what the model is
+    to get. files: the rows as a client of v1 and v2 may send them in its place. beside: what the
+    model's folder needs.
     """
 
     card: str
-    make: Callable[[str], Any]
+    shape: tuple[int, ...]
     trunk: Callable[[Any], Any]
     values: Sequence[Any]
     parts: Sequence[Form]
     tensor: Any
+    dtype: str = "float32"
     datatype: str = "FP32"
     files: Sequence[bytes] | None = None
     bodies: Sequence[dict[str, Any]] = ()
@@ -81,7 +83,7 @@ def _picture() -> Given:
     files = [encoded(each) for each in pixels]
     return Given(
         'kind: picture, scale: "0..1"',
-        lambda name: layers.Input((HEIGHT, WIDTH, 3), name=name),
+        (HEIGHT, WIDTH, 3),
         lambda x: layers.Flatten()(layers.AveragePooling2D(4)(layers.Conv2D(2, 3)(x))),
         [b64encode(file).decode() for file in files],
         [("a.png", file) for file in files],
@@ -101,7 +103,7 @@ def _fields() -> Given:
     return Given(
         "kind: fields, fields: [{name: a, example: 1}, {name: b, example: 2}, "
         "{name: smokes, choices: {3: never, 7: daily}}]",
-        lambda name: layers.Input((3,), name=name),
+        (3,),
         lambda x: layers.Dense(5, "tanh")(x),
         rows,
         [(None, json.dumps(row)) for row in rows],
@@ -136,11 +138,12 @@ def _bodies_of_texts(name: str) -> list[dict[str, Any]]:
 def _words() -> Given:
     return Given(
         "kind: text",
-        lambda name: layers.Input((1,), dtype="string", name=name),
+        (1,),
         lambda x: _embedded(_vectorization()(x)),
         TEXTS,
         [(None, text) for text in TEXTS],
         np.array(TEXTS, object)[:, None],
+        dtype="string",
         datatype="BYTES",
         files=[text.encode() for text in TEXTS],
         bodies=_bodies_of_texts(INPUTS["words"]),
@@ -152,11 +155,12 @@ def _ids() -> Given:
     ids = np.asarray(_vectorization()(np.array(TEXTS, object)))
     return Given(
         f"kind: text, length: {LENGTH}",
-        lambda name: layers.Input((LENGTH,), dtype="int32", name=name),
+        (LENGTH,),
         _embedded,
         TEXTS,
         [(None, text) for text in TEXTS],
         ids.astype(np.int32),
+        dtype="int32",
         datatype="INT32",
         files=[text.encode() for text in TEXTS],
         bodies=_bodies_of_texts(INPUTS["ids"]),
@@ -174,7 +178,7 @@ def _audio() -> Given:
     files = [recording(wave, RATE, subtype="FLOAT") for wave in cut]
     return Given(
         f"kind: audio, rate: {RATE}",
-        lambda name: layers.Input((SAMPLES,), name=name),
+        (SAMPLES,),
         lambda x: layers.Flatten()(
             layers.Conv1D(2, 40, 40, activation="tanh")(layers.Reshape((SAMPLES, 1))(x))
         ),
@@ -194,7 +198,7 @@ def _series() -> Given:
     table = _table(["day", "wind", "temp"], *([f"d{i}", w, t] for i, (t, w) in enumerate(first)))
     return Given(
         "kind: series, columns: [temp, wind]",
-        lambda name: layers.Input((5, 2), name=name),
+        (5, 2),
         lambda x: layers.Flatten()(layers.Conv1D(2, 2, activation="tanh")(x)),
         [[{"temp": temp, "wind": wind} for temp, wind in first], [[9, 9], *second]],
         [(None, json.dumps(first)), (None, _table(*second))],
@@ -209,7 +213,7 @@ def _tensor() -> Given:
     values = tensor.tolist()
     return Given(
         "kind: tensor",
-        lambda name: layers.Input((2, 3), name=name),
+        (2, 3),
         lambda x: layers.Flatten()(x),
         values,
         [(None, json.dumps(value)) for value in values],
@@ -289,11 +293,28 @@ CASES = [
     Case(("words", "ids"), ("number",)),
     Case(("audio", "series", "tensor"), ("tensor",)),
 ]
+# Of models whose batch has a fixed size.
+FIXED_CASES = [
+    *(Case((given,), ("tensor",)) for given in INPUTS),
+    Case(("tensor",), ("classes",)),
+    *(Case(("picture",), (head,)) for head in OF_PICTURES),
+    Case(("picture", "fields", "words"), ("classes", "vector", "picture")),
+    Case(("ids", "picture", "tensor"), ("boxes", "tensor", "number")),
+    Case(("audio", "series", "tensor"), ("tensor",)),
+]
 
 
-def save(folder: Path, case: Case, given: dict[str, Given]) -> keras.Model:
-    """Save the model of a case, with its card; returns it."""
-    inputs = {each: given[each].make(INPUTS[each]) for each in case.inputs}
+def save(
+    folder: Path, case: Case, given: dict[str, Given], batch: int | None = None
+) -> keras.Model:
+    """Save the model of a case, with its card; returns it. batch: the only number of rows that it
+    takes; None for any."""
+    inputs = {
+        each: layers.Input(
+            batch_shape=(batch, *given[each].shape), dtype=given[each].dtype, name=INPUTS[each]
+        )
+        for each in case.inputs
+    }
     parts = [given[each].trunk(x) for each, x in inputs.items()]
     features = parts[0] if len(parts) == 1 else layers.Concatenate()(parts)
     made = {

@@ -75,13 +75,14 @@ class Call:
     hub's thread.
     """
 
-    __slots__ = ("_callback", "_error", "deadline", "stages")
+    __slots__ = ("_callback", "_error", "_held", "deadline", "stages")
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
         self.stages = Stages()
         self._error: KeraportError | None = None
         self._callback: Callable[[KeraportError], None] | None = None
+        self._held: Callable[[], None] | None = None
 
     @property
     def remaining(self) -> float:
@@ -105,6 +106,17 @@ class Call:
     def on_cancel(self, callback: Callable[[KeraportError], None] | None) -> None:
         """Set the callback that gets the error of a cancellation from now on."""
         self._callback = callback
+
+    def holds(self, release: Callable[[], None]) -> None:
+        """Remember what `give_back` calls."""
+        assert self._held is None, "a call holds one thing"
+        self._held = release
+
+    def give_back(self) -> None:
+        """Give back what the call holds, if anything."""
+        held, self._held = self._held, None
+        if held is not None:
+            held()
 
     @contextmanager
     def ended_by(self, callback: Callable[[KeraportError], None]) -> Iterator[None]:

@@ -19,6 +19,9 @@ _PICTURES = 8
 # Bodies of all requests at once: less than the stack has for uploads (tmpfs), and, with what is
 # made of them, than an application has memory.
 _BODIES_BYTES = 256_000_000
+# Rows of all requests at once that files and texts become: about what one request of the most
+# pictures has for a model of 400 x 400.
+_ROWS_BYTES = 512_000_000
 # A table may have columns that the model does not use, a few times as many as it does.
 _COLUMNS = 1_000
 _COLUMNS_PER_FIELD = 10
@@ -88,6 +91,12 @@ class Limits:
     def max_bodies_bytes(self) -> int:
         """The most bytes of the bodies of all requests at work in the process."""
         return max(_BODIES_BYTES, 2 * self.max_body_bytes)
+
+    @property
+    def max_rows_bytes(self) -> int:
+        """The most bytes of the rows that files and texts of all requests become; a request that
+        needs more has them alone."""
+        return _ROWS_BYTES
 
     def columns(self, fields: int) -> int:
         """Return the most columns of a table, or keys of a row, for a model of `fields` fields."""

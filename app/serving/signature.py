@@ -126,6 +126,20 @@ class SignatureDef:
             t.shape is not None for t in self.inputs
         )
 
+    def run_rows(self, outputs: Collection[TensorSpec]) -> int | None:
+        """Return the only number of rows that a run may have, of a signature that is not
+        `batchable`: the first dimension of its inputs, or 1 where these leave it open. outputs:
+        those that have rows. None where first dimensions do not count the same rows."""
+        sizes = {t.shape[0] for t in self.inputs if t.shape and t.shape[0] is not None}
+        if len(sizes) > 1:
+            return None
+        rows = sizes.pop() if sizes else 1
+        counted = all(
+            t.shape is None or (t.shape != () and t.shape[0] in (None, rows))
+            for t in (*self.inputs, *outputs)
+        )
+        return rows if counted and rows else None
+
     def bounded(self, length: int, elements: int) -> Self:
         """Return a copy with bounds on its inputs: see `Bounds`."""
         bounds = Bounds(length, elements, rows=self.batchable)

@@ -111,7 +111,7 @@ def tensor_problems(
     texts: Collection[str] = (),
 ) -> list[Detail]:
     """List the problems of `inputs` for `signature`. encoded: those that are encoded files. texts:
-    those that are texts of kind `text`."""
+    those that are texts of kind `text`. Of both there may be any number, whatever the shape."""
     specs = {t.name: t for t in signature.inputs}
     names = ", ".join(specs)
     details = [
@@ -131,7 +131,7 @@ def tensor_problems(
             details.append(Detail(name, "numbers beside encoded pictures", expected=expected))
         elif problem := _problem(array, specs[name], wording):
             details.append(problem)
-    if signature.batchable and not details:
+    if (signature.batchable or encoded or texts) and not details:
         rows = {name: len(array) for name, array in inputs.items()}
         if len(set(rows.values())) > 1:
             details.append(
@@ -210,11 +210,6 @@ def text_values(inputs: Mapping[str, Array], signature: SignatureDef) -> dict[st
         if any(shape is not None and fits(array.shape, shape) for shape in shapes):
             found[spec.name] = cast("Sequence[bytes]", array.reshape(-1))
     return found
-
-
-def row_count(results: Sequence[Array], signature: SignatureDef) -> int:
-    """Return the number of predictions."""
-    return len(results[0]) if signature.batchable and results else 1
 
 
 def from_nested(

@@ -41,8 +41,12 @@ def main() -> int:
             percent=options.memory,
             corpus=options.corpus,
             finds=options.finds,
+            only=options.only,
         )
-        found = _parsers(folder / "parsers", options.minutes * 60 * PARSERS_SHARE, options.seed)
+        found = []
+        if options.only is None:
+            seconds = options.minutes * 60 * PARSERS_SHARE
+            found = _parsers(folder / "parsers", seconds, options.seed)
         _say(f"{options.minutes:g} minutes with seed {options.seed}")
         campaign = Campaign(models, folder, given, _say)
         for detail, request in found:
@@ -90,6 +94,11 @@ def _arguments() -> argparse.Namespace:
         metavar="DIR",
         default=Path("fuzz-finds"),
         help="where finds are written (default: fuzz-finds); tests/fuzz/finds is replayed by tests",
+    )
+    add(
+        "--only",
+        metavar="TEXT",
+        help="only change valid requests whose address contains this, such as a model or 'explain'",
     )
     add("--models", type=Path, metavar="DIR", help="a folder that tests.fuzz.folder has filled")
     add("--replay", type=Path, nargs="+", metavar="FILE", help="only send these finds again")

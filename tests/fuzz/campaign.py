@@ -45,7 +45,8 @@ MAX_RESTARTS = 12
 @dataclass(frozen=True, slots=True)
 class Options:
     """What a run is given. share: of the limit on bodies, that the largest requests may have.
-    percent: by which memory may grow after warming up."""
+    percent: by which memory may grow after warming up. only: what the addresses of the valid
+    requests contain from which all others are made; None for everything there is."""
 
     seconds: float = 120
     seed: int = 0
@@ -56,6 +57,7 @@ class Options:
     percent: float = 5.0
     corpus: Path | None = None
     finds: Path | None = None
+    only: str | None = None
 
 
 @dataclass
@@ -95,7 +97,10 @@ class Campaign:
             models, folder, pause_s=options.pause_s, patience_s=options.patience_s
         )
         self._inputs = self._prober.server.inputs()
-        self._seeds = seeds(self._inputs)
+        self._seeds = [s for s in seeds(self._inputs) if (options.only or "") in s.request.target]
+        if not self._seeds:
+            self._prober.close()
+            raise ValueError(f"no valid request has an address with {options.only!r}")
         self._baselines: list[Any] = []
         self._corpus = Corpus([s.request for s in self._seeds], options.corpus)
         self._rng = random.Random(options.seed)
@@ -137,7 +142,7 @@ class Campaign:
             for rule, detail in oracle.right(seed, exchange, baseline):
                 self._add(rule, detail, [seed.request])
             self._count(seed.request, exchange)
-        names = list(FLOODS)
+        names = [] if self._options.only else list(FLOODS)
         self._rng.shuffle(names)
         half = time.monotonic() + (until - time.monotonic()) / 2
         for name in names:
@@ -216,7 +221,7 @@ class Campaign:
         port = self._prober.server.port
         try:
             while time.monotonic() < until:
-                if rng.random() < 0.08:
+                if rng.random() < 0.08 and not self._options.only:
                     self._agree(rng, recent)
                     continue
                 request, right = self._next(rng)
@@ -236,6 +241,8 @@ class Campaign:
     def _next(self, rng: random.Random) -> tuple[Request, Callable[[Exchange], list[Broken]]]:
         """A request, and what judges its answer."""
         chance = rng.random()
+        if self._options.only and chance >= 0.15:
+            chance = 1.0
         if chance < 0.15:
             i = rng.randrange(len(self._seeds))
             seed, baseline = self._seeds[i], self._baselines[i]

@@ -27,6 +27,7 @@ def _fill(folder: Path) -> None:
     from tests.detectors import save_ssd
     from tests.drawn import save_drawn
     from tests.kinds import save_couple
+    from tests.kinds_matrix import Case, givens, save
     from tests.models import (
         save_caption_model,
         save_echo,
@@ -59,6 +60,12 @@ def _fill(folder: Path) -> None:
     save_couple(folder / "couple")
     save_ssd(folder / "ssd")
     save_drawn(folder, "membranes", "digits")
+    # Takes four pictures at a time, or facts and texts beside them.
+    for case in (
+        Case(("picture",), ("tensor",)),
+        Case(("picture", "fields", "words"), ("vector",)),
+    ):
+        save(folder, case, givens(), batch=4)
     (folder / "words").mkdir()
     (folder / "words" / "model.keras").symlink_to(DATA / "models" / "keras3_text.keras")
     (folder / "words" / "model.yaml").write_text(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import socket
+import time
 from base64 import b64decode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import keras
 import numpy as np
 import pytest
 from openapi_schema_validator import OAS31Validator
@@ -303,6 +306,41 @@ def test_more_at_once_than_a_model_explains_are_refused(server: ServerProcess) -
     # They take no places of others.
     assert server.waiting("spot") == 0
     assert server.post("/api/spot", content=spot_picture()).status_code == 200
+
+
+def save_slow(folder: Path, runtime: str) -> None:
+    """A model whose runs take some hundredths of a second a row."""
+    x = inputs = keras.layers.Input((128, 128, 3), name="scene")
+    for _ in range(2):
+        x = keras.layers.Conv2D(32, 9, padding="same")(x)
+    x = keras.layers.Dense(2, "softmax")(keras.layers.GlobalAveragePooling2D()(x))
+    folder.mkdir(parents=True)
+    keras.Model(inputs, x).save(folder / "model.keras")
+    card = f'task: image-classification\ninput: {{scale: "0..1"}}\nruntime: {{{runtime}}}\n'
+    (folder / "model.yaml").write_text(card)
+
+
+def test_an_explanation_ends_with_its_request(tmp_path: Path) -> None:
+    """Clients that hang up, and deadlines: those after them are answered."""
+    save_slow(tmp_path / "models" / "slow", "timeout_s: 30")
+    save_slow(tmp_path / "models" / "late", "timeout_s: 0.2")
+    body = spot_picture()
+    with serving(tmp_path / "models", tmp_path) as server:
+        line = "POST /api/slow?explain=occlusion HTTP/1.1\r\nHost: a\r\n"
+        head = f"{line}Content-Length: {len(body)}\r\n\r\n"
+        for _ in range(2):
+            with socket.create_connection(("127.0.0.1", server.port)) as client:
+                client.sendall(head.encode() + body)
+                time.sleep(0.2)
+        eventually(lambda: len(server.requests(status=499)) == 2, said=server.log())
+        # Else the two would be as many as there may be at once.
+        assert server.post("/api/slow?explain=occlusion", content=body).status_code == 200
+        for _ in range(3):
+            answer = server.post("/api/late?explain=occlusion", content=body)
+            assert answer.status_code == 504
+            assert answer.json()["error"]["code"] == "deadline_exceeded"
+        assert server.waiting("late") == 0
+        assert "Traceback" not in server.log()
 
 
 def test_the_document_describes_explanations(server: ServerProcess) -> None:

@@ -1,12 +1,19 @@
 """Every kind of input with every kind of output over HTTP: native, v1 and v2 answer what Keras
-answers for the same tensors, and the descriptions are true."""
+answers for the same tensors, and the descriptions are true. The same for models whose batch has a
+fixed size, which answer any number of rows."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,6 +25,7 @@ from openapi_schema_validator import OAS31Validator
 from tests.drawn import decoded
 from tests.kinds_matrix import (
     CASES,
+    FIXED_CASES,
     HEIGHT,
     INPUTS,
     LABELS,
@@ -32,7 +40,7 @@ from tests.kinds_matrix import (
     givens,
     save,
 )
-from tests.support import serving
+from tests.support import ROOT, serving
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 # What v1 and v2 take in another form than the model's tensors.
@@ -43,35 +51,74 @@ CLOSE: dict[str, Any] = {"rtol": 1e-5, "atol": 2e-6}
 
 @dataclass(frozen=True)
 class Matrix:
-    """A client of the server, the rows, what Keras answers by names of models and outputs, and the
-    OpenAPI document."""
+    """The folder with the models, a client of the server, the rows, what Keras answers by names of
+    models and outputs, the OpenAPI document, and the size of the models' batch, if it is fixed."""
 
+    folder: Path
     client: httpx.Client
     given: dict[str, Given]
     wanted: dict[str, dict[str, Any]]
     document: dict[str, Any]
+    batch: int | None
+
+    @property
+    def rows(self) -> int:
+        """Rows of a request that carries the model's own tensors."""
+        return self.batch or ROWS
+
+
+def of_keras(model: keras.Model, case: Case, tensors: list[Any]) -> dict[str, Any]:
+    """The outputs by name."""
+    fed = [keras.ops.convert_to_tensor(tensor) for tensor in tensors]
+    found = model(fed if len(fed) > 1 else fed[0], training=False)
+    if not isinstance(found, dict):
+        found = {f"its_{case.outputs[0]}": found}
+    return {name: np.asarray(value) for name, value in found.items()}
 
 
 @pytest.fixture(scope="module")
-def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
+def matrices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int | None], Matrix]]:
+    with ExitStack() as stack:
+        yield cache(lambda batch: made(tmp_path_factory.mktemp("matrix"), batch, stack))
+
+
+@pytest.fixture
+def matrix(matrices: Callable[[int | None], Matrix], request: pytest.FixtureRequest) -> Matrix:
+    return matrices(request.param)
+
+
+def made(folder: Path, batch: int | None, stack: ExitStack) -> Matrix:
+    """Serve the models of all cases until `stack` ends."""
     keras.utils.set_random_seed(11)
-    folder, given, wanted = tmp_path_factory.mktemp("matrix"), givens(), {}
-    for case in CASES:
-        model = save(folder / "models", case, given)
-        tensors = [keras.ops.convert_to_tensor(given[each].tensor) for each in case.inputs]
-        found = model(tensors if len(tensors) > 1 else tensors[0], training=False)
-        if not isinstance(found, dict):
-            found = {f"its_{case.outputs[0]}": found}
-        wanted[case.name] = {name: np.asarray(value) for name, value in found.items()}
-    with (
-        serving(folder / "models", folder) as server,
-        httpx.Client(base_url=server.url, timeout=150) as client,
-    ):
-        document = client.get("/openapi.json").json()
-        yield Matrix(client, given, wanted, document)
+    given, wanted = givens(), {}
+    for case in FIXED_CASES if batch else CASES:
+        model = save(folder / "models", case, given, batch)
+        tensors = [given[each].tensor for each in case.inputs]
+        if batch is None:
+            wanted[case.name] = of_keras(model, case, tensors)
+            continue
+        # A batch of each row, for Keras takes no other number of them.
+        batches = [[np.repeat(each[i : i + 1], batch, axis=0) for each in tensors] for i in (0, 1)]
+        found = [of_keras(model, case, each) for each in batches]
+        wanted[case.name] = {n: np.stack([each[n][0] for each in found]) for n in found[0]}
+    server = stack.enter_context(serving(folder / "models", folder))
+    client = stack.enter_context(httpx.Client(base_url=server.url, timeout=150))
+    return Matrix(folder, client, given, wanted, client.get("/openapi.json").json(), batch)
 
 
-each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+EVERY = [(batch, case) for batch in (None, 1, 4) for case in (FIXED_CASES if batch else CASES)]
+
+
+def named(batch: int | None, case: Case, *more: str) -> str:
+    """The name of a test."""
+    return "-".join([case.name, *([f"batch{batch}"] if batch else []), *more])
+
+
+each_case = pytest.mark.parametrize(
+    ("matrix", "case"),
+    [pytest.param(batch, case, id=named(batch, case)) for batch, case in EVERY],
+    indirect=["matrix"],
+)
 
 
 def answered(answer: httpx.Response) -> Any:
@@ -158,16 +205,16 @@ CHECKS = {
 # --- native
 
 
+def in_json(case: Case, given: dict[str, Given], rows: int) -> Any:
+    """A body for so many rows: all there are, again and again."""
+    if case.inputs in (("tensor",), ("fields",)):
+        return [given[case.inputs[0]].values[i % ROWS] for i in range(rows)]
+    return [{INPUTS[e]: given[e].values[i % ROWS] for e in case.inputs} for i in range(rows)]
+
+
 def ways(case: Case, given: dict[str, Given]) -> list[tuple[dict[str, Any], int]]:
     """Requests for all rows, or for the first, with the number of rows."""
-    bodies: list[dict[str, Any]]
-    if case.inputs == ("tensor",):
-        bodies = [{"json": given["tensor"].values}]
-    elif case.inputs == ("fields",):
-        bodies = [{"json": given["fields"].values}]
-    else:
-        objects = [{INPUTS[e]: given[e].values[i] for e in case.inputs} for i in range(ROWS)]
-        bodies = [{"json": objects}]
+    bodies = [{"json": in_json(case, given, ROWS)}]
     if len(case.inputs) == 1:
         (alone,) = case.inputs
         firsts = given[alone].firsts
@@ -180,18 +227,23 @@ def ways(case: Case, given: dict[str, Given]) -> list[tuple[dict[str, Any], int]
 def test_native(matrix: Matrix, case: Case) -> None:
     wanted = dict(matrix.wanted[case.name])
     if "boxes" in case.outputs:
-        wanted["its_boxes"] = v2(matrix, case, encoded=True)["its_boxes"]
+        batches = [[i] * (matrix.batch or 1) for i in range(ROWS)]
+        found = [v2(matrix, case, at, encoded=True)["its_boxes"][:1] for at in batches]
+        wanted["its_boxes"] = np.concatenate(found)
     responses = matrix.document["paths"][f"/api/{case.name}"]["post"]["responses"]
     schema = responses["200"]["content"]["application/json"]["schema"]
     validator = OAS31Validator({**schema, "components": matrix.document["components"]})
-    for way, rows in ways(case, matrix.given):
+    every = [*ways(case, matrix.given), ({"json": in_json(case, matrix.given, 7)}, 7)]
+    if matrix.batch and case == Case(("tensor",), ("tensor",)):
+        # Of which no dimension need count rows.
+        every = []
+    for way, rows in every:
         answer = answered(matrix.client.post(f"/api/{case.name}", **way))
         validator.validate(answer)
         assert len(answer["predictions"]) == rows, way
         for i, prediction in enumerate(answer["predictions"]):
-            check(
-                case, matrix.given, prediction, {name: all_[i] for name, all_ in wanted.items()}, i
-            )
+            own = {name: all_[i % ROWS] for name, all_ in wanted.items()}
+            check(case, matrix.given, prediction, own, i % ROWS)
 
 
 def check(case: Case, given: dict[str, Given], shown: Any, wanted: dict[str, Any], i: int) -> None:
@@ -221,20 +273,22 @@ def v1_instance(given: Given, i: int, *, encoded: bool) -> Any:
     return given.tensor[i].tolist()
 
 
-def v2_input(name: str, given: Given, *, encoded: bool) -> dict[str, Any]:
+def v2_input(name: str, given: Given, at: Sequence[int], *, encoded: bool) -> dict[str, Any]:
     if not encoded or given.files is None or given.datatype == "BYTES":
-        shape, data = [*given.tensor.shape], given.tensor.ravel().tolist()
+        tensor = given.tensor[[*at]]
+        shape, data = [*tensor.shape], tensor.ravel().tolist()
         return {"name": name, "datatype": given.datatype, "shape": shape, "data": data}
-    one: dict[str, Any] = {"name": name, "datatype": "BYTES", "shape": [ROWS]}
+    one: dict[str, Any] = {"name": name, "datatype": "BYTES", "shape": [len(at)]}
+    files = [given.files[i] for i in at]
     if given.kind == "text":
-        return one | {"data": [file.decode() for file in given.files]}
-    data = [b64encode(file).decode() for file in given.files]
+        return one | {"data": [file.decode() for file in files]}
+    data = [b64encode(file).decode() for file in files]
     return one | {"parameters": {"content_type": "base64"}, "data": data}
 
 
-def v2(matrix: Matrix, case: Case, *, encoded: bool) -> dict[str, Any]:
-    """The tensors that v2 answers, by the names of outputs."""
-    sent = [v2_input(INPUTS[each], matrix.given[each], encoded=encoded) for each in case.inputs]
+def v2(matrix: Matrix, case: Case, at: Sequence[int], *, encoded: bool) -> dict[str, Any]:
+    """The tensors that v2 answers to the rows at these places, by the names of outputs."""
+    sent = [v2_input(INPUTS[e], matrix.given[e], at, encoded=encoded) for e in case.inputs]
     body = {"inputs": sent}
     answer = answered(matrix.client.post(f"/v2/models/{case.name}/infer", json=body))
     return {
@@ -243,27 +297,31 @@ def v2(matrix: Matrix, case: Case, *, encoded: bool) -> dict[str, Any]:
     }
 
 
-def same(found: dict[str, Any], wanted: dict[str, Any]) -> None:
+def same(found: dict[str, Any], wanted: dict[str, Any], rows: int) -> None:
     assert {*found} == {*wanted}
     for name, value in wanted.items():
-        np.testing.assert_allclose(found[name], value, **CLOSE)
+        np.testing.assert_allclose(found[name], value[[i % ROWS for i in range(rows)]], **CLOSE)
 
 
 @pytest.mark.parametrize(
-    ("case", "encoded"),
+    ("matrix", "case", "encoded"),
     [
-        pytest.param(case, encoded, id=f"{case.name}-{'encoded' if encoded else 'tensors'}")
-        for case in CASES
+        pytest.param(
+            batch, case, encoded, id=named(batch, case, "encoded" if encoded else "tensors")
+        )
+        for batch, case in EVERY
         for encoded in (False, True)
         if not encoded or ENCODED & {*case.inputs}
     ],
+    indirect=["matrix"],
 )
 def test_v1_and_v2(matrix: Matrix, case: Case, encoded: bool) -> None:
     wanted = matrix.wanted[case.name]
-    same(v2(matrix, case, encoded=encoded), wanted)
+    rows = matrix.rows
+    same(v2(matrix, case, [i % ROWS for i in range(rows)], encoded=encoded), wanted, rows)
     instances = [
-        {INPUTS[e]: v1_instance(matrix.given[e], i, encoded=encoded) for e in case.inputs}
-        for i in range(ROWS)
+        {INPUTS[e]: v1_instance(matrix.given[e], i % ROWS, encoded=encoded) for e in case.inputs}
+        for i in range(rows)
     ]
     if len(case.inputs) == 1:
         instances = [each[INPUTS[case.inputs[0]]] for each in instances]
@@ -272,7 +330,7 @@ def test_v1_and_v2(matrix: Matrix, case: Case, encoded: bool) -> None:
     predictions = answer["predictions"]
     if len(wanted) == 1:
         predictions = [{next(iter(wanted)): each} for each in predictions]
-    same({name: [each[name] for each in predictions] for name in predictions[0]}, wanted)
+    same({name: [each[name] for each in predictions] for name in predictions[0]}, wanted, rows)
 
 
 # --- descriptions
@@ -290,8 +348,9 @@ def test_a_model_is_described_as_its_card_has_it(matrix: Matrix, case: Case) -> 
     OAS31Validator({**model, "components": matrix.document["components"]}).validate(about)
 
 
+@pytest.mark.parametrize("matrix", [None, 1, 4], indirect=True)
 def test_the_examples_of_the_document_are_answered(matrix: Matrix) -> None:
-    for case in CASES:
+    for case in FIXED_CASES if matrix.batch else CASES:
         content = matrix.document["paths"][f"/api/{case.name}"]["post"]["requestBody"]["content"]
         example = content["application/json"]["example"]
         answered(matrix.client.post(f"/api/{case.name}", json=example))
@@ -299,3 +358,34 @@ def test_the_examples_of_the_document_are_answered(matrix: Matrix) -> None:
             media = matrix.document["paths"][path]["post"]["requestBody"]["content"]
             example = media["application/json"]["examples"][case.name]["value"]
             answered(matrix.client.post(path.format(name=case.name), json=example))
+
+
+@pytest.mark.parametrize("matrix", [4], indirect=True)
+def test_the_page_and_the_command_line_answer_each_row(matrix: Matrix) -> None:
+    """Of a model of a fixed batch: more pictures than there are in one."""
+    files = matrix.given["picture"].files
+    assert files is not None
+    uploads = [("image", (f"{i}.png", files[i % ROWS])) for i in range(5)]
+    page = matrix.client.post("/models/picture-tensor", files=uploads).text
+    paths = []
+    for i, (_, (name, file)) in enumerate(uploads):
+        (matrix.folder / name).write_bytes(file)
+        paths.append(str(matrix.folder / name))
+        assert f"{i}.png" in page
+    done = subprocess.run(
+        [sys.executable, "-m", "app", "predict", "picture-tensor", "--json", *paths],
+        env={**os.environ, "KERAPORT_MODELS_DIR": str(matrix.folder / "models")},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        cwd=ROOT,
+        check=True,
+    )
+    wanted = matrix.wanted["picture-tensor"]["its_tensor"]
+    shown = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(shown) == len(uploads)
+    for i, answer in enumerate(shown):
+        (prediction,) = answer["predictions"]
+        check_numbers(prediction, wanted[i % ROWS])
+        # As many digits as the page shows.
+        assert str(prediction[0][0]) in page.partition(f"{i}.png")[2].partition(f"{i + 1}.png")[0]

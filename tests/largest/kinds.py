@@ -36,6 +36,12 @@ def texts() -> list[Largest]:
         Largest("words of texts", ids, lambda: json_list(b'"good film"', ROWS), JSON),
         Largest("words of the longest texts", ids, lambda: json_list(long, longest), JSON),
         Largest("longest texts", "/api/sentiment", lambda: json_list(long, longest), JSON),
+        Largest(
+            "text, explained",
+            "/api/sentiment?explain=occlusion",
+            lambda: b'"%b"' % one.replace(b"+", b" ")[:10_000],
+            JSON,
+        ),
         Largest("texts in objects", ids, lambda: json_list(b'{"text":"bad"}', ROWS), JSON),
         Largest("texts without a known word", ids, lambda: json_list(b'"zebra"', ROWS), JSON),
         Largest("texts too many", ids, lambda: json_list(b'"a"', BODY // 4), JSON),

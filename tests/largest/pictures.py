@@ -129,6 +129,8 @@ def drawn() -> list[Largest]:
             lambda: form(("image", "a.jpg", photo())),
             MULTIPART | PAGE,
         ),
+        Largest("mask of 32x32", "/api/membranes", partial(_grain, 1, 32)),
+        Largest("mask of 1024x1024", "/api/membranes", partial(_grain, 1, 1024)),
         Largest("mask of a picture in its own size", "/api/membranes", partial(_grain, 1)),
         Largest("900 masks", "/api/membranes", many, MULTIPART),
         Largest("page of 900 masks", "/models/membranes", many, MULTIPART | PAGE),
@@ -148,11 +150,11 @@ def drawn() -> list[Largest]:
     ]
 
 
-def _grain(channels: int) -> bytes:
-    """Noise, as large as a model gets it in its own size."""
+def _grain(channels: int, side: int = 1448) -> bytes:
+    """Noise; by default as large as a model gets it in its own size."""
     from tests.drawn import encoded, noise
 
-    return encoded(noise((1448, 1448), channels))
+    return encoded(noise((side, side), channels))
 
 
 def _long_json(wrap: bytes = b"") -> bytes:

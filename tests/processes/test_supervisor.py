@@ -116,13 +116,14 @@ def test_lines_and_parts_of_lines() -> None:
 
 
 def test_chatter_is_dropped_and_nothing_else() -> None:
-    """What TensorFlow prints on every start; the last one on CPUs with AVX-512."""
+    """What TensorFlow prints on every start; two on CPUs with AVX-512."""
     chatter = [
         "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR",
         "I0000 00:00:1764379603.1 1 port.cc:153] oneDNN custom operations are on.",
         "I0000 00:00:1764379603.1 1 cpu_feature_guard.cc:227] This TensorFlow binary is …",
         "To enable the following instructions: AVX512, in other operations, rebuild TensorFlow …",
         "E0000 00:00:1.9 30466 util.cc:131] oneDNN supports DT_BOOL only on platforms with …",
+        "E0000 00:00:1.9 30466 util.cc:131] oneDNN supports DT_INT32 only on platforms with …",
         "E0000 00:00:1.9 30466 util.cc:131] oneDNN supports bfloat16 only on platforms with …",
     ]
     said = "\n".join(chatter) + "\n"

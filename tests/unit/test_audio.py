@@ -194,8 +194,8 @@ def test_beside_a_picture_and_fields() -> None:
     [
         ((None, 8, 8, 3), {}, "needs an input of floats of shape (rows, samples) or"),
         ((None, 8, 2), {}, "inputs.wave: the kind audio needs an input of floats"),
-        ((8,), {}, "needs an input of floats of shape"),
-        ((None,), {}, "needs an input of floats of shape"),
+        ((8,), {}, "one recording and no rows (export the model with a dimension of rows first)"),
+        ((None,), {}, "one recording and no rows"),
         ((None, 1000), {"seconds": 2}, "seconds 2 at 16000 a second are 32000 samples, the model"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -328,6 +329,21 @@ def test_close_finishes_what_waits_and_takes_no_more(make: Make, model: Model) -
     gevent.joinall([first, other], timeout=5)
     closing.get(timeout=5)
     assert other.value == [2]
+
+
+def test_an_idle_thread_keeps_no_rows(make: Make) -> None:
+    """Those of the largest requests take hundreds of megabytes."""
+    batcher = make()
+    found = rows(1, 2)
+    kept = weakref.ref(found[0])
+    job = batcher.submit(found, call())
+    job.wait(call())
+    del found, job
+    gevent.sleep(0.01)  # the hub has returned from what it has delivered
+    until = time.monotonic() + 5
+    while kept() is not None and time.monotonic() < until:
+        gevent.sleep(0.01)
+    assert kept() is None
 
 
 def test_outputs_that_do_not_follow_the_batch_are_computed_one_by_one(make: Make) -> None:

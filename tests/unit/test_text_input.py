@@ -228,13 +228,13 @@ def test_ids_beside_a_vocabulary_are_texts(folder: Path) -> None:
     assert keys(of_ids(), folder) == [
         *("inputs", "inputs.ids.punctuation", "inputs.ids.padding", "outputs.y.labels")
     ]
-    for of, folders in (
-        (of_ids(), []),  # the words are missing
-        (of_ids((None, None)), [folder]),  # the length is
-        (of_ids(tokens=2), [folder]),  # it gives the next token
+    for of, folders, missing in (
+        (of_ids(), [], "vocabulary"),
+        (of_ids((None, None)), [folder], "length"),
+        (of_ids(tokens=2), [folder], "vocabulary"),  # it gives the next token
     ):
         assert kind(of, *folders) == ("tensor", [])
-        assert keys(of, *folders) == ["inputs.ids.vocabulary"]
+        assert keys(of, *folders) == [f"inputs.ids.{missing}"]
     without = replace(of_ids(), texts={})
     assert kind(without, folder) == ("tabular-classification", [])
 
@@ -415,3 +415,13 @@ def test_texts_of_other_protocols(folder: Path) -> None:
     (taken,) = task.inputs
     assert isinstance(taken, Text)
     assert taken.example()["ids"].shape == (1, 4)
+
+
+def test_labels_of_a_card_without_a_task_are_those_of_the_only_classes(folder: Path) -> None:
+    """As of a model of pictures: a text model has no task, but what is meant is clear."""
+    for of in (of_ids(), of_strings()):
+        stated = Card.model_validate({"labels": ["bad", "good"]})
+        found, settled = completed(stated, of, [folder])
+        assert RowTask(found, settled, Limits()).labels() == {"y": ["bad", "good"]}
+        with pytest.raises(CardError, match="labels: these go with a task"):
+            completed(Card.model_validate({"labels": ["a", "b", "c"]}), of, [folder])

@@ -27,9 +27,16 @@ from app.serving.tensors import numpy_dtype
 
 
 def example_tensors(model: Model) -> dict[str, Array] | None:
-    """Return one row, by input: from the card's examples if it has fields, else the same value
-    everywhere; texts are objects (bytes). None if it is too long to write out, or of a type that
-    JSON has no form for."""
+    """Return one row, or as many as a run must have, by input: from the card's examples if it has
+    fields, else the same value everywhere; texts are objects (bytes). None if it is too long to
+    write out, or of a type that JSON has no form for."""
+    tensors, rows = _row(model), model.engine.fixed_rows
+    if tensors is None or rows is None:
+        return tensors
+    return {n: np.repeat(a, rows, axis=0) if len(a) == 1 else a for n, a in tensors.items()}
+
+
+def _row(model: Model) -> dict[str, Array] | None:
     signature = model.signatures[model.default_signature]
     names = [spec.name for spec in signature.inputs]
     about = {"task": "tensor", "signature": signature.describe()}

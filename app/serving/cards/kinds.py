@@ -89,6 +89,26 @@ def kinds_of(card: Card, signature: SignatureDef) -> Kinds:
     return Kinds(inputs, _outputs(card.outputs or {}, signature.outputs))
 
 
+def fixed_rows(kinds: Kinds, signature: SignatureDef) -> int | None:
+    """Return the only number of rows that a run may have; None where any will do, and for tensors
+    alone, of which no dimension has to count rows. Raises CardError where a kind needs rows, and
+    the model has none."""
+    tensors = all(kind.card.kind == "tensor" for kind in kinds.inputs)
+    tensors = tensors and all(kind.card.kind == "tensor" for kind in kinds.outputs)
+    if signature.batchable or tensors:
+        return None
+    # Boxes of one picture may come without the dimension of rows.
+    written = [spec for k in kinds.outputs if k.card.kind != "boxes" for spec in k.specs]
+    rows = signature.run_rows(written)
+    if rows is None:
+        shapes = ", ".join(f"{spec.name} {_shape(spec)}" for spec in (*signature.inputs, *written))
+        raise CardError(
+            f"the first dimensions of the model's inputs and outputs do not count the same rows "
+            f"({shapes}), which other kinds than tensor need: {_TENSOR}"
+        )
+    return rows
+
+
 def words(kinds: Mapping[str, InputCard] | Mapping[str, OutputCard]) -> str:
     """Name the kinds, such as `2 pictures, fields`."""
     counts: dict[str, int] = {}

@@ -40,16 +40,18 @@ class AnswerSize:
 
     probe: runs the signature, to find out which open dimensions of its outputs have the length of
     those of its inputs; without it, the sizes of outputs with open dimensions are unknown. names:
-    of all outputs.
+    of all outputs. rows: whether first dimensions count rows.
     """
 
-    def __init__(self, signature: SignatureDef, probe: Probe | None = None) -> None:
+    def __init__(
+        self, signature: SignatureDef, probe: Probe | None = None, *, rows: bool | None = None
+    ) -> None:
         self._signature = signature
         self.names = frozenset(t.name for t in signature.outputs)
         self._weights = [
             (t.name, _in_json(t.dtype), _in_binary(t.dtype)) for t in signature.outputs
         ]
-        self._first = 1 if signature.batchable else 0
+        self._first = 1 if rows or (rows is None and signature.batchable) else 0
         self._open: dict[int, int] = {}  # dimension -> the first input where it is open
         for i, spec in enumerate(signature.inputs):
             for dimension in spec.open_dimensions:

@@ -224,7 +224,8 @@ class Batcher(ModelThread[Result]):
             self._taken = batch
             self._results.extend(self._run_all(batch))
             self._taken = []
-            del batch
+            # An idle thread keeps nothing of the last request.
+            del batch, job
             self._results.wake()
 
     def _collect(self) -> list[Job]:

@@ -41,8 +41,8 @@ class RunSession(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How a signature is run, found out once. fixed: the batch size of a model with pictures, whose
-    batches are padded to it; None otherwise."""
+    """How a signature is run, found out once. fixed: the only number of rows that a run may have,
+    to which fewer are padded; None otherwise."""
 
     batchable: bool
     fixed: int | None
@@ -54,9 +54,10 @@ class Engine:
 
     session: runs `converted`. limits: on the answer to a request. pictures: the picture feeds of
     the session, by the names of inputs. reductions: those of its outputs, by their names; without
-    a signature, `run` returns what they leave. counter: counts the runs. signatures: those that
-    requests may name; inputs with a picture feed have the size of its pictures. batcher: for
-    callers that watch its runs, and close it.
+    a signature, `run` returns what they leave. fixed_rows: the only number of rows that a run of
+    the model as it is served may have; None where any will do, or where nothing counts rows.
+    counter: counts the runs. signatures: those that requests may name; inputs with a picture feed
+    have the size of its pictures. batcher: for callers that watch its runs, and close it.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Engine:
         *,
         pictures: Mapping[str, PictureFeed] | None = None,
         reductions: Mapping[str, Reduction] | None = None,
+        fixed_rows: int | None = None,
         counter: RunCounter | None = None,
     ) -> None:
         self.default = converted.name
@@ -77,19 +79,22 @@ class Engine:
         if self._pictures:
             sized = with_pictures(converted.signature, self._pictures)
             self.signatures[converted.name] = sized
-        self._limits = limits
+        self.limits = limits
+        self.fixed_rows = fixed_rows
         self._session = session
         self._reductions = reductions or {}
         # Without a signature, the model as it is served.
         self._plans: dict[str | None, _Plan] = {
-            name: self._plan(s) for name, s in self.signatures.items()
+            name: self._plan(s, fixed_rows if name == self.default else None)
+            for name, s in self.signatures.items()
         }
         default = self.signatures[self.default]
         self._plans[None] = self._plans[self.default]
         if self._reductions:
-            self._plans[None] = self._plan(reduced_signature(default, self._reductions))
+            self._plans[None] = self._plan(reduced_signature(default, self._reductions), fixed_rows)
         elif not self._pictures:
-            self._plans[None] = self._plans[self.default] = self._plan(default, session.run)
+            plan = self._plan(default, fixed_rows, session.run)
+            self._plans[None] = self._plans[self.default] = plan
         self._run_size = RunSize(runtime.max_batch_size, limits.max_answer_bytes)
         for signature, (rows, ns) in session.warm_up.items():
             self._run_size.count(signature, 1, rows, ns, 0)
@@ -140,12 +145,10 @@ class Engine:
         answer, fixed = plan.answer, plan.fixed
         expected = answer.expected_bytes(inputs, rows, binary)
         if expected is not None:
-            self._limits.check_answer(expected, rows)
+            self.limits.check_answer(expected, rows)
         if fixed is None and (rows == 1 or not plan.batchable):
             outputs = self._submitted(inputs, call, route)
-            if plan.batchable:
-                outputs = [out[:1] for out in outputs]
-            self._limits.check_answer(answer.actual_bytes(outputs, binary), 1)
+            self.limits.check_answer(answer.actual_bytes(outputs, binary), 1)
             return outputs
         parts: list[list[Array]] = []
         size = done = 0
@@ -158,12 +161,16 @@ class Engine:
             if fixed is not None and count < fixed:
                 part = [_padded(a, fixed) for a in part]
             outputs = self._submitted(part, call, route)
-            # Outputs without rows are those of the only row of a run.
-            parts.append(outputs if count == fixed else [out[:count] for out in outputs])
+            if fixed is not None and count < fixed:
+                # Those that are no part of an answer need not have rows.
+                outputs = [
+                    out[:count] if out.ndim and len(out) == fixed else out for out in outputs
+                ]
+            parts.append(outputs)
             done += count
             size += answer.actual_bytes(parts[-1], binary)
             # Assumes that the remaining rows are like those so far.
-            self._limits.check_answer(size * rows // done, rows)
+            self.limits.check_answer(size * rows // done, rows)
         if len(parts) == 1:
             return parts[0]
         if any(_unlike(column, rows) for column in zip(*parts, strict=True)):
@@ -202,14 +209,14 @@ class Engine:
         most = self._run_size.rows(route.signature, answer.length(inputs))
         row_bytes = answer.expected_bytes(inputs, 1, answer.names)
         if row_bytes:
-            most = max(1, min(most, self._limits.max_answer_bytes // row_bytes))
+            most = max(1, min(most, self.limits.max_answer_bytes // row_bytes))
         # A padded batch must not exceed it either.
         return max((size for size in self._session.sizes if size <= most), default=most)
 
-    def _plan(self, definition: SignatureDef, probe: Probe | None = None) -> _Plan:
-        shapes = (t.shape for t in definition.inputs if t.name in self._pictures)
-        fixed = next((shape[0] for shape in shapes if shape), None)
-        return _Plan(definition.batchable, fixed, AnswerSize(definition, probe))
+    @staticmethod
+    def _plan(definition: SignatureDef, fixed: int | None, probe: Probe | None = None) -> _Plan:
+        rows = definition.batchable or fixed is not None
+        return _Plan(definition.batchable, fixed, AnswerSize(definition, probe, rows=rows))
 
     def _run_batch(
         self, inputs: Sequence[Array], signature: str | None, deadline: float

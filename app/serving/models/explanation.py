@@ -148,6 +148,7 @@ class _Explanation:
         """Run rows, and return the outputs by their names."""
         fed, signature = self._model.at_scale(inputs, self._scale)
         outputs = self._model.engine.run(fed, self._call, signature, background=True)
+        self._task.check_rows(outputs, rows_of(inputs))
         names = (spec.name for spec in self._task.signature.outputs)
         return dict(zip(names, outputs, strict=True))
 

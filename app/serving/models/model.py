@@ -28,7 +28,6 @@ from app.serving.tensors import (
     Wording,
     encoded_files,
     numpy_dtype,
-    row_count,
     tensor_problems,
     text_values,
     unknown_outputs,
@@ -77,6 +76,7 @@ class AdmittedRequest:
     ) -> None:
         counted = self._counted
         counted.__exit__(kind, error, trace)
+        self._call.give_back()
         self._admission.leave(answered=counted.error not in _GIVEN_UP)
         self._call.stages.rows = counted.rows
 
@@ -164,8 +164,13 @@ class Model(ABC):
         files = encoded_files(inputs, definition) if name == self.default_signature else {}
         texts = text_values(inputs, definition) if name == self.default_signature else {}
         details += tensor_problems(inputs, definition, wording, files, texts)
+        for field, some in {**files, **texts}.items():
+            details += self.engine.limits.excess(field, len(some))
         if details:
             raise invalid(details)
+        if files or texts:
+            counts = {field: len(some) for field, some in {**files, **texts}.items()}
+            self.task.take_room(counts, call)
         decoded, tokens = {}, {}
         if files:
             with call.stages.decoding():
@@ -182,7 +187,8 @@ class Model(ABC):
             # Clients of these protocols want the model's own numbers.
             arrays, run = in_a_thread(partial(self._as_tensors, arrays)), name
         results = self.engine.run(arrays, call, run, finite=False, binary=binary)
-        counted.rows = row_count(results, definition)
+        rows = definition.batchable or (name == self.default_signature and self.engine.fixed_rows)
+        counted.rows = len(results[0]) if rows and results else 1
         named = zip(definition.outputs, results, strict=True)
         return {
             # Half precision comes out of the session in single.
@@ -262,6 +268,7 @@ class Model(ABC):
                 raise
             finally:
                 self._beside -= 1
+                call.give_back()
                 call.stages.rows = counted.rows
 
     def admission(self, call: Call) -> AdmittedRequest:

@@ -21,8 +21,8 @@ def size_multiple(run: Run, example: Mapping[str, Array], name: str) -> int:
     Layers that halve a picture and join it with what it was need even sides; others answer for a
     part of an odd picture only. So the output has to keep its proportion to the input.
 
-    run: runs the model. example: a row of each input, in the model's order. name: of the input,
-    which is (1, height, width, …).
+    run: runs the model. example: rows of each input, in the model's order. name: of the input,
+    which is (rows, height, width, …).
     """
     whole = _sizes(run, example, name, SIZE)
     if whole is None:
@@ -41,7 +41,7 @@ def _sizes(
     """Return the heights of outputs that have one, for a square picture; None where the model does
     not take it."""
     old = example[name]
-    square = np.zeros((1, side, side, *old.shape[3:]), old.dtype)
+    square = np.zeros((len(old), side, side, *old.shape[3:]), old.dtype)
     try:
         outputs = run([square if key == name else array for key, array in example.items()])
     except (InvalidInput, InferenceError):

@@ -61,6 +61,8 @@ class TensorModel(Model):
         pictures, runtime = self.task.pictures, card.runtime
         reductions = self.task.reductions
         example = self.task.example(self.examples[0].payload if self.examples else None)
+        if example is not None and self.task.fixed_rows is not None:
+            example = [np.repeat(row, self.task.fixed_rows, axis=0) for row in example]
         session = ModelSession(converted, runtime, pictures, example, reductions)
         if reductions and example is not None:
             self.task.extend_pictures(partial(_multiple, session, converted, example))
@@ -72,10 +74,10 @@ class TensorModel(Model):
             limits,
             pictures=pictures,
             reductions=reductions,
+            fixed_rows=self.task.fixed_rows,
             counter=statistics,
         )
         self.threads, self.sessions = [self.engine.batcher], [session]
-        self._batchable = self.signature.batchable
 
     def predict(self, payload: Payload, call: Call) -> Sequence[Any]:
         """Return one prediction per row; if there are many, they are built lazily while they are
@@ -93,8 +95,9 @@ class TensorModel(Model):
                 return answers
             inputs, signature = self.at_scale(inputs, payload.scale)
             outputs = self.engine.run(inputs, call, signature)
+            self.task.check_rows(outputs, rows)
             outputs = [*self._drawn(outputs, found, signature, payload, call), *found.shares]
-            answer = predictions(self.task.answer, outputs, rows=self._batchable)
+            answer = predictions(self.task.answer, outputs, rows=self.task.has_rows)
             counted.rows = len(answer)
             free_texts(inputs)
             if isinstance(answer, list):
@@ -135,6 +138,7 @@ class TensorModel(Model):
                 outputs = self.engine.run(
                     inputs, call, signature, finite=not unwritten, binary=unwritten
                 )
+                task.check_rows(outputs, len(at))
                 made = run_large(
                     _COSTS * sum(out.nbytes for out in outputs),
                     partial(task.work, outputs, part.placed),
@@ -181,6 +185,7 @@ class TensorModel(Model):
 
     def read(self, payload: Payload, call: Call) -> Rows:
         """Read a request, its pictures decoded. Blocks the greenlet."""
+        self.task.take_room_of_texts(payload.size, call)
         parsed = run_large(payload.size, partial(self.task.parse, payload), call)
         # By threads of their own.
         return self.task.decode(parsed, call)

@@ -148,6 +148,10 @@ class Task(ABC):
         """
         return {}
 
+    def take_room(self, rows: Mapping[str, int], call: Call) -> None:  # noqa: B027
+        """Wait for room in memory for what so many files and texts become, by the model's inputs.
+        Raises Overloaded, and what ends `call`."""
+
     def tokens(self, texts: Mapping[str, Sequence[bytes]]) -> dict[str, Array]:
         """Return the ids that the model is fed with for texts in UTF-8, by its inputs, from any
         thread; texts that it takes as they are are left out. Raises InvalidInput with all problems

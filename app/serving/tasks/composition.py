@@ -42,12 +42,13 @@ if TYPE_CHECKING:
 
 
 def inputs_of(
-    kinds: Kinds, signature: Signature, limits: Limits, max_side: int | None
+    kinds: Kinds, signature: Signature, limits: Limits, max_side: int | None, *, rows: bool
 ) -> list[Input]:
     """Return the inputs of a model. max_side: of pictures in their own size; None for the usual.
-    Raises CardError where a kind does not fit."""
+    rows: whether first dimensions count rows. Raises CardError where a kind does not fit."""
     if all(kind.card.kind == "tensor" for kind in kinds.inputs):
-        return [Tensors(cast("tuple[Kind[TensorInput], ...]", kinds.inputs), signature, limits)]
+        tensors = cast("tuple[Kind[TensorInput], ...]", kinds.inputs)
+        return [Tensors(tensors, signature, limits, rows=rows)]
     return [_input(kind, signature, limits, max_side) for kind in kinds.inputs]
 
 
@@ -64,12 +65,14 @@ def _input(
         return Text(cast("Kind[TextInput]", kind), limits)
     if kind.card.kind == "series":
         return Series(cast("Kind[SeriesInput]", kind), limits)
-    return Tensors([cast("Kind[TensorInput]", kind)], signature, limits)
+    return Tensors([cast("Kind[TensorInput]", kind)], signature, limits, rows=True)
 
 
-def output_of(kind: Kind[OutputCard], signature: Signature, pictures: Sequence[str]) -> Output:
-    """Return an output of a model. pictures: the inputs that take some. Raises CardError where the
-    kind does not fit."""
+def output_of(
+    kind: Kind[OutputCard], signature: Signature, pictures: Sequence[str], *, rows: bool
+) -> Output:
+    """Return an output of a model. pictures: the inputs that take some. rows: whether first
+    dimensions count rows. Raises CardError where the kind does not fit."""
     if kind.card.kind == "boxes":
         return Boxes(cast("Kind[BoxesOutput]", kind), signature, pictures)
     if kind.card.kind == "classes":
@@ -83,4 +86,4 @@ def output_of(kind: Kind[OutputCard], signature: Signature, pictures: Sequence[s
         return PictureOut(cast("Kind[PictureOutput]", kind))
     if kind.card.kind == "vector":
         return Vector(cast("Kind[VectorOutput]", kind))
-    return Tensor(cast("Kind[TensorOutput]", kind), batchable=signature.batchable)
+    return Tensor(cast("Kind[TensorOutput]", kind), rows=rows)

@@ -13,9 +13,10 @@ from app.errors import CardError, Detail, InvalidInput, NonFiniteOutput
 from app.serving.arrays import Array
 from app.serving.call import Call
 from app.serving.cards.card import CARD_FILE, Card
-from app.serving.cards.kinds import kinds_of
+from app.serving.cards.kinds import fixed_rows, kinds_of
 from app.serving.limits import Limits
 from app.serving.reductions import Reduction
+from app.serving.row_room import take_room
 from app.serving.signature import PictureFeed, Signature
 from app.serving.tasks.base import (
     Drawing,
@@ -39,7 +40,7 @@ from app.serving.tasks.inputs.decoding import (
     unreadable,
 )
 from app.serving.tasks.inputs.files import FileInput
-from app.serving.tasks.inputs.input import Input, Parsed
+from app.serving.tasks.inputs.input import Input, Parsed, Sized
 from app.serving.tasks.inputs.picture import Picture
 from app.serving.tasks.inputs.tensor import Tensors
 from app.serving.tasks.inputs.text import Text
@@ -50,16 +51,19 @@ from app.serving.threads import in_a_thread
 
 # The key of an answer to texts, of whose words the model does not know some.
 UNKNOWN_SHARE = "unknown_share"
+# Bytes of a text in a CSV at least, with the end of its line.
+_LEAST_TEXT = 2
 
 
 class RowTask(Task):
     """A model of rows: its inputs and outputs, each of a kind.
 
     inputs: several tensors without any other kind beside them are one, whose body has a list of
-    rows each. pictures: how the model's inputs that take pictures are fed. row_bytes: of the
-    longest prediction in JSON, as far as it is more than numbers. placed: the outputs whose values
-    are places in a picture. unwritten: the names of the model's outputs that are no part of an
-    answer as they are.
+    rows each. fixed_rows: the only number of rows that a run may have; None where any will do.
+    has_rows: whether the first dimensions of tensors count rows. pictures: how the model's inputs
+    that take pictures are fed. row_bytes: of the longest prediction in JSON, as far as it is more
+    than numbers. placed: the outputs whose values are places in a picture. unwritten: the names of
+    the model's outputs that are no part of an answer as they are.
     Raises CardError where card and model do not fit.
     """
 
@@ -68,11 +72,14 @@ class RowTask(Task):
         self.signature = signature
         self.limits = limits
         kinds = kinds_of(card, signature)
-        self.inputs = inputs_of(kinds, signature, limits, card.runtime.max_length)
+        self.fixed_rows = fixed_rows(kinds, signature)
+        self.has_rows = rows = signature.batchable or self.fixed_rows is not None
+        self.inputs = inputs_of(kinds, signature, limits, card.runtime.max_length, rows=rows)
         self._takers = [each for each in self.inputs if isinstance(each, Picture)]
         self._heard = [each for each in self.inputs if isinstance(each, Audio)]
+        self._sized = [each for each in self.inputs if isinstance(each, Sized)]
         pictures = [each.name for each in self._takers]
-        self.outputs = [output_of(kind, signature, pictures) for kind in kinds.outputs]
+        self.outputs = [output_of(kind, signature, pictures, rows=rows) for kind in kinds.outputs]
         self.placed = [out for out in self.outputs if isinstance(out, PlacedOutput)]
         self.drawn = [out for out in self.outputs if isinstance(out, Drawn)]
         if self.placed and self.drawn:
@@ -136,6 +143,7 @@ class RowTask(Task):
         arrays = parsed.arrays
         placed: dict[str, Array] = {}
         if takers or heard:
+            self._take_room({name: len(some) for name, some in parsed.files.items()}, call)
             files, placed = self._files(takers, uploads, heard, sounds, call)
             arrays = arrays | files
         inputs = [arrays[name] for name in self._input_names]
@@ -165,6 +173,25 @@ class RowTask(Task):
                 raise InvalidInput(f"{name}: pictures of different sizes need a request each")
             found[name] = in_a_thread(partial(np.stack, [*array]))
         return found
+
+    def take_room(self, rows: Mapping[str, int], call: Call) -> None:
+        """Wait for room in memory for what files and texts become. rows: how many, by the model's
+        inputs. Raises what `app.serving.row_room.take_room` raises."""
+        names = {each.specs[0].name: each.name for each in self.inputs}
+        own = {names[name]: count for name, count in rows.items()}
+        self._take_room(own, call)
+
+    def take_room_of_texts(self, size: int, call: Call) -> None:
+        """The same for a body of `size` bytes that is not yet read, of a model that takes no files:
+        while it is read, texts become ids."""
+        if self._sized and not (self._takers or self._heard):
+            rows = min(self.limits.max_rows, 1 + size // _LEAST_TEXT)
+            self._take_room({each.name: rows for each in self._sized}, call)
+
+    def _take_room(self, rows: Mapping[str, int], call: Call | None) -> None:
+        """As `take_room`, by the names of inputs."""
+        size = sum(each.most_bytes(rows.get(each.name, 0)) for each in self._sized)
+        take_room(size, self.limits, call)
 
     def tokens(self, texts: Mapping[str, Sequence[bytes]]) -> dict[str, Array]:
         """Return the ids that the model is fed with for texts in UTF-8, by its inputs, from any
@@ -302,6 +329,19 @@ class RowTask(Task):
             if out not in self.placed and array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise NonFiniteOutput
         return {out.name: out.placed_values(by_name, [*placed[out.picture]]) for out in self.placed}
+
+    def check_rows(self, outputs: Sequence[Array], rows: int) -> None:
+        """Raise InvalidInput unless the model has answered with as many rows as it was given, for
+        no one could tell which row is answered with what. outputs: one array each."""
+        by_name = self._by_name(outputs)
+        arrays = [by_name[out.spec.name] for out in self.outputs if out not in self.placed]
+        if self.has_rows and any(array.shape[:1] != (rows,) for array in arrays):
+            found = ", ".join(f"{list(array.shape)}" for array in arrays)
+            raise InvalidInput(
+                f"the model answers {rows:,} row{'s' if rows > 1 else ''} with outputs of shape "
+                f"{found}, which are not as many rows"
+                f"{': send one row at a time' if rows > 1 else ''}"
+            )
 
     def answer(
         self, outputs: Sequence[Array], made: Mapping[str, list[Any]] | None = None

@@ -126,12 +126,13 @@ def _of_ids(card: Card, signature: Signature) -> list[Guess]:
         evidence = signature.texts.get(kind.specs[0].name)
         if kind.card.kind == "tensor" and evidence is not None and evidence.ids:
             (spec,) = kind.specs
-            needs = "the card names their vocabulary"
+            # A vocabulary beside the model is found by itself, the length of texts never.
+            needs, key = "the card names their vocabulary", "vocabulary"
             if not spec.row_shape[0]:
-                needs += " and the length of texts"
+                needs, key = f"{needs} and the length of texts", "length"
             reason = f"an Embedding reads it: it takes texts if {needs}"
-            key = f"inputs.{spec.name}.vocabulary"
-            found.append(Guess(key, f"the kind tensor of {spec.name}", reason=reason))
+            what = f"the kind tensor of {spec.name}"
+            found.append(Guess(f"inputs.{spec.name}.{key}", what, reason=reason))
     return found
 
 

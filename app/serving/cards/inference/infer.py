@@ -83,9 +83,8 @@ def _filled(card: Card, signature: Signature, folders: Sequence[Path]) -> Card:
     not go with that."""
     stated = card.labels if isinstance(card.labels, list) else None
     inferred = _inferred(signature, folders, stated)
-    boxes = any(out.kind == "boxes" for out in (inferred.outputs or {}).values())
-    if boxes and card.short_keys() == ["labels"]:
-        # Those of the boxes, where they are by now.
+    if card.short_keys() == ["labels"] and _has_labels(inferred, stated):
+        # They are those of an output by now.
         card = card.model_copy(update={"labels": None})
     elif any(key not in _GO_WITH.get(inferred.task, ()) for key in card.short_keys()):
         raise CardError(_no_task(card, inferred, signature))
@@ -97,6 +96,20 @@ def _filled(card: Card, signature: Signature, folders: Sequence[Path]) -> Card:
             if getattr(card, key) is None:
                 update[key] = getattr(inferred, key)
     return settle_pictures(card.model_copy(update=update), signature)
+
+
+def _has_labels(card: Card, labels: list[str] | None) -> bool:
+    """Tell whether an output of a card without a task has these labels, or is one of boxes."""
+    for out in (card.outputs or {}).values():
+        if out.kind == "boxes":
+            return True
+        if (
+            (out.kind == "classes" or out.kind == "mask")
+            and labels is not None
+            and out.labels == labels
+        ):
+            return True
+    return False
 
 
 def _no_task(card: Card, inferred: Card, signature: Signature) -> str:
@@ -142,7 +155,7 @@ def infer_card(
     it, and from the name of the vocabulary there. Raises CardError for labels that do not match."""
     if (tensors := known_tensors(signature.outputs)) is not None and _is_detector(signature):
         return _of_boxes(signature, tensors, labels)
-    if len(signature.inputs) == 1 and signature.batchable:
+    if len(signature.inputs) == 1 and _has_rows(signature, signature.outputs):
         kind = _input(signature.inputs[0], signature, vocabulary).kind
         if kind == "text":
             return _long(signature, labels, vocabulary)
@@ -153,7 +166,9 @@ def infer_card(
         return Card(task="tensor")
     if not _scores_one_input(signature):
         # One that takes lists only stays one: programs know it as such.
-        if signature.batchable and any(_is_special(t, signature) for t in signature.inputs):
+        if _has_rows(signature, signature.outputs) and any(
+            _is_special(t, signature) for t in signature.inputs
+        ):
             return _long(signature, labels, vocabulary)
         return Card(task="tensor")
     (output,) = _outputs(signature, labels).values()
@@ -187,8 +202,9 @@ def _of_boxes(signature: Signature, tensors: BoxTensors, labels: Sequence[str] |
     if signature.parameters is not None:
         # Of a Keras file, other outputs have kinds of their own.
         taken = {each.name for each in tensors.specs}
-        others = _outputs(signature, None).items()
-        outputs |= {name: out for name, out in others if name not in taken}
+        others = [t for t in signature.outputs if t.name not in taken and _has_rows(signature, [t])]
+        found = _outputs(signature, None)
+        outputs |= {t.name: found[t.name] for t in others}
     return settle_pictures(Card(task=None, inputs=inputs, outputs=outputs), signature)
 
 
@@ -324,9 +340,16 @@ def _type(spec: TensorSpec) -> Literal["number", "text"]:
     return "text" if spec.dtype == "string" else "number"
 
 
+def _has_rows(signature: Signature, outputs: Sequence[TensorSpec]) -> bool:
+    """Tell whether the first dimensions of the inputs and of these outputs count rows."""
+    return signature.batchable or signature.run_rows(outputs) is not None
+
+
 def _scores_one_input(signature: Signature) -> bool:
     """Whether one input of known rank gives one row of numbers, of known length, for each row."""
     if len(signature.inputs) != 1 or len(signature.outputs) != 1:
+        return False
+    if not _has_rows(signature, signature.outputs):
         return False
     out = signature.outputs[0].shape
     return signature.inputs[0].shape is not None and bool(out and len(out) == 2 and out[1])

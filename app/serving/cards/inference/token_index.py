@@ -39,7 +39,7 @@ def settle_texts(card: Card, signature: Signature, folders: Sequence[Path]) -> C
 
 def takes_texts(spec: TensorSpec) -> bool:
     """Tell whether an input takes texts as they are."""
-    return spec.dtype == "string" and spec.shape in ((None,), (None, 1))
+    return spec.dtype == "string" and bool(spec.shape) and spec.row_shape in ((), (1,))
 
 
 def takes_ids(spec: TensorSpec) -> bool:

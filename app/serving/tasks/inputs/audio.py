@@ -69,6 +69,12 @@ class Audio(FileInput):
         check_count(len(sounds), self.limits, self.files.noun)
         return unreadable(sounds, workers(self.limits).map(_probe, sounds, call))
 
+    def most_bytes(self, count: int) -> int:
+        """Return the most bytes that the samples of `count` recordings take."""
+        length, size = self.recording.length, numpy_dtype(self.spec.dtype).itemsize
+        most = self.limits.max_elements
+        return size * (most if length is None else min(most, count * length))
+
     def decoded(self, sounds: Sequence[Sound], call: Call | None, hint: str = "") -> Array:
         """Decode recordings, as many at once as there are cores: (sounds, samples), or (sounds,
         samples, 1).
@@ -197,9 +203,11 @@ def _recording(kind: Kind[AudioInput]) -> RecordingSpec:
     shape = spec.row_shape
     fits = bool(spec.shape) and (len(shape) == 1 or (len(shape) == 2 and shape[1] in (1, None)))
     if spec.dtype not in _TYPES or not fits:
+        alone = spec.dtype in _TYPES and spec.shape is not None and len(spec.shape) == 1
+        one = ", one recording and no rows (export the model with a dimension of rows first)"
         raise place.problem(
             "needs an input of floats of shape (rows, samples) or (rows, samples, 1), this is "
-            f"{spec.name} {spec.dtype} {spec.shape}"
+            f"{spec.name} {spec.dtype} {spec.shape}{one if alone else ''}"
         )
     own = shape[0]
     if own is not None:

@@ -230,7 +230,7 @@ def _plain_fields(kind: Kind[FieldsInput]) -> list[FieldSpec]:
     if len(specs) > 1:
         return [FieldSpec(name=t.name, type=_type(t)) for t in specs]
     shape = specs[0].row_shape
-    if len(shape) == 0 and specs[0].has_batch and specs[0].shape:
+    if len(shape) == 0 and specs[0].shape:
         return [FieldSpec(name=kind.name, type=_type(specs[0]))]
     if len(shape) != 1 or not shape[0]:
         raise kind.place.stated(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from app.errors import Detail, InvalidInput
 from app.serving.arrays import Array
@@ -53,6 +53,14 @@ def with_columns(checked: ColumnCheck, read: Callable[[], Parsed]) -> Parsed:
         details = details + error.details
         more = len(error.details) == MAX_DETAILS
     raise invalid(details, more=more)
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """An input whose rows may be much larger than what they are made of."""
+
+    def most_bytes(self, count: int) -> int:
+        """Return the most bytes that `count` rows take as the model is fed with them."""
 
 
 class Input(ABC):

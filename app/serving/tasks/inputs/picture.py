@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -69,6 +70,15 @@ class Picture(FileInput):
     def extend_to(self, multiple: int) -> None:
         """Extend pictures in their own sizes to sides that are multiples of a number."""
         self.spec = replace(self.spec, multiple=multiple)
+
+    def most_bytes(self, count: int) -> int:
+        """Return the most bytes that `count` pictures take."""
+        side = self.spec.max_side or 0
+        whole = count * math.prod(_known(self.feed, side))
+        if self.spec.size is not None:
+            return whole
+        # All of those in their own sizes together have a limit.
+        return min(whole, self.spec.max_pixels * math.prod(_known(self.feed)[2:]))
 
     def room(self, count: int) -> Array | None:
         """Return room for the pixels of `count` pictures: uint8 (count, *shape of the feed); None

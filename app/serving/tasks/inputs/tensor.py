@@ -14,7 +14,7 @@ from app.serving.arrays import Array
 from app.serving.cards.card import TensorInput
 from app.serving.cards.kinds import Kind
 from app.serving.limits import Limits
-from app.serving.signature import SignatureDef
+from app.serving.signature import SignatureDef, TensorSpec
 from app.serving.tasks.base import ENOUGH, Payload, invalid, parse_json
 from app.serving.tasks.inputs.input import Input, Parsed, Where
 from app.serving.tensors import DTYPES, PLAIN, from_nested, nested_schema
@@ -25,20 +25,28 @@ class Tensors(Input):
     """Inputs of the model as they are. A body is a list of rows, or `{input: rows, …}` for several;
     a value is one row of a single input.
 
-    signature: of the model, whose first dimensions may count rows. Raises CardError from
-    `__init__` for types that JSON cannot carry.
+    signature: of the model. rows: whether first dimensions count rows, of which there may be any
+    number. Raises CardError from `__init__` for types that JSON cannot carry.
     """
 
     kind = "tensor"
     accepts = frozenset({"json"})
 
     def __init__(
-        self, kinds: Sequence[Kind[TensorInput]], signature: SignatureDef, limits: Limits
+        self,
+        kinds: Sequence[Kind[TensorInput]],
+        signature: SignatureDef,
+        limits: Limits,
+        *,
+        rows: bool,
     ) -> None:
         specs = [spec for kind in kinds for spec in kind.specs]
+        if rows:
+            specs = [_with_rows(spec) for spec in specs]
         super().__init__(kinds[0].name if kinds else "", specs, limits)
         self._names = [kind.name for kind in kinds]
         self._signature = signature
+        self._rows = rows
         for spec in specs:
             if spec.dtype not in DTYPES:
                 raise CardError(f"{spec.name} is of type {spec.dtype}, which JSON cannot carry")
@@ -58,15 +66,14 @@ class Tensors(Input):
             Detail(short(n), "unexpected", expected=f"one of {', '.join(names)}")
             for n in islice((n for n in value if n not in names), ENOUGH)
         ]
-        batchable = self._signature.batchable
         arrays = {}
         for name, spec in zip(names, self.specs, strict=True):
             if name in value:
                 rows = value[name]
-                if rows == [] and batchable:
+                if rows == [] and self._rows:
                     details.append(Detail(name, "no rows", expected="at least one row"))
                     continue
-                if batchable and isinstance(rows, list):
+                if self._rows and isinstance(rows, list):
                     excess = self.limits.excess(name, len(rows))
                     if excess:
                         details += excess
@@ -76,7 +83,7 @@ class Tensors(Input):
                     details.append(read)
                 else:
                     arrays[spec.name] = read
-        if batchable and not details:
+        if self._rows and not details:
             counts = {
                 name: len(arrays[spec.name]) for name, spec in zip(names, self.specs, strict=True)
             }
@@ -123,7 +130,7 @@ class Tensors(Input):
             name: nested_schema(t.dtype, t.shape, t.bounds.length if t.bounds else None)
             for name, t in zip(self._names, self.specs, strict=True)
         }
-        if self._signature.batchable:
+        if self._rows:
             amount = {"minItems": 1, "maxItems": self.limits.max_rows}
             inputs = {name: {**rows, **amount} for name, rows in inputs.items()}
         if len(inputs) == 1:
@@ -148,7 +155,7 @@ class Tensors(Input):
         rows = {self._names[0]: value} if len(self._names) == 1 else value
         if not isinstance(rows, dict):
             return rows
-        if self._signature.batchable:
+        if self._rows:
             rows = {name: [row] for name, row in rows.items()}
         return rows if len(self._names) > 1 else rows[self._names[0]]
 
@@ -167,3 +174,10 @@ class Tensors(Input):
             }
             for name, spec in zip(self._names, self.specs, strict=True)
         }
+
+
+def _with_rows(spec: TensorSpec) -> TensorSpec:
+    """Return an input that takes any number of rows."""
+    bounds = spec.bounds and replace(spec.bounds, rows=True)
+    shape = None if spec.shape is None else (None, *spec.row_shape)
+    return replace(spec, shape=shape, bounds=bounds)

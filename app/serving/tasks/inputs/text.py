@@ -21,6 +21,7 @@ from app.serving.tasks.csv_table import read_table
 from app.serving.tasks.inputs.input import FILE, Input, Parsed, Where, with_columns
 from app.serving.tasks.inputs.tokens import Tokens, room
 from app.serving.tasks.parts import Parts, words
+from app.serving.tensors import numpy_dtype
 from app.thread_slices import checkpoint, free_rows_afterwards
 
 # The name of a text in JSON, a form or a CSV, beside that of the model's input.
@@ -112,6 +113,14 @@ class Text(Input):
         array = np.empty(len(texts), object)
         array[:] = texts
         return array[:, None] if len(self.specs[0].row_shape) == 1 else array
+
+    def most_bytes(self, count: int) -> int:
+        """Return the most bytes that the ids of `count` texts take."""
+        if self.tokens is None:
+            return 0
+        (spec,) = self.specs
+        most = min(self.limits.max_elements, count * self.tokens.index.length)
+        return most * numpy_dtype(spec.dtype).itemsize
 
     def parts(self, arrays: Mapping[str, Array], texts: Mapping[str, str], most: int) -> Parts:
         """Return the words, or groups of words that stand together."""

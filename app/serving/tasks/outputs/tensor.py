@@ -17,28 +17,28 @@ from app.serving.tensors import DTYPES, nested_schema
 
 
 class Tensor(Output):
-    """A nested list a row. batchable: whether the first dimension counts rows; else the whole is
+    """A nested list a row. rows: whether the first dimension counts rows; else the whole is
     one value. Raises CardError from `__init__` for a type that JSON cannot carry."""
 
     kind = "tensor"
     wrapped = False
 
-    def __init__(self, kind: Kind[TensorOutput], *, batchable: bool) -> None:
+    def __init__(self, kind: Kind[TensorOutput], *, rows: bool) -> None:
         (spec,) = kind.specs
         super().__init__(kind.name, spec)
         if spec.dtype not in DTYPES:
             raise CardError(f"{spec.name} is of type {spec.dtype}, which JSON cannot carry")
-        self._batchable = batchable
+        self._rows = rows
 
     def values(self, array: Array) -> list[Any]:
         """The rows, with texts for bytes. Blocks the greenlet where they are many."""
         readable = _readable(array)
-        return [*readable] if self._batchable else [readable]
+        return [*readable] if self._rows else [readable]
 
     def schema(self) -> dict[str, Any]:
         """JSON Schema of a value."""
         spec = self.spec
-        shape = spec.shape[1:] if self._batchable and spec.shape is not None else spec.shape
+        shape = spec.shape[1:] if self._rows and spec.shape is not None else spec.shape
         # Of an output of any rank a row may be a plain value.
         return {} if spec.shape is None else nested_schema(spec.dtype, shape)
 
