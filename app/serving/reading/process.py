@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 # Far longer than the largest model takes, to stop a file or a custom.py that never finishes.
 TIMEOUT_S = 1800
+# These reach the whole process group; the parent decides what they mean.
+_OF_THE_PARENT = (signal.SIGINT, signal.SIGHUP)
 # Messages of native code that aborts.
 _GIVING_UP = re.compile(r"Check failed|terminate called|what\(\):|Fatal")
 _LAST_WORDS = 10_000
@@ -95,9 +97,9 @@ def _serve(
 
 
 def _convert_all(pipe: Connection, folder: Path) -> None:
-    # These signals reach the whole process group; the parent decides what they mean.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in _OF_THE_PARENT:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_THE_PARENT)
     work_folder = _WorkFolder(folder)
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -329,7 +331,12 @@ class ReaderProcess:
                     name="keraport-loader",
                     daemon=True,
                 )
-                self._process.start()
+                # Until the child ignores them itself.
+                before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_PARENT)
+                try:
+                    self._process.start()
+                finally:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, before)
                 child.close()
                 into.close()
                 self._pipes = pipe, _Output(output)
