@@ -102,7 +102,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 @pytest.fixture(scope="session")
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server over the models that the repository ships."""
-    with serving(ROOT / "models", tmp_path_factory.mktemp("shipped")) as server:
+    with serving(ROOT / "models", tmp_path_factory.mktemp("shipped"), grpc_port=0) as server:
         yield server
 
 
