@@ -7,7 +7,7 @@ LOCK := $(if $(GPU),requirements-gpu.lock,requirements.lock)
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down restart logs ps check test test-all mutations fuzz lint format bench screenshots lock clean
+.PHONY: help run up down restart logs ps check test test-all mutations fuzz lint format bench screenshots protos lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -96,6 +96,11 @@ $(PEERS_VENV)/.peers: $(PEERS_LOCK)
 
 screenshots: $(VENV)/.dev ## Take the pictures of the documentation (needs Chromium)
 	@$(BIN)/python -m tests.browser.screenshots
+
+PROTOS := app/api/grpc/protos
+protos: $(VENV)/.dev ## Compile the messages of the gRPC services
+	@$(BIN)/python -m grpc_tools.protoc -I$(PROTOS) --include_imports \
+		--descriptor_set_out=$(PROTOS).binpb $(sort $(wildcard $(PROTOS)/*.proto))
 
 # tf-keras requires `tensorflow` by name, which tensorflow-cpu provides under another name: the CPU
 # locks leave it out, and pip installs exactly what they list.

@@ -13,7 +13,7 @@ from app.api import cors
 from app.api.http.access import ModelAccess
 from app.api.http.answers import add_request_id
 from app.api.http.errors import ErrorAnswers
-from app.api.http.gate import Gate
+from app.api.http.gate import Gate, open_gate
 from app.api.http.overload import EarlyRefusals
 from app.api.http.proxy import TrustedProxy
 from app.api.http.spools import KeraportRequest, spool_for
@@ -27,7 +27,6 @@ from app.api.telemetry.metrics import Metrics
 from app.api.telemetry.worker_metrics import WorkerMetrics
 from app.api.v1 import routes as v1
 from app.api.v2 import routes as v2
-from app.keys.ring import KeyRing
 from app.lifecycle import Lifecycle
 from app.serving.registry.registry import Registry
 from app.settings import Settings
@@ -47,13 +46,16 @@ def create_app(
     measured: Metrics | None = None,
     worker: int | None = None,
     siblings: Mapping[int, str] = MappingProxyType({}),
+    gate: Gate | None = None,
 ) -> Flask:
     """Create the application over `registry`, whose models may still be loading.
 
     worker: the number of this one, where the server has several. siblings: the addresses of the
-    others, by their numbers. Raises KeysError if the file of API keys cannot be used.
+    others, by their numbers. gate: that of the settings. Raises KeysError if the file of API keys
+    cannot be used.
     """
-    keys = None if settings.api_keys_file is None else KeyRing(settings.api_keys_file)
+    gate = gate or open_gate(settings)
+    keys = None if gate is None else gate.keys
     app = Flask(
         "keraport",
         static_folder=FRONTEND / "static",
@@ -80,11 +82,9 @@ def create_app(
     cors.install(app, settings)
     errors = ErrorAnswers(settings, error_page, lambda: lifecycle.draining or not registry.loaded)
     errors.install(app)
-    gate = None
-    if keys is not None:
-        gate = Gate(keys)
+    if gate is not None:
         gate.install(app)
-        app.register_blueprint(login.blueprint(settings, keys, lifecycle))
+        app.register_blueprint(login.blueprint(settings, gate.keys, lifecycle))
     users = None
     if settings.user_rate:
         users = UserRates(settings.user_rate)

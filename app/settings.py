@@ -79,6 +79,12 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(5000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    grpc_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port for gRPC; 0 takes a free one. Empty: no gRPC.",
+    )
     models_dir: Path = Field(Path("models"), description="The folder of models.")
     uploads_dir: Path = Field(
         Path("uploads"), description="Where uploads in flight are spooled; always empty at rest."
@@ -201,7 +207,7 @@ class Settings(BaseSettings):
         description="One in this many successful health checks is logged; 0: none.",
     )
 
-    @field_validator("events_file", "api_keys_file", "cache_dir", mode="before")
+    @field_validator("events_file", "api_keys_file", "cache_dir", "grpc_port", mode="before")
     @classmethod
     def _none(cls, value: Any) -> Any:
         return None if value == "" else value

@@ -102,7 +102,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 @pytest.fixture(scope="session")
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server over the models that the repository ships."""
-    with serving(ROOT / "models", tmp_path_factory.mktemp("shipped")) as server:
+    with serving(ROOT / "models", tmp_path_factory.mktemp("shipped"), grpc_port=0) as server:
         yield server
 
 
@@ -134,7 +134,7 @@ def v1(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
     folder = tmp_path_factory.mktemp("v1")
     save_v1_models(folder / "models")
-    with serving(folder / "models", folder, max_body_mb=LIMIT_MB) as server:
+    with serving(folder / "models", folder, max_body_mb=LIMIT_MB, grpc_port=0) as server:
         yield server
 
 
@@ -145,7 +145,7 @@ def v2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
     folder = tmp_path_factory.mktemp("v2")
     save_v2_models(folder / "models")
-    with serving(folder / "models", folder) as server:
+    with serving(folder / "models", folder, grpc_port=0) as server:
         yield server
 
 
@@ -164,7 +164,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
     save_picture_model(models / "shades" / "model.keras", rescales=True)
     (models / "shades" / "model.yaml").write_text("task: image-classification\nlabels: [a, b, c]\n")
     keys = Keys(folder / "keys.yaml")
-    settings = {"api_keys_file": keys.file, "forwarded_allow_ips": "127.0.0.1"}
+    settings = {"api_keys_file": keys.file, "forwarded_allow_ips": "127.0.0.1", "grpc_port": 0}
     with serving(models, folder, **settings) as server, closing(Keyed(server, keys)) as keyed:
         yield keyed
 

@@ -80,6 +80,13 @@ class ServerProcess:
         self.pid = psutil.Process(self.process.pid).children()[0].pid
         self.port = int(self.url.rpartition(":")[2])
 
+    @property
+    def grpc(self) -> str:
+        """The address for gRPC, of a server with `grpc_port`."""
+        found = re.search(r"gRPC on port (\d+)", self.log())
+        assert found is not None
+        return f"127.0.0.1:{found[1]}"
+
     def _await_url(self) -> str:
         until = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < until:
@@ -111,7 +118,7 @@ class ServerProcess:
     def await_ready(self) -> ServerProcess:
         until = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < until:
-            if httpx.get(f"{self.url}/readyz").status_code == 200:
+            if httpx.get(f"{self.url}/readyz", timeout=60).status_code == 200:
                 return self
             time.sleep(0.05)
         raise AssertionError(f"the server did not become ready:\n{self.log()}")

@@ -20,7 +20,7 @@ from app.api.http.draining import check_draining
 from app.api.http.errors import ErrorAnswers
 from app.api.http.gate import Gate
 from app.api.http.users import UserRates
-from app.api.v1.routes import servable_of
+from app.api.v1.servables import servable_of
 from app.lifecycle import Lifecycle
 from app.serving.cards.card import RESERVED_NAMES
 

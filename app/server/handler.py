@@ -244,7 +244,7 @@ class _Handler(WSGIHandler):
         status = GONE if gone else int(answered[:3])
         if self.server.spans is not None:
             self.server.spans.end(handler.environ, record, handler.path, status, seconds)
-        self.server.metrics.observe(handler.environ, status, seconds)
+        self.server.metrics.observe(record, status, seconds)
         self.server.access.answered(
             handler.environ,
             record,

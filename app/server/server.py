@@ -12,13 +12,15 @@ import sys
 import time
 from collections import Counter
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.event import Event
 
 from app import __version__
+from app.api.http.access import ModelAccess
 from app.api.http.body_room import BodyRoom
+from app.api.http.gate import Gate, open_gate
 from app.api.telemetry.access_log import AccessLog
 from app.api.telemetry.metrics import Metrics
 from app.api.telemetry.spans import Spans
@@ -43,6 +45,9 @@ from app.serving.registry.watchdog import Watchdog
 from app.serving.tasks.base import Limits
 from app.settings import Settings
 from app.status.journal import Journal
+
+if TYPE_CHECKING:
+    from app.server.grpc_server import GrpcServer
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +88,7 @@ class Server:
             kept=Cache.of(settings),
         )
         self._sync.find()
+        gate = open_gate(settings)
         self._app = create_app(
             settings,
             self._registry,
@@ -91,17 +97,19 @@ class Server:
             self._metrics,
             worker.number if worker else None,
             worker.siblings if worker else {},
+            gate,
         )
         name = settings.replica_name
         self._spans = Spans.of_environment(f"{name}/{worker.number}" if worker else name)
         access = AccessLog(access_logger(), settings.log_health_every)
+        room = BodyRoom(limits.max_bodies_bytes)
         make = partial(
             HttpServer,
             app=self._app,
             lifecycle=self._lifecycle,
             access=access,
             metrics=self._metrics,
-            body_room=BodyRoom(limits.max_bodies_bytes),
+            body_room=room,
             spans=self._spans,
         )
         # Where the other workers ask this one.
@@ -110,7 +118,8 @@ class Server:
         if worker:
             # So that those who wait for connections get about as many each.
             self._server.max_accept = 1
-        self._metrics.watch_in_flight(lambda: self._server.in_flight)
+        self._grpc = self._grpc_server(gate, access, room)
+        self._metrics.watch_in_flight(lambda: self._in_flight)
         self._ending = Event()
         self._signals: Counter[str] = Counter()
 
@@ -118,6 +127,35 @@ class Server:
     def address(self) -> str:
         """The URL of the server."""
         return address_of(self._server.socket)
+
+    def _grpc_server(
+        self, gate: Gate | None, access_log: AccessLog, room: BodyRoom
+    ) -> GrpcServer | None:
+        if self._settings.grpc_port is None:
+            return None
+        # Only here: grpcio takes 12 MB, and most servers do without.
+        from app.api.grpc.answers import Answers
+        from app.api.grpc.services import Parts
+        from app.server.grpc_server import GrpcServer
+
+        access = ModelAccess(self._registry, keys=gate is not None)
+        parts = Parts(self._settings, access, self._lifecycle, gate)
+        answers = Answers(parts, access_log, self._metrics)
+        server = GrpcServer(
+            self._settings,
+            answers,
+            room,
+            lambda: self._lifecycle.refusing,
+            shared=self._worker is not None,
+        )
+        if self._worker is None:
+            server.listen()
+        return server
+
+    @property
+    def _in_flight(self) -> int:
+        calls = 0 if self._grpc is None else self._grpc.in_flight
+        return self._server.in_flight + calls
 
     def run(self, heartbeat: Heartbeat) -> None:
         """Serve until SIGTERM or SIGINT, or until a model hangs; finish what is in flight, and end
@@ -157,6 +195,9 @@ class Server:
         if self._worker is not None:
             self._worker.shared.mark(self._worker.number, ACCEPTING)
         self._server.start()
+        if self._grpc is not None:
+            port = self._grpc.start()
+            log.info("gRPC on port %d", port, extra={"grpc_port": port})
 
     def _join(self, worker: Worker) -> None:
         """Take connections once the models are there: until then the other workers do."""
@@ -251,18 +292,20 @@ class Server:
         if self._worker is not None:
             self._worker.shared.mark(self._worker.number, CLOSED)
         self._lifecycle.refusing = True
-        log.info("port closed, %d requests in flight", self._server.in_flight)
+        if self._grpc is not None:
+            self._grpc.stop(self._settings.drain_timeout_s)
+        log.info("port closed, %d requests in flight", self._in_flight)
         until = time.monotonic() + self._settings.drain_timeout_s
         quiet_since = time.monotonic()
         while time.monotonic() < until:
-            if self._server.in_flight:
+            if self._in_flight or not (self._grpc is None or self._grpc.ended):
                 quiet_since = time.monotonic()
             elif time.monotonic() - quiet_since >= QUIET_S:
                 log.info("drained")
                 return 0
             gevent.sleep(QUIET_S / 5)
-        log.warning("%d requests did not finish within the drain", self._server.in_flight)
-        return self._server.in_flight
+        log.warning("%d requests did not finish within the drain", self._in_flight)
+        return self._in_flight
 
 
 def _exit(code: int) -> None:

@@ -20,7 +20,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     own_files(folder)
     own_models(folder / "models")
     # As on a terminal.
-    reader = Reader(folder, {}, KERAPORT_PORT="0", KERAPORT_LOG_FORMAT="text")
+    settings = {"KERAPORT_PORT": "0", "KERAPORT_GRPC_PORT": "0", "KERAPORT_LOG_FORMAT": "text"}
+    reader = Reader(folder, {}, **settings)
     server = reader.begin("make run")
     try:
         url = server.says(r"^Keraport \S+ on (http://\S+),")[1]
@@ -30,6 +31,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
             time.sleep(0.2)
         address = url.removeprefix("http://")
         reader.addresses |= {"localhost:5000": address, "127.0.0.1:5000": address}
+        port = server.says(r"gRPC on port (\d+)")[1]
+        reader.addresses["localhost:8500"] = f"127.0.0.1:{port}"
         yield reader
     finally:
         print(f"--- log of the server ---\n{server.output()}")

@@ -453,10 +453,13 @@ def test_the_documentation_s_examples_run(
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     code = "".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    code = code.replace("localhost:8500", shipped.grpc)
     exec(code.replace("localhost:5000", f"127.0.0.1:{shipped.port}"), {})
-    mpg, dog = (float(line.strip("[]")) for line in capsys.readouterr().out.splitlines())
+    printed = (float(line.strip("[]")) for line in capsys.readouterr().out.splitlines())
+    mpg, dog, *over_grpc = printed
     assert mpg > 10
     assert 0 <= dog <= 1
+    assert over_grpc == pytest.approx([mpg, mpg])
 
 
 def test_the_number_of_pictures_is_limited(client: Any) -> None:

@@ -32,6 +32,7 @@ LAYERS = (
     "api.native",
     "api.v1",
     "api.v2",
+    "api.grpc",
     "api.openapi",
     "api",
     "web.layout",

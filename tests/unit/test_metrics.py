@@ -53,7 +53,7 @@ def _observe(metrics: Metrics, *entries: Entry, path: str = "/api/x", **about: A
         call.stages.model, call.stages.version = entries[0].name, entries[0].version
         call.stages.infer_ns = 3_000_000
     record.calls.append(call)
-    metrics.observe(environ, about.get("status", 200), 0.25)
+    metrics.observe(record, about.get("status", 200), 0.25)
 
 
 REQUESTS = "keraport_requests_total"

@@ -10,7 +10,7 @@ import pytest
 
 from app.api.openapi import v1, v2
 from app.api.openapi.document import document
-from app.api.v1.routes import STATES as V1_STATES
+from app.api.v1.metadata import STATES as V1_STATES
 from app.api.v2.metadata import PLATFORM
 from app.api.v2.metadata import STATES as V2_STATES
 from app.api.v2.request import HEADER_LENGTH, MAX_TENSORS

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from app.api.http.current import current_request
-from app.api.telemetry.record import record_of
+from app.api.http.current import current_record
 from app.errors import Forbidden, ModelUnavailable
 from app.serving.registry.entry import Entry, ModelLease
 from app.serving.registry.registry import Registry, no_model
@@ -22,7 +21,7 @@ class ModelAccess:
 
     @property
     def _visible(self) -> frozenset[str] | None:
-        return record_of(current_request().environ).visible if self._keys else None
+        return current_record().visible if self._keys else None
 
     @property
     def loaded(self) -> bool:
@@ -84,5 +83,5 @@ class ModelAccess:
 
 def _recorded(entry: Entry) -> Entry:
     """Add `entry` to the record of the request, and return it."""
-    record_of(current_request().environ).entries.append(entry)
+    current_record().entries.append(entry)
     return entry

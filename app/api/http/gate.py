@@ -13,25 +13,27 @@ from typing import Any
 from flask import Flask, Request, Response
 
 from app.api.http.current import current_request
-from app.api.telemetry.record import record_of
+from app.api.telemetry.record import Record, record_of
 from app.errors import Forbidden, TooManyRequests, Unauthorized
 from app.keys.file import Key
 from app.keys.rate_limiter import RateLimiter
 from app.keys.ring import REPLICA_HEADER, KeyRing
+from app.settings import Settings
 
 COOKIE = "keraport_session"
 KNOWN_HEADER = "X-Keraport-Key"
 # Endpoints that need no key.
 OPEN = frozenset({"health.livez", "health.readyz", "static", "bootstrap.static", "login.login"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_HOW_TO_SEND = "send one as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
+_NEEDED = "an API key is needed: send one as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
+_UNKNOWN = "this API key is not known: it was changed in transit, or removed"
 
 
 class Gate:
-    """Checks the key of every request."""
+    """Checks the key of every request. keys: that are known."""
 
     def __init__(self, keys: KeyRing) -> None:
-        self._keys = keys
+        self.keys = keys
         self._rates = RateLimiter()
 
     def install(self, app: Flask) -> None:
@@ -50,7 +52,7 @@ class Gate:
         TooManyRequests, Forbidden."""
         request = current_request()
         record = record_of(request.environ)
-        key = _key_of(request, self._keys)
+        key = _key_of(request, self.keys)
         if key is not None:
             record.key, record.visible = key.name, key.models
         if request.endpoint in OPEN:
@@ -59,26 +61,44 @@ class Gate:
             if record.user is not None and not _from_other_page(request):
                 record.visible = None
                 return
-            if _is_replica(request, self._keys):
+            if _is_replica(request, self.keys):
                 record.visible = None
                 return
             raise Unauthorized(_refusal(request))
         if request.endpoint == "key":  # nginx asks, not the client
             return
-        if key.rate is not None and (wait := self._rates.hit(key.rate, key.digest.hex())):
-            allowed = _rate_in_words(key)
-            raise TooManyRequests(f"the key {key.name!r} allows {allowed}: slow down", wait)
+        self._count(key)
         if request.path.rstrip("/") == "/metrics" and key.models is not None:
             raise Forbidden(
                 f"the key {key.name!r} is for some models only, but the metrics cover all: use a "
                 "key without a list of models"
             )
 
+    def admit(self, presented: str | None, record: Record) -> None:
+        """Check the key that was sent with a request other than HTTP's, and record it. Raises
+        Unauthorized, TooManyRequests."""
+        key = None if presented is None else self.keys.find(presented)
+        if key is None:
+            raise Unauthorized(_NEEDED if presented is None else _UNKNOWN)
+        record.key, record.visible = key.name, key.models
+        self._count(key)
+
+    def _count(self, key: Key) -> None:
+        """Count a request. Raises TooManyRequests."""
+        if key.rate is not None and (wait := self._rates.hit(key.rate, key.digest.hex())):
+            allowed = _rate_in_words(key)
+            raise TooManyRequests(f"the key {key.name!r} allows {allowed}: slow down", wait)
+
     def forbid_caching(self, response: Response) -> Response:
         """Forbid caching of answers behind a key, in the browser as well: users may sign out."""
         if current_request().endpoint not in ("static", "bootstrap.static"):
             response.headers.setdefault("Cache-Control", "no-store")
         return response
+
+
+def open_gate(settings: Settings) -> Gate | None:
+    """Return the gate for the file of API keys, if the settings name one. Raises KeysError."""
+    return None if settings.api_keys_file is None else Gate(KeyRing(settings.api_keys_file))
 
 
 def from_own_page(request: Request) -> bool:
@@ -118,10 +138,10 @@ def presented_key(environ: dict[str, Any]) -> str | None:
 
 def _refusal(request: Request) -> str:
     if presented_key(request.environ) is not None:
-        return "this API key is not known: it was changed in transit, or removed"
+        return _UNKNOWN
     if COOKIE in request.cookies:
         return "the session has ended, or this was not sent by a page of this server: sign in again"
-    return f"an API key is needed: {_HOW_TO_SEND}"
+    return _NEEDED
 
 
 def _is_replica(request: Request, keys: KeyRing) -> bool:

@@ -19,10 +19,9 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from app.api.http.body import PIECE
 from app.api.http.body_room import LEASE_KEY, BodyLease
 from app.api.http.content_coding import CODINGS, decompress
-from app.api.http.current import current_request
+from app.api.http.current import current_record
 from app.api.http.disconnect import cancel_on_disconnect
 from app.api.http.spools import open_spool, read_spool
-from app.api.telemetry.record import record_of
 from app.errors import (
     BadRequest,
     DeadlineExceeded,
@@ -54,7 +53,7 @@ EXAMPLE = "rows.csv"
 def start_call(seconds: float) -> Call:
     """Start a call of the current request, with a deadline in `seconds` from now."""
     call = Call(time.monotonic() + seconds)
-    record = record_of(current_request().environ)
+    record = current_record()
     if record.traced:
         call.stages.times = {}
     record.calls.append(call)

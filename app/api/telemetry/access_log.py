@@ -14,7 +14,11 @@ from app.logs import EventLogger
 
 # Endpoints that monitors poll; so do /status and the other replicas.
 HEALTH_PATHS = frozenset(
-    {"/livez", "/readyz", "/metrics", "/api/status", "/v2/health/live", "/v2/health/ready"}
+    {
+        *("/livez", "/readyz", "/metrics", "/api/status", "/v2/health/live", "/v2/health/ready"),
+        *("/grpc.health.v1.Health/Check", "/inference.GRPCInferenceService/ServerLive"),
+        "/inference.GRPCInferenceService/ServerReady",
+    }
 )
 # nginx's status for a client that disconnected before the answer.
 GONE, GONE_CODE = 499, "client_disconnected"

@@ -29,7 +29,7 @@ from prometheus_client.exposition import choose_encoder
 
 from app import __version__
 from app.api.telemetry.model_metrics import ModelCollector, versions
-from app.api.telemetry.record import Record, record_of
+from app.api.telemetry.record import Record
 from app.api.telemetry.series import Counters, Histograms, Series
 from app.api.telemetry.worker_metrics import WorkerMetrics
 from app.errors import Overloaded
@@ -70,7 +70,7 @@ class Metrics:
         self._exposed = exposed = CollectorRegistry()
         self._requests = Counters(
             "keraport_requests",
-            "HTTP requests that have ended, by the status of the answer.",
+            "Requests that have ended, by the status of the answer.",
             ["model", "version", "protocol", "code"],
         )
         self._durations = Histograms(
@@ -120,9 +120,8 @@ class Metrics:
         """count: how many requests are in flight now."""
         self._in_flight.set_function(count)
 
-    def observe(self, environ: dict[str, Any], status: int, seconds: float) -> None:
-        """Count a request that has ended with this HTTP status."""
-        record = record_of(environ)
+    def observe(self, record: Record, status: int, seconds: float) -> None:
+        """Count a request that has ended. status: of HTTP; of gRPC the one that stands for it."""
         model, version = _only_version(record)
         labels = (model, version, record.protocol)
         self._requests.add((*labels, str(status)))

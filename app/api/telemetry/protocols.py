@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Protocol = Literal["native", "v1", "v2", "page", "other"]
+Protocol = Literal["native", "v1", "v2", "grpc-tfs", "grpc-v2", "page", "other"]
 
 _FIRST: dict[str, Protocol] = {
     "api": "native",

@@ -87,19 +87,7 @@ def read_examples(
     """
     document = _parse(body, limits)
     name = _signature_name(document, default)
-    signature = signatures.get(name)
-    if signature is None:
-        raise BadRequest(
-            f"No signature was found with the name: {name[:100]}; "
-            f"the model has: {', '.join(signatures)}"
-        )
-    if signature.method != method:
-        raise BadRequest(
-            f"Expected {_KINDS[method]} signature method_name to be {method}. "
-            f"Was: {signature.method}"
-        )
-    if len(signature.inputs) != 1:
-        raise BadRequest("Expected one input Tensor.")
+    signature = examples_signature(signatures, name, method)
     _check_types(signature)
     rows = document.get("examples")
     if not isinstance(rows, list) or not rows:
@@ -133,6 +121,24 @@ def read_examples(
             return V1Request(name, {signature.inputs[0].name: texts})
         details = texts
     raise invalid(details)
+
+
+def examples_signature(signatures: Signatures, name: str, method: str) -> SignatureDef:
+    """Return the signature of that name, if it takes examples for `method`. Raises BadRequest."""
+    signature = signatures.get(name)
+    if signature is None:
+        raise BadRequest(
+            f"No signature was found with the name: {name[:100]}; "
+            f"the model has: {', '.join(signatures)}"
+        )
+    if signature.method != method:
+        raise BadRequest(
+            f"Expected {_KINDS[method]} signature method_name to be {method}. "
+            f"Was: {signature.method}"
+        )
+    if len(signature.inputs) != 1:
+        raise BadRequest("Expected one input Tensor.")
+    return signature
 
 
 def _parse(body: bytes, limits: Limits) -> dict[str, Any]:

@@ -37,7 +37,23 @@ def write_predictions(outputs: Mapping[str, Array], asked: V1Request) -> Iterato
 def write_classes(outputs: Mapping[str, Array], asked: V1Request) -> Iterator[bytes]:
     """Return the answer to `:classify`, in pieces: label and score of each class of each example.
     The label is empty and the score 0 where the signature has none."""
-    count = _examples(asked)
+    pairs = classes_of(outputs, _examples(asked))
+    yield b'{"results":'
+    yield from _listed(pairs, _pairs)
+    yield b"}\n"
+
+
+def write_values(outputs: Mapping[str, Array], asked: V1Request) -> Iterator[bytes]:
+    """Return the answer to `:regress`, in pieces: one number per example."""
+    values = values_of(outputs, _examples(asked))
+    yield b'{"results":'
+    yield from _tensor("outputs", values)
+    yield b"}\n"
+
+
+def classes_of(outputs: Mapping[str, Array], count: int) -> dict[str, Array]:
+    """Return the labels, texts (count, classes), and the scores of the same shape, from the outputs
+    of a signature that classifies `count` examples. Raises BadRequest."""
     labels, scores = outputs.get("classes"), outputs.get("scores")
     either = scores if labels is None else labels
     if either is None:
@@ -52,18 +68,15 @@ def write_classes(outputs: Mapping[str, Array], asked: V1Request) -> Iterator[by
         if array.dtype.kind != kind:
             wanted = "DT_STRING" if kind == "O" else "DT_FLOAT"
             raise BadRequest(f"Expected {name} Tensor of {wanted}. Got: {array.dtype}")
-    pairs = {
+    return {
         "classes": np.full(either.shape, b"", object) if labels is None else labels,
         "scores": np.zeros(either.shape) if scores is None else scores,
     }
-    yield b'{"results":'
-    yield from _listed(pairs, _pairs)
-    yield b"}\n"
 
 
-def write_values(outputs: Mapping[str, Array], asked: V1Request) -> Iterator[bytes]:
-    """Return the answer to `:regress`, in pieces: one number per example."""
-    count = _examples(asked)
+def values_of(outputs: Mapping[str, Array], count: int) -> Array:
+    """Return the numbers (count,) of the outputs of a signature for regression. Raises
+    BadRequest."""
     values = outputs.get("outputs")
     if values is None:
         raise BadRequest("No regression outputs found in SignatureDef: expected 'outputs'")
@@ -74,9 +87,7 @@ def write_values(outputs: Mapping[str, Array], asked: V1Request) -> Iterator[byt
         )
     if values.dtype.kind != "f":
         raise BadRequest(f"Expected output Tensor of DT_FLOAT. Got: {values.dtype}")
-    yield b'{"results":'
-    yield from _tensor("outputs", values.reshape(-1))
-    yield b"}\n"
+    return values.reshape(-1)
 
 
 def _examples(asked: V1Request) -> int:

@@ -75,7 +75,7 @@ def read_request(
         raise BadRequest(f"the body is not a JSON object: {ENCODED_TWICE}")
     if not isinstance(head, dict):
         raise BadRequest("the body is not a JSON object")
-    return _Reader(memoryview(body)[size:], len(body), limits, batchable).read(head)
+    return RequestReader(memoryview(body)[size:], len(body), limits, batchable).read(head)
 
 
 def _json_size(header_length: str | None, length: int) -> int:
@@ -100,9 +100,9 @@ def _parsed(text: bytes, max_depth: int) -> Any:
         raise BadRequest(f"the body is not JSON: {error}") from None
 
 
-class _Reader:
-    """Reads one request and collects what is wrong with it. batchable: whether first dimensions
-    count rows."""
+class RequestReader:
+    """Reads one request and collects what is wrong with it. rest: the bytes behind the JSON.
+    length: of the whole body. batchable: whether first dimensions count rows."""
 
     def __init__(self, rest: memoryview, length: int, limits: Limits, batchable: bool) -> None:
         self._rest = rest
@@ -112,6 +112,7 @@ class _Reader:
         self._details: list[Detail] = []
 
     def read(self, head: dict[str, Any]) -> InferRequest:
+        """Return the request of a JSON object. Raises InvalidInput with all problems at once."""
         id = head.get("id")
         if id is not None and not isinstance(id, str):
             self._wrong("id", "wrong type", id, "a text")
@@ -145,13 +146,7 @@ class _Reader:
             data = self._data(field, item)
             if name is None or datatype is None or shape is None or data is None:
                 continue
-            if not isinstance(data, memoryview):
-                elements = math.prod(sizes(data))
-                if excess := too_many_elements(field, elements, self._limits.max_elements):
-                    self._details += excess
-                    continue
-            read_data = from_binary if isinstance(data, memoryview) else from_json
-            array = read_data(name, datatype, shape, data)
+            array = self._array(field, name, datatype, shape, data)
             own = self._parameters(f"{field}.", item).get("content_type", content_type)
             if datatype == "BYTES" and own == BASE64 and not isinstance(array, Detail):
                 array = from_base64(name, array)
@@ -211,6 +206,17 @@ class _Reader:
             return None
         data, self._rest = self._rest[:size], self._rest[size:]
         return data
+
+    def _array(
+        self, field: str, name: str, datatype: str, shape: list[int], data: Any
+    ) -> Array | Detail:
+        """Return what `_data` has returned as an array; or what is wrong with it."""
+        if isinstance(data, memoryview):
+            return from_binary(name, datatype, shape, data)
+        elements = math.prod(sizes(data))
+        if excess := too_many_elements(field, elements, self._limits.max_elements):
+            return excess[0]
+        return from_json(name, datatype, shape, data)
 
     def _outputs(self, value: Any, binary: bool) -> list[RequestedOutput]:
         wanted = []

@@ -60,10 +60,8 @@ def write_answer(
     described: list[tuple[dict[str, Any], Array | None]] = []
     binary: list[bytes] = []
     for want in wanted:
-        array = outputs[want.name]
-        if want.classes is not None:
-            work = partial(_classes, want.name, array, want.classes, labels.get(want.name), limits)
-            array = in_a_thread(work) if is_large else work()
+        work = partial(answered_array, want, outputs[want.name], labels, limits)
+        array = in_a_thread(work) if is_large and want.classes is not None else work()
         one: dict[str, Any] = {
             "name": want.name,
             "datatype": datatype_of(array),
@@ -83,6 +81,16 @@ def write_answer(
         compress = partial(_compressed, pieces, CODINGS[coding])
         pieces = in_a_thread(compress) if is_large else compress()
     return InferResponse(pieces, size)
+
+
+def answered_array(
+    want: RequestedOutput, array: Array, labels: Mapping[str, Sequence[str]], limits: Limits
+) -> Array:
+    """Return the array of an output as it was asked for: itself, or its best classes as texts.
+    labels: of the classes of outputs. Raises InvalidInput."""
+    if want.classes is None:
+        return array
+    return _classes(want.name, array, want.classes, labels.get(want.name), limits)
 
 
 def _json(

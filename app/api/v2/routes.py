@@ -36,17 +36,18 @@ from app.settings import Settings
 
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "statistics"]
 # What Triton has besides, and why it is not supported.
-_NO_LOADING = "models are loaded from the models folder: add or remove them there"
-_NO_SHARED_MEMORY = "shared memory is not supported: send tensors in the body, as binary data"
-_NO_TRACING = "tracing is not supported"
+NO_LOADING = "models are loaded from the models folder: add or remove them there"
+NO_SHARED_MEMORY = "shared memory is not supported: send tensors in the body, as binary data"
+NO_TRACING = "tracing is not supported"
+NO_LOGGING = "what is logged is set when the server starts: KERAPORT_LOG_LEVEL"
 UNSUPPORTED = {
-    "/repository/models/<name>/load": _NO_LOADING,
-    "/repository/models/<name>/unload": _NO_LOADING,
-    "/systemsharedmemory/<path:rest>": _NO_SHARED_MEMORY,
-    "/cudasharedmemory/<path:rest>": _NO_SHARED_MEMORY,
-    "/trace/setting": _NO_TRACING,
-    "/models/<name>/trace/setting": _NO_TRACING,
-    "/logging": "what is logged is set when the server starts: KERAPORT_LOG_LEVEL",
+    "/repository/models/<name>/load": NO_LOADING,
+    "/repository/models/<name>/unload": NO_LOADING,
+    "/systemsharedmemory/<path:rest>": NO_SHARED_MEMORY,
+    "/cudasharedmemory/<path:rest>": NO_SHARED_MEMORY,
+    "/trace/setting": NO_TRACING,
+    "/models/<name>/trace/setting": NO_TRACING,
+    "/logging": NO_LOGGING,
 }
 
 
@@ -79,7 +80,7 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
     @routes.get("/models/<name>/versions/<version>")
     def model_metadata(name: str, version: str | None = None) -> Response:
         with _shown(access, name, version) as lease:
-            return json_response(metadata.metadata(lease.model, _versions(access, name)))
+            return json_response(metadata.metadata(lease.model, all_versions(access, name)))
 
     @routes.get("/models/<name>/ready")
     @routes.get("/models/<name>/versions/<version>/ready")
@@ -95,7 +96,7 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
 
     @routes.get("/models/<name>/stats")
     def statistics(name: str) -> Response:
-        return _statistics([e.model for e in _versions(access, name)])
+        return _statistics([e.model for e in all_versions(access, name)])
 
     @routes.get("/models/<name>/versions/<version>/stats")
     def version_statistics(name: str, version: str) -> Response:
@@ -105,7 +106,7 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
     @routes.get("/models/stats")
     def all_statistics() -> Response:
         names = [entry.name for entry in access.entries()]
-        return _statistics([e.model for name in names for e in _versions(access, name)])
+        return _statistics([e.model for name in names for e in all_versions(access, name)])
 
     @routes.post("/repository/index")
     def repository_index() -> Response:
@@ -116,13 +117,13 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
         if not isinstance(only_ready, bool):
             raise BadRequest("the body: expected nothing, or an object with ready: true or false")
         names = [entry.name for entry in access.entries()]
-        entries = [entry for name in names for entry in _versions(access, name)]
+        entries = [entry for name in names for entry in all_versions(access, name)]
         return json_response(metadata.index(entries, only_ready))
 
     @routes.post("/models/<name>/infer")
     @routes.post("/models/<name>/versions/<version>/infer")
     def infer(name: str, version: str | None = None) -> Response:
-        with access.leased(name, _version(version)) as lease:
+        with access.leased(name, version_of(version)) as lease:
             return _infer(lease.model, current_request(), settings.request_timeout_s, limits)
 
     def unsupported(**parts: str) -> Response:
@@ -182,15 +183,15 @@ def _statistics(models: list[Model | None]) -> Response:
 
 def _shown(access: ModelAccess, name: str, version: str | None) -> ModelLease:
     """Lease a model to show it: its default version unless the address names another."""
-    return access.leased(name, _version(version), canary=False)
+    return access.leased(name, version_of(version), canary=False)
 
 
-def _versions(access: ModelAccess, name: str) -> list[Entry]:
+def all_versions(access: ModelAccess, name: str) -> list[Entry]:
     """Return all versions of the model, in any state. Raises ModelNotFound."""
     return list(access.entry(name).group.versions.values())
 
 
-def _version(version: str | None) -> int | str | None:
+def version_of(version: str | None) -> int | str | None:
     """Return a number, or an alias of the card."""
     number = None if version is None else version_number(version)
     return version if number is None else number

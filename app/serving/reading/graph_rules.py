@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from google.protobuf import json_format  # type: ignore[import-untyped]
+from google.protobuf import json_format
 from tensorflow.core.framework import types_pb2, variable_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.python.framework import op_def_registry

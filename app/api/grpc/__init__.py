@@ -1,0 +1,1 @@
+"""gRPC: TensorFlow Serving's API, the Open Inference Protocol and health checks."""

@@ -1,0 +1,318 @@
+"""The gRPC server: grpcio's own, on an asyncio loop in a thread of its own.
+
+It moves bytes; what they mean is decided in the hub, where the models' queues, keys and statistics
+are. See docs/decisions/0045-grpc.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any, TypeVar
+
+import grpc
+from grpc_reflection.v1alpha import reflection
+
+from app.api.grpc import health, inference_service, prediction_service
+from app.api.grpc.answers import Answers
+from app.api.grpc.errors import Reply
+from app.api.grpc.inference_service import stream_answer, stream_error
+from app.api.grpc.messages import POOL, message_class
+from app.api.grpc.rpc import Rpc
+from app.api.http.body_room import SMALL, BodyLease, BodyRoom
+from app.errors import Detail, Overloaded, SettingsError
+from app.server.hub_calls import HubCalls
+from app.server.reading_slots import ReadingSlots, TooSlow
+from app.serving.limits import Limits
+from app.settings import Settings
+
+T = TypeVar("T")
+# Seconds after which a connection without traffic is asked whether it is still there, and that the
+# answer may take.
+KEEPALIVE_S, KEEPALIVE_TIMEOUT_S = 60, 20
+# Seconds that a client has to leave between two such questions of its own.
+LEAST_PING_S = 10
+# Calls of one connection at a time, and of one stream that are answered at a time.
+MAX_STREAMS = 1000
+MOST_AHEAD = 16
+# Streams at a time: each may be sending a message of any size, or looks at a state.
+MOST_STREAMS = 100
+# Seconds between two looks at the state of what a client watches.
+WATCH_S = 0.5
+REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/"
+NAMES = (
+    *(prediction_service.SERVICE, prediction_service.MODEL_SERVICE),
+    *(inference_service.SERVICE, health.SERVICE, reflection.SERVICE_NAME),
+)
+
+
+class GrpcServer:
+    """A server at the address of the settings.
+
+    stopping: whether this process takes no new work. shared: whether other processes listen on the
+    same port.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        answers: Answers,
+        room: BodyRoom,
+        stopping: Callable[[], bool],
+        *,
+        shared: bool = False,
+    ) -> None:
+        self._settings = settings
+        self._answers = answers
+        self._room = room
+        self._stopping = stopping
+        self._trusted = frozenset(map(str, settings.forwarded_allow_ips))
+        self._calls = HubCalls()
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="grpc", daemon=True).start()
+        self._stopped: Future[None] | None = None
+        limits = Limits.of(settings)
+        self._slots = ReadingSlots(limits.max_bodies_bytes // limits.max_body_bytes)
+        self._streams = 0
+        self._shared = shared or settings.reuse_port
+        self._server: Any = None
+        self._port = 0
+
+    @property
+    def in_flight(self) -> int:
+        """The number of calls that are being answered."""
+        return self._answers.in_flight
+
+    @property
+    def ended(self) -> bool:
+        """Whether every call has got its answer since `stop`."""
+        return self._stopped is not None and self._stopped.done()
+
+    def listen(self) -> None:
+        """Take the port. Raises SettingsError if another program has it."""
+        self._port = self._in_loop(self._bind()).result()
+
+    def start(self) -> int:
+        """Serve, from the hub's thread, on the port, which is returned. Raises what `listen`
+        raises."""
+        if self._server is None:
+            self.listen()
+        self._calls.open()
+        self._in_loop(self._server.start()).result()
+        return self._port
+
+    def stop(self, seconds: float) -> None:
+        """Take no new calls, and let those in flight finish within so many seconds. Does not wait
+        for that."""
+        self._stopped = self._in_loop(self._close(seconds))
+
+    def _in_loop(self, coroutine: Any) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    # --- in the loop's thread ------------------------------------------------------------------
+
+    async def _bind(self) -> int:
+        options = _options(self._settings, shared=self._shared)
+        self._server = grpc.aio.server(
+            options=options, interceptors=[_KeyForReflection(self._check_key)]
+        )
+        self._server.add_generic_rpc_handlers((_Handlers(self),))
+        reflection.enable_server_reflection(NAMES, self._server, pool=POOL)
+        host = self._settings.host
+        address = f"[{host}]" if ":" in host else host
+        try:
+            port: int = self._server.add_insecure_port(f"{address}:{self._settings.grpc_port}")
+        except RuntimeError:
+            port = 0
+        if not port:
+            problem = f"gRPC cannot listen there at {host}: another program has the port"
+            detail = Detail("KERAPORT_GRPC_PORT", problem, self._settings.grpc_port)
+            raise SettingsError("the settings have a problem:", [detail])
+        return port
+
+    async def _close(self, seconds: float) -> None:
+        if self._server is not None:
+            await self._server.stop(seconds)
+
+    def _rpc(self, path: str, data: bytes, context: Any, **more: Any) -> Rpc:
+        return Rpc(
+            path,
+            data,
+            context.invocation_metadata() or (),
+            context.peer(),
+            context.time_remaining(),
+            BodyLease(self._room),
+            self._trusted,
+            **more,
+        )
+
+    async def _check_key(self, path: str, metadata: Any) -> Reply | None:
+        rpc = Rpc(path, b"", metadata or (), "", None, BodyLease(self._room))
+        return await self._calls.run(partial(self._answers.check_key, rpc))
+
+    async def answer(self, path: str, context: Any) -> bytes:
+        """Answer a call with one request and one answer."""
+        try:
+            data, slot = await self._slots.read(context.read)
+        except TooSlow:
+            problem = "the message came slowly, while others waited: send the request again"
+            rpc = self._rpc(path, b"", context, refused=Overloaded(problem))
+        else:
+            if data is grpc.aio.EOF:
+                data = b""
+            if len(data) <= SMALL:
+                slot.end()
+            ended = partial(self._loop.call_soon_threadsafe, slot.end)
+            rpc = self._rpc(path, data, context, has_room=ended if len(data) > SMALL else _nothing)
+        reply = await self._calls.run(partial(self._answers.answer, rpc), rpc.cancel)
+        if reply.code is not grpc.StatusCode.OK:
+            await context.abort(reply.code, reply.details, reply.trailers)
+        context.set_trailing_metadata(reply.trailers)
+        return reply.message
+
+    async def watch(self, data: bytes, context: Any) -> AsyncIterator[bytes]:
+        """Send the state of a service, and again each time that it changes."""
+        rpc = self._rpc(health.WATCH, data, context)
+        sent = None
+        async with self._place(context):
+            while True:
+                watched = partial(self._answers.watched, rpc, first=sent is None)
+                found = await self._calls.run(watched)
+                if isinstance(found, Reply):
+                    await context.abort(found.code, found.details, found.trailers)
+                elif found != sent:
+                    sent = found
+                    yield found
+                if self._stopping():
+                    return
+                await asyncio.sleep(WATCH_S)
+
+    async def stream_infer(
+        self, requests: AsyncIterator[bytes], context: Any
+    ) -> AsyncIterator[bytes]:
+        """Answer the requests of a stream, in their order, several small ones at a time."""
+        tasks: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue(MOST_AHEAD)
+
+        async def read() -> None:
+            with suppress(Exception):  # the client has gone
+                async for data in requests:
+                    task = asyncio.create_task(self._streamed(data, context))
+                    await tasks.put(task)
+                    if len(data) > SMALL:
+                        await asyncio.wait([task])
+            await tasks.put(None)
+
+        async with self._place(context):
+            reading = asyncio.create_task(read())
+            try:
+                while (task := await self._next(tasks, context)) is not None:
+                    yield await task
+            finally:
+                reading.cancel()
+                while not tasks.empty():
+                    if (task := tasks.get_nowait()) is not None:
+                        task.cancel()
+
+    async def _next(self, tasks: asyncio.Queue[T], context: Any) -> T:
+        """Return the next answer of a stream. Ends a stream that is idle once the server stops."""
+        while True:
+            try:
+                return await asyncio.wait_for(tasks.get(), WATCH_S)
+            except TimeoutError:
+                if self._stopping():
+                    problem = "this server is shutting down: open the stream again"
+                    await context.abort(grpc.StatusCode.UNAVAILABLE, problem)
+
+    @asynccontextmanager
+    async def _place(self, context: Any) -> AsyncIterator[None]:
+        """Count a stream while it is open, if there is room for it."""
+        if self._streams >= MOST_STREAMS:
+            problem = f"{MOST_STREAMS} streams are open, the limit of this server"
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, problem)
+        self._streams += 1
+        try:
+            yield
+        finally:
+            self._streams -= 1
+
+    async def _streamed(self, data: bytes, context: Any) -> bytes:
+        rpc = self._rpc(inference_service.STREAM, data, context)
+        reply = await self._calls.run(partial(self._answers.answer, rpc), rpc.cancel)
+        if reply.code is grpc.StatusCode.OK:
+            return stream_answer(reply.message)
+        return stream_error(reply.details, _id_of(data))
+
+
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """The methods, found by their paths."""
+
+    def __init__(self, server: GrpcServer) -> None:
+        self._server = server
+
+    def service(self, details: Any) -> Any:
+        """Return the handler of a call."""
+        path, server = details.method, self._server
+        if path.startswith(REFLECTION):
+            return None
+        if path == inference_service.STREAM:
+            return grpc.stream_stream_rpc_method_handler(server.stream_infer)
+        if path == health.WATCH:
+            return grpc.unary_stream_rpc_method_handler(server.watch)
+
+        # As if it had a stream of requests: those are read when it asks for them.
+        async def answer(_: Any, context: Any) -> bytes:
+            return await server.answer(path, context)
+
+        return grpc.stream_unary_rpc_method_handler(answer)
+
+
+class _KeyForReflection(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Refuses reflection, which answers without the hub, to clients without a key."""
+
+    def __init__(self, check: Callable[[str, Any], Any]) -> None:
+        self._check = check
+
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
+        """Return the handler of a call."""
+        if not details.method.startswith(REFLECTION):
+            return await continuation(details)
+        refused = await self._check(details.method, details.invocation_metadata)
+        if refused is None:
+            return await continuation(details)
+
+        async def refuse(requests: Any, context: Any) -> None:
+            await context.abort(refused.code, refused.details, refused.trailers)
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+def _options(settings: Settings, *, shared: bool) -> list[tuple[str, int]]:
+    """Return the arguments of the server's channels (grpc/impl/channel_arg_names.h)."""
+    return [
+        ("grpc.max_receive_message_length", settings.max_body_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.so_reuseport", int(shared)),
+        ("grpc.max_concurrent_streams", MAX_STREAMS),
+        # Windows stay small until a message is read.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.keepalive_time_ms", KEEPALIVE_S * 1000),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_S * 1000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", LEAST_PING_S * 1000),
+    ]
+
+
+def _nothing() -> None:
+    """Do nothing: its turn has ended."""
+
+
+def _id_of(data: bytes) -> str:
+    """Return the id of a request on a stream, for the answer that says what is wrong with it."""
+    with suppress(Exception):
+        found: str = message_class("inference.ModelInferRequest").FromString(data).id
+        return found
+    return ""
