@@ -151,10 +151,13 @@ def test_other_columns_are_kept_where_that_is_asked_for(page: Page) -> None:
     send_csv(page, text)
     expect(told).to_contain_text("column id: unexpected")
     page.get_by_role("link", name="Keep them beside the answers").click()
+    page.wait_for_url("**/models/mpg?extra=keep*")
     send_csv(page, text)
     found = downloaded(page, page.get_by_role("link", name="Download with answers"))
     assert found == f"id,{HEADER},,mpg\r\nx,{ROW},,{MILEAGE}\r\ny,{ROW},z,{MILEAGE}\r\n"
     page.get_by_role("link", name="Report them as mistakes").click()
+    page.wait_for_url("**/models/mpg*")
+    page.wait_for_load_state()
     send_csv(page, text.replace("id,", ",", 1))
     expect(told).to_contain_text("column 1, without a name: unexpected, found x")
 

@@ -505,9 +505,7 @@ def test_classification(client: Any, v2: ServerProcess) -> None:
 
 
 def test_parameters_that_mean_nothing_here_are_passed_over(client: Any) -> None:
-    result = client.infer(
-        "half", [x(1)], sequence_id=7, sequence_start=True, priority=2, parameters={"mine": "ü"}
-    )
+    result = client.infer("half", [x(1)], priority=2, parameters={"mine": "ü"})
     assert result.as_numpy("y").item() == 2.5
 
 

@@ -14,6 +14,16 @@ const named =
   (List, { React }) =>
   (props) =>
     React.createElement("label", { className: "examples-label" }, React.createElement(List, props));
+// Nor has its list of the values of a parameter.
+const chosen =
+  (Select, { React }) =>
+  (props) =>
+    React.createElement(
+      "label",
+      null,
+      React.createElement("span", { className: "visually-hidden" }, "Value"),
+      React.createElement(Select, props),
+    );
 
 SwaggerUIBundle({
   domNode: place,
@@ -26,5 +36,14 @@ SwaggerUIBundle({
   // By default each page is reported to a validator on the internet.
   validatorUrl: null,
   // The page itself has a title, and the only server is this one.
-  plugins: [{ wrapComponents: { InfoContainer: nothing, ServersContainer: nothing, ExamplesSelect: named } }],
+  plugins: [
+    {
+      wrapComponents: {
+        InfoContainer: nothing,
+        ServersContainer: nothing,
+        ExamplesSelect: named,
+        Select: chosen,
+      },
+    },
+  ],
 });
