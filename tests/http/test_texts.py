@@ -303,7 +303,7 @@ def test_models_of_texts_describe_themselves(server: ServerProcess) -> None:
     # Without its words, an Embedding takes lists; the guess says what the card needs.
     ids = server.get("/api/models/ids").json()
     assert ids["task"] == "tensor"
-    assert ids["guessed"] == ["inputs.ids.vocabulary"]
+    assert ids["guessed"] == ["inputs.ids.length"]
     assert (
         "the card names their vocabulary and the length of texts" in server.get("/models/ids").text
     )
