@@ -132,24 +132,24 @@ def login(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lo
 
 
 def test_no_one_gets_in_without_a_login(login: Login) -> None:
-    client = login.client()
-    for path, asked in (
-        ("/api/mpg", {"json": CAR}),
-        ("/v1/models/mpg:predict", {"json": V1_CAR}),
-        ("/v2/models/mpg/infer", {"json": V2_CAR}),
-    ):
-        answer = client.post(path, **asked)
-        assert answer.status_code == 401
-        error = answer.json()["error"]
-        message = error if isinstance(error, str) else error["message"]
-        assert message == "sign in at /oauth2/start in a browser, or send an API key"
-        assert answer.headers["x-content-type-options"] == "nosniff"
-    assert client.get("/openapi.json").status_code == 401
-    page = client.get("/status", headers=BROWSER)
-    assert (page.status_code, page.headers["location"]) == (302, "/oauth2/start?rd=/status")
-    for path in ("/livez", "/readyz", "/v2/health/live"):
-        assert client.get(path).status_code in (200, 401), path
-    assert client.get("/livez").status_code == 200
+    with closing(login.client()) as client:
+        for path, asked in (
+            ("/api/mpg", {"json": CAR}),
+            ("/v1/models/mpg:predict", {"json": V1_CAR}),
+            ("/v2/models/mpg/infer", {"json": V2_CAR}),
+        ):
+            answer = client.post(path, **asked)
+            assert answer.status_code == 401
+            error = answer.json()["error"]
+            message = error if isinstance(error, str) else error["message"]
+            assert message == "sign in at /oauth2/start in a browser, or send an API key"
+            assert answer.headers["x-content-type-options"] == "nosniff"
+        assert client.get("/openapi.json").status_code == 401
+        page = client.get("/status", headers=BROWSER)
+        assert (page.status_code, page.headers["location"]) == (302, "/oauth2/start?rd=/status")
+        for path in ("/livez", "/readyz", "/v2/health/live"):
+            assert client.get(path).status_code in (200, 401), path
+        assert client.get("/livez").status_code == 200
 
 
 def test_who_has_signed_in_is_in_the_log(login: Login) -> None:
@@ -182,13 +182,13 @@ def test_no_client_names_itself(login: Login) -> None:
 
 
 def test_programs_have_keys(login: Login) -> None:
-    answer = login.client().post(
-        "/api/mpg", json=CAR, headers={"X-API-Key": login.keys["operator"]}
-    )
-    assert answer.status_code == 200
-    assert login.line_of(answer)["key"] == "operator"
-    wrong = login.client().post("/api/mpg", json=CAR, headers={"X-API-Key": "kp_wrong"})
-    assert wrong.status_code == 401
+    with closing(login.client()) as client:
+        known = {"X-API-Key": login.keys["operator"]}
+        answer = client.post("/api/mpg", json=CAR, headers=known)
+        assert answer.status_code == 200
+        assert login.line_of(answer)["key"] == "operator"
+        wrong = client.post("/api/mpg", json=CAR, headers={"X-API-Key": "kp_wrong"})
+        assert wrong.status_code == 401
 
 
 def test_who_may_not_use_the_server_is_told(login: Login) -> None:
