@@ -9,6 +9,7 @@ import platform
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -30,6 +31,8 @@ def begin(*arguments: str, models: Path = ROOT / "models", **environ: str) -> su
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell ignores it for what it starts in the background, such as these tests.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 
