@@ -113,11 +113,12 @@ def signing_in(stack: Stack, folder: Path) -> Iterator[Login]:
         processes.enter_context(process(nginx, *serve, log=folder / "log", **application))
         # Without the proxy, nothing but health checks and known keys gets through.
         login = Login(nginx, keys, folder)
-        eventually(lambda: login.client().get("/readyz").status_code == 200, 120)
-        refused = login.client().get("/api/models")
-        assert refused.status_code == 503, refused.text
-        assert "KERAPORT_LOGIN_PROXY" in refused.json()["error"]["message"]
-        assert login.client().get("/", headers=BROWSER).status_code == 503
+        with closing(login.client()) as client:
+            eventually(lambda: client.get("/readyz").status_code == 200, 120)
+            refused = client.get("/api/models")
+            assert refused.status_code == 503, refused.text
+            assert "KERAPORT_LOGIN_PROXY" in refused.json()["error"]["message"]
+            assert client.get("/", headers=BROWSER).status_code == 503
         processes.enter_context(process(nginx, *proxy, log=folder / "proxy.log"))
         eventually(lambda: (folder / "proxy.log").read_text() == "listening\n")
         yield login
@@ -172,12 +173,14 @@ def test_no_client_names_itself(login: Login) -> None:
         "X-Auth-Request-User": "root",
         "X-Auth-Request-Email": "root@example.org",
     }
-    assert login.client().post("/api/mpg", json=CAR, headers=forged).status_code == 401
+    with closing(login.client()) as client:
+        assert client.post("/api/mpg", json=CAR, headers=forged).status_code == 401
     with closing(login.client("grace")) as client:
         answer = client.post("/api/mpg", json=CAR, headers=forged)
         assert login.line_of(answer)["user"] == "grace@example.org"
     keyed = {"X-API-Key": login.keys["operator"], **forged}
-    answer = login.client().post("/api/mpg", json=CAR, headers=keyed)
+    with closing(login.client()) as client:
+        answer = client.post("/api/mpg", json=CAR, headers=keyed)
     assert "user" not in login.line_of(answer)
 
 
