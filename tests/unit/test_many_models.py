@@ -68,6 +68,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
             signatures={"serving_default": definition},
             default_signature="serving_default",
             task=RowTask(card, signature, limits),
+            engine=SimpleNamespace(fixed_rows=None),
             statistics=Statistics(),
             weight_bytes=1000,
             waiting=0,
