@@ -10,6 +10,11 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
 
+def rate_in_words(rate: RateLimitItem) -> str:
+    """Return a rate as `5 requests per hour`."""
+    return f"{rate.amount} requests per {rate.GRANULARITY.name}"
+
+
 class RateLimiter:
     """Counters over a moving window: no period of a rate's length, wherever it begins, has more
     requests than the rate allows."""

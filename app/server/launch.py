@@ -87,7 +87,7 @@ def _serve_with_workers(
     from app.serving.registry.folder import scan
     from app.serving.registry.open_model import import_engine
 
-    # What keeps each of them from serving is told once.
+    # A problem that stops every worker is reported once, here.
     scan(settings.models_dir)
     if settings.api_keys_file is not None:
         KeyRing(settings.api_keys_file)

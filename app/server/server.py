@@ -99,8 +99,7 @@ class Server:
             worker.siblings if worker else {},
             gate,
         )
-        name = settings.replica_name
-        self._spans = Spans.of_environment(f"{name}/{worker.number}" if worker else name)
+        self._spans = Spans.of_environment(settings.replica_name)
         access = AccessLog(access_logger(), settings.log_health_every)
         room = BodyRoom(limits.max_bodies_bytes)
         make = partial(

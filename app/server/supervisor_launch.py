@@ -89,6 +89,14 @@ def supervised_command() -> None:
     sys.stderr = os.fdopen(destination.descriptor, "w", 1, encoding, "backslashreplace")
 
 
+def end_with(parent: int) -> None:
+    """End this process, and what it becomes by `exec`, as soon as its parent ends. parent: its
+    process id, from before this process was forked."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
 def _supervise(options: Options, descriptors: tuple[int, ...]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
@@ -105,9 +113,7 @@ def _supervise(options: Options, descriptors: tuple[int, ...]) -> None:
         python = [sys.executable, "-I", "-S", "-B", "-c", _PROGRAM, str(_ROOT), options.to_json()]
         os.execv(python[0], python)  # noqa: S606 - no shell is what we want
     # A supervisor that is killed takes this process with it.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+    end_with(parent)
     os.close(output)
     for descriptor in descriptors:
         os.dup2(into, descriptor)

@@ -7,7 +7,6 @@ is replaced; signals reach all of them.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import select
@@ -22,12 +21,11 @@ from typing import NoReturn
 
 from app.server.listener import listen_locally
 from app.server.supervisor import BLOCKED, FROM_PARENT, PASSED_ON
+from app.server.supervisor_launch import end_with
 from app.server.worker import ACCEPTING, CLOSED, SharedState, Start, made
 
 log = logging.getLogger(__name__)
 
-# prctl(2).
-_PR_SET_PDEATHSIG = 1
 # A worker that ends within so many seconds of its start is replaced later and later, at most after
 # LONGEST_WAIT_S.
 SHORT_LIFE_S = 10.0
@@ -127,10 +125,8 @@ class Workers:
         for each in (*_HANDLED, signal.SIGCHLD):
             signal.signal(each, signal.SIG_DFL)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        # Also of the supervisor that this process becomes.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
+        # The supervisor that this process becomes ends with it as well.
+        end_with(parent)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         code = 1
         try:

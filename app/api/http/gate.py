@@ -16,7 +16,7 @@ from app.api.http.current import current_request
 from app.api.telemetry.record import Record, record_of
 from app.errors import Forbidden, TooManyRequests, Unauthorized
 from app.keys.file import Key
-from app.keys.rate_limiter import RateLimiter
+from app.keys.rate_limiter import RateLimiter, rate_in_words
 from app.keys.ring import REPLICA_HEADER, KeyRing
 from app.settings import Settings
 
@@ -86,7 +86,7 @@ class Gate:
     def _count(self, key: Key) -> None:
         """Count a request. Raises TooManyRequests."""
         if key.rate is not None and (wait := self._rates.hit(key.rate, key.digest.hex())):
-            allowed = _rate_in_words(key)
+            allowed = rate_in_words(key.rate)
             raise TooManyRequests(f"the key {key.name!r} allows {allowed}: slow down", wait)
 
     def forbid_caching(self, response: Response) -> Response:
@@ -149,12 +149,6 @@ def _is_replica(request: Request, keys: KeyRing) -> bool:
     if not own or request.endpoint not in ("status.status", "metrics.text"):
         return False
     return keys.is_replica(request.headers.get(REPLICA_HEADER, ""))
-
-
-def _rate_in_words(key: Key) -> str:
-    rate = key.rate
-    assert rate is not None, "only a key with a rate can exceed it"
-    return f"{rate.amount} requests per {rate.GRANULARITY.name}"
 
 
 def local_path(address: str) -> str:

@@ -13,7 +13,7 @@ from app.api.http.current import current_request
 from app.api.http.gate import OPEN
 from app.api.telemetry.record import record_of
 from app.errors import TooManyRequests
-from app.keys.rate_limiter import RateLimiter
+from app.keys.rate_limiter import RateLimiter, rate_in_words
 
 
 class UserRates:
@@ -22,7 +22,6 @@ class UserRates:
     def __init__(self, rate: str) -> None:
         self._rate = parse(rate)
         self._rates = RateLimiter()
-        self._in_words = f"{self._rate.amount} requests per {self._rate.GRANULARITY.name}"
 
     def install(self, app: Flask) -> None:
         """Count the requests of `app`."""
@@ -36,6 +35,7 @@ class UserRates:
         if user is None or request.endpoint in OPEN:
             return
         if wait := self._rates.hit(self._rate, user):
+            allowed = rate_in_words(self._rate)
             raise TooManyRequests(
-                f"the user {user!r} may send {self._in_words} (KERAPORT_USER_RATE): slow down", wait
+                f"the user {user!r} may send {allowed} (KERAPORT_USER_RATE): slow down", wait
             )
