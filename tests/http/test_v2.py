@@ -10,7 +10,6 @@ import struct
 import zlib
 from base64 import b64encode
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException
 
+from tests.loops import run
 from tests.models import ECHOED
 from tests.support import ROOT, ServerProcess, picture
 from tests.v2 import Array, asked, error_of, framed, numbers, tensor, x
@@ -272,9 +272,7 @@ def test_the_asyncio_client(v2: ServerProcess) -> None:
             )
             return [result.as_numpy("y").item() for result in results]
 
-    # In a thread of its own: Playwright's tests leave a loop in this one.
-    with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(asyncio.run, ask()).result() == [2.0, 2.5, 3.0]
+    assert run(ask()) == [2.0, 2.5, 3.0]
 
 
 @pytest.mark.parametrize("how", ["gzip", "deflate"])

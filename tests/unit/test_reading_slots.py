@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from app.server.reading_slots import ReadingSlots, Slot, TooSlow
+from tests.loops import run
 
 Read = Callable[[], Awaitable[str]]
 
@@ -40,7 +41,7 @@ def test_as_many_as_there_are_slots() -> None:
         await fourth
         two.end()
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_slow_message_gives_way_only_to_others() -> None:
@@ -54,7 +55,7 @@ def test_a_slow_message_gives_way_only_to_others() -> None:
             await slow
         return found
 
-    assert asyncio.run(main())[0] == "message"
+    assert run(main())[0] == "message"
 
 
 def test_calls_that_end_give_their_turn_back() -> None:
@@ -72,7 +73,7 @@ def test_calls_that_end_give_their_turn_back() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await task
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_turn_that_comes_with_the_end_of_its_call_is_passed_on() -> None:
@@ -87,7 +88,7 @@ def test_a_turn_that_comes_with_the_end_of_its_call_is_passed_on() -> None:
             await waiting
         assert (await slots.read(quick))[0] == "message"
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_errors_end_the_turn() -> None:
@@ -100,4 +101,4 @@ def test_errors_end_the_turn() -> None:
             with pytest.raises(OSError, match="gone"):
                 await slots.read(fail)
 
-    asyncio.run(main())
+    run(main())
