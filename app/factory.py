@@ -10,13 +10,13 @@ from flask import Flask
 from flask_bootstrap import Bootstrap5
 
 from app.api import cors
+from app.api.bodies.spools import KeraportRequest, spool_for
 from app.api.http.access import ModelAccess
 from app.api.http.answers import add_request_id
 from app.api.http.errors import ErrorAnswers
 from app.api.http.gate import Gate, open_gate
 from app.api.http.overload import EarlyRefusals
 from app.api.http.proxy import TrustedProxy
-from app.api.http.spools import KeraportRequest, spool_for
 from app.api.http.users import UserRates
 from app.api.native import health, status
 from app.api.native import routes as native

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.container import usable_cores
+from app.resources.container import usable_cores
 from app.serving.cards.read import read_card
 from app.serving.engine.session import ModelSession
 from app.serving.reading.model_files import find_model

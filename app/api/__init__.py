@@ -1,1 +1,1 @@
-"""The APIs for programs, one package per protocol; `http` and `telemetry` are shared by all."""
+"""The APIs for programs, one package per protocol; `bodies`, `http` and `telemetry` are shared."""

@@ -7,7 +7,6 @@ of other origins, take Flask's way. tests/http/test_short_way.py sends every cas
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from app.api.http.current import set_current_request
 from app.api.http.draining import check_draining
 from app.api.http.errors import ErrorAnswers
 from app.api.http.gate import Gate
+from app.api.http.prediction_path import prediction_path
 from app.api.http.users import UserRates
 from app.api.v1.servables import servable_of
 from app.lifecycle import Lifecycle
@@ -28,12 +28,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 View = Callable[..., Response]
-_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-_PATHS = re.compile(
-    rf"/api/(?P<native>{_NAME})"
-    rf"|/v1/models/(?P<v1>{_NAME}):(?P<verb>predict|classify|regress)"
-    rf"|/v2/models/(?P<v2>{_NAME})/infer"
-)
 
 
 class ShortWay:
@@ -82,15 +76,14 @@ class ShortWay:
         """Return the view of a prediction, with its arguments; None for anything else."""
         if environ["REQUEST_METHOD"] != "POST" or "HTTP_ORIGIN" in environ:
             return None
-        path = _PATHS.fullmatch(environ["PATH_INFO"])
-        if path is None:
+        path = prediction_path(environ["PATH_INFO"])
+        if path is None or path.version or path.label:
             return None
-        native, v1, verb, v2 = path.groups()
-        if native is not None:
-            return None if native in RESERVED_NAMES else partial(self._native, native)
-        if v1 is not None:
-            return partial(self._v1, servable_of(v1), verb)
-        return partial(self._v2, v2)
+        if path.api == "native":
+            return None if path.model in RESERVED_NAMES else partial(self._native, path.model)
+        if path.api == "v1":
+            return partial(self._v1, servable_of(path.model), path.verb)
+        return partial(self._v2, path.model)
 
     def _answer(self, view: Callable[[], Response]) -> Response:
         try:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from app.memory import free_memory, resident
+from app.resources.memory import free_memory, resident
 from app.serving.reading.process import ReaderProcess
 
 # Seconds between two looks at the memory.

@@ -250,7 +250,7 @@ def _print_json(value: Any) -> None:
 
 
 def _print_csv(rows: list[dict[str, Any]]) -> None:
-    from app.serving.tasks.formula_guard import guarded
+    from app.serving.tasks.tables.formula_guard import guarded
 
     columns = list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.writer(sys.stdout, lineterminator="\n")

@@ -42,9 +42,9 @@ from app.serving.registry.ignored_files import ignored_files, ignored_files_of_m
 from app.serving.registry.open_model import import_engine, open_model
 from app.serving.tasks import Limits, Payload, RowTask
 from app.serving.tasks.base import invalid
-from app.serving.tasks.csv_table import on_lines, read_table
 from app.serving.tasks.files.file_kinds import files_of
 from app.serving.tasks.inputs.files import FileInput
+from app.serving.tasks.tables.csv_table import on_lines, read_table
 
 _MAX_PATH = 255
 Adapt = Callable[[Card | None], Card]

@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 import grpc
 from grpc_reflection.v1alpha import reflection
 
+from app.api.bodies.body_room import SMALL, BodyLease, BodyRoom
 from app.api.grpc import health, inference_service, prediction_service
 from app.api.grpc.answers import Answers
 from app.api.grpc.errors import Reply
 from app.api.grpc.inference_service import stream_answer, stream_error
 from app.api.grpc.messages import POOL, message_class
 from app.api.grpc.rpc import Rpc
-from app.api.http.body_room import SMALL, BodyLease, BodyRoom
 from app.errors import Detail, Overloaded, SettingsError
 from app.server.hub_calls import HubCalls
 from app.server.reading_slots import ReadingSlots, TooSlow

@@ -21,11 +21,11 @@ import orjson
 from gevent.pywsgi import WSGIHandler, WSGIServer
 from gevent.socket import socket as gevent_socket
 
-from app.api.http.body import Body
-from app.api.http.body_room import LEASE_KEY, BodyLease, BodyRoom
+from app.api.bodies.body import Body
+from app.api.bodies.body_room import LEASE_KEY, BodyLease, BodyRoom
+from app.api.bodies.framing import FramingError, Request, read_fields, read_request_line
 from app.api.http.disconnect import CONNECTION_KEY, CONTINUE, Connection
 from app.api.http.errors import error_body
-from app.api.http.framing import FramingError, Request, read_fields, read_request_line
 from app.api.telemetry.access_log import GONE, GONE_CODE, AccessLog
 from app.api.telemetry.metrics import Metrics
 from app.api.telemetry.protocols import speaks_protocol
@@ -56,8 +56,8 @@ class _Late(BaseException):
 
 
 class _Handler(WSGIHandler):
-    """pywsgi's handler with the framing of `app.api.http.framing`, timeouts, a bounded discard and
-    the server's lifecycle."""
+    """pywsgi's handler with the framing of `app.api.bodies`, timeouts, a bounded discard and the
+    server's lifecycle."""
 
     server: HttpServer
     wsgi_input: Any

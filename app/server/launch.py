@@ -10,8 +10,8 @@ from pathlib import Path
 from types import FrameType
 
 from app import __version__, logs
-from app.container import share_cores, usable_cores
 from app.errors import SettingsError
+from app.resources.container import share_cores, usable_cores
 from app.server.listener import address_of, listen
 from app.server.supervisor import FROM_PARENT, PASSED_ON
 from app.server.supervisor_launch import supervised_parent, supervised_server

@@ -18,8 +18,8 @@ import gevent
 from gevent.event import Event
 
 from app import __version__
+from app.api.bodies.body_room import BodyRoom
 from app.api.http.access import ModelAccess
-from app.api.http.body_room import BodyRoom
 from app.api.http.gate import Gate, open_gate
 from app.api.telemetry.access_log import AccessLog
 from app.api.telemetry.metrics import Metrics

@@ -10,7 +10,7 @@ from functools import cache, partial
 
 from gevent import getcurrent
 
-from app.room import Room
+from app.resources.room import Room
 from app.serving.call import Call
 from app.serving.limits import Limits
 

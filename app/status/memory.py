@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.container import CGROUP, container_memory
-from app.memory import resident
+from app.resources.container import CGROUP, container_memory
+from app.resources.memory import resident
 from app.status.schema import Memory
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.api.native.examples import form_of
-from app.web.models.table_answer import percent, plain_number
+from app.web.models.answers.table_answer import percent, plain_number
 
 TASKS = {
     "image-classification": "Says what a picture shows",

@@ -12,9 +12,9 @@ from app.api.native.describe import model_summary
 from app.errors import BadRequest, InvalidInput, KeraportError
 from app.serving.registry.entry import Entry
 from app.settings import Settings
+from app.web.models.answers.readings import PictureRoom, readings, shown_outputs
 from app.web.models.model_page import problem_text
 from app.web.models.picture_form import picture_form
-from app.web.models.readings import PictureRoom, readings, shown_outputs
 from app.web.rendering import render
 
 

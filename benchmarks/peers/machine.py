@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from app import __version__
-from app.container import usable_cores
+from app.resources.container import usable_cores
 
 PACKAGES = (
     *("tensorflow-cpu", "keras", "pillow", "numpy"),

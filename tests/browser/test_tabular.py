@@ -314,7 +314,7 @@ def test_nothing_overflows_on_a_small_screen(page: Page) -> None:
 
 
 def test_server_and_script_write_numbers_alike(page: Page) -> None:
-    from app.web.models.table_answer import number_for_people, plain_number
+    from app.web.models.answers.table_answer import number_for_people, plain_number
 
     page.goto("/models/mpg")
     values = [0, 1, -2.5, 1234567.891, 0.000123456, 1e-7, 123456.7, 1 / 3, 2e15, -9.99999999]

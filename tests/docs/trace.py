@@ -83,7 +83,7 @@ def main() -> None:
     import gevent
     from gevent import socket
 
-    from app.api.http.body_room import BodyRoom
+    from app.api.bodies.body_room import BodyRoom
     from app.api.telemetry.access_log import AccessLog
     from app.api.telemetry.metrics import Metrics
     from app.factory import create_app

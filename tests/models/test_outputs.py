@@ -20,8 +20,8 @@ from app.serving.cards.inference.outputs import output_kind
 from app.serving.models.model import Model
 from app.serving.signature import Converted
 from app.serving.tasks import Limits, RowTask
-from app.web.models.readings import readings, shown_outputs
-from app.web.models.table_answer import as_json
+from app.web.models.answers.readings import readings, shown_outputs
+from app.web.models.answers.table_answer import as_json
 from tests.models.heads import (
     LIBRARIES,
     answers,

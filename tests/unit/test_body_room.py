@@ -5,7 +5,7 @@ from __future__ import annotations
 import gevent
 import pytest
 
-from app.api.http.body_room import SMALL, BodyLease, BodyRoom
+from app.api.bodies.body_room import SMALL, BodyLease, BodyRoom
 from app.errors import Overloaded
 
 MB = 1_000_000

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.container import container_memory, machine_memory, usable_cores
+from app.resources.container import container_memory, machine_memory, usable_cores
 
 GB = 2**30
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.http.content_coding import INPUT, MAX_MEMBERS, OUTPUT, decompress
+from app.api.bodies.content_coding import INPUT, MAX_MEMBERS, OUTPUT, decompress
 from app.errors import BadRequest, DeadlineExceeded
 
 LIMIT = 10_000_000

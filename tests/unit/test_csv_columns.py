@@ -13,9 +13,9 @@ from app.errors import BadRequest, InvalidInput
 from app.serving.cards.card import Card, FieldSpec
 from app.serving.limits import Limits
 from app.serving.tasks import Payload, RowTask
-from app.serving.tasks.csv_columns import check_columns
-from app.serving.tasks.csv_table import read_table
-from app.serving.tasks.decimal_commas import with_point
+from app.serving.tasks.tables.csv_columns import check_columns
+from app.serving.tasks.tables.csv_table import read_table
+from app.serving.tasks.tables.decimal_commas import with_point
 from tests.unit.signatures import problems, signature, spec
 
 

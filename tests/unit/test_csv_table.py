@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from app.errors import BadRequest, InvalidInput
 from app.serving.cards.card import Card, FieldSpec
 from app.serving.tasks import Limits, Payload, RowTask
-from app.serving.tasks.csv_table import LINE_A_FIELD, MAX_LINE, read_table
+from app.serving.tasks.tables.csv_table import LINE_A_FIELD, MAX_LINE, read_table
 from tests.support import picture
 from tests.unit.signatures import fields_of, problems, signature, spec
 
@@ -253,7 +253,7 @@ def test_what_a_spreadsheet_writes_is_read_back(
 def test_slices_are_the_whole(text: str, size: int) -> None:
     def outcome(slice_size: int) -> Any:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("app.serving.tasks.csv_table.SLICE", slice_size)
+            patch.setattr("app.serving.tasks.tables.csv_table.SLICE", slice_size)
             try:
                 return read_table(f"a,b\n{text}".encode(), ["a", "b"], Limits())
             except BadRequest as error:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.http.body import Body
-from app.api.http.framing import FramingError, Request, chunk_size, read_fields, read_request_line
+from app.api.bodies.body import Body
+from app.api.bodies.framing import FramingError, Request, chunk_size, read_fields, read_request_line
 from app.errors import BadRequest, ClientDisconnected
 from tests.framing import BODIES, GOOD, HEADS, MARKER, Case
 

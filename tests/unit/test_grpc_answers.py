@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from grpc import StatusCode
 
+from app.api.bodies.body_room import BodyLease, BodyRoom
 from app.api.grpc.answers import Answers
 from app.api.grpc.errors import (
     _CODES,
@@ -23,7 +24,6 @@ from app.api.grpc.messages import message_class
 from app.api.grpc.rpc import Rpc, address_of
 from app.api.grpc.services import Parts
 from app.api.http.access import ModelAccess
-from app.api.http.body_room import BodyLease, BodyRoom
 from app.api.http.errors import STATUS
 from app.api.telemetry.access_log import AccessLog
 from app.api.telemetry.metrics import Metrics

@@ -19,7 +19,7 @@ from app.serving.call import Call
 from app.serving.large_bodies import SMALL, run_large
 from app.serving.limits import Limits
 from app.serving.signature import TensorSpec
-from app.serving.tasks.csv_table import read_table
+from app.serving.tasks.tables.csv_table import read_table
 from app.serving.tensors import from_nested
 from app.thread_slices import checkpoint, working
 

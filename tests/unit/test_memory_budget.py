@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.memory import Resident, growth, own_peak, reset_peak, resident
+from app.resources.memory import Resident, growth, own_peak, reset_peak, resident
 from app.serving.reading.oom import die_first
 from app.serving.registry.folder import ScannedVersion
 from app.serving.registry.memory_budget import (

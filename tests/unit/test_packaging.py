@@ -15,7 +15,7 @@ import pytest
 from gevent import pywsgi
 
 from app import __version__
-from app.api.http.body import Body
+from app.api.bodies.body import Body
 from app.server import handler
 from tests.support import ROOT
 
@@ -110,7 +110,7 @@ def test_the_private_names_of_gevent_are_those_of_pywsgi() -> None:
     assert {name for name in ours if hasattr(pywsgi.WSGIHandler, name)} == PRIVATE
     # An override that pywsgi does not call is dead code, and its rule is not enforced.
     assert set(private_names(pywsgi.__file__, ast.Attribute)) >= PRIVATE | {"_discard"}
-    # app/api/http/body.py stands in for pywsgi's own body, of which pywsgi calls this.
+    # app/api/bodies/body.py stands in for pywsgi's own body, of which pywsgi calls this.
     assert hasattr(pywsgi.Input, "_discard")
     assert hasattr(Body, "_discard")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.web.models.readings import PICTURE_ROOM, PictureRoom
+from app.web.models.answers.readings import PICTURE_ROOM, PictureRoom
 
 
 def test_a_page_has_room_for_so_many_pictures() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.web.models.plot import MOST_COLUMNS, MOST_NEXT, MOST_POINTS, following, plots
-from app.web.models.readings import Shown
+from app.web.models.answers.plot import MOST_COLUMNS, MOST_NEXT, MOST_POINTS, following, plots
+from app.web.models.answers.readings import Shown
 
 ONE, TWO = np.zeros((4, 1)), np.zeros((4, 2))
 

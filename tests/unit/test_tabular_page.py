@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from app.serving.cards.card import FieldSpec
-from app.serving.tasks.formula_guard import guarded
-from app.web.models.columns import example_of, help_of
-from app.web.models.table_answer import (
+from app.serving.tasks.tables.formula_guard import guarded
+from app.web.models.answers.table_answer import (
     answer_cells,
     answer_columns,
     number_for_people,
     plain_number,
 )
+from app.web.models.columns import example_of, help_of
 from app.web.models.table_file import AnsweredTable
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import unquote
 
+from app.api.bodies.body_room import BodyLease
 from app.api.http.answers import environ_id
-from app.api.http.body_room import BodyLease
 from app.api.telemetry.protocols import Protocol
 from app.api.telemetry.record import Record, record_of
 from app.errors import ClientDisconnected, DeadlineExceeded, KeraportError

@@ -1,1 +1,1 @@
-"""HTTP shared by all protocols: bodies, answers, errors, access, keys."""
+"""HTTP shared by all protocols: requests, answers, errors, access, keys."""

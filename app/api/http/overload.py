@@ -8,7 +8,6 @@ which also check for room before they read a body.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +19,7 @@ from app.api.http.access import ModelAccess
 from app.api.http.answers import REQUEST_ID_HEADER, environ_id
 from app.api.http.errors import FALLBACK_HEADER, error_body
 from app.api.http.gate import presented_key
+from app.api.http.prediction_path import prediction_path
 from app.api.http.requests import time_limit_s
 from app.api.telemetry.record import record_of
 from app.errors import ModelNotFound, Overloaded
@@ -30,13 +30,6 @@ from app.serving.cards.versions import version_number
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# Paths of predictions by one model: the native API, v1 and v2.
-_PREDICTION_PATH = re.compile(
-    r"/api/(?P<native>[^/]+)"
-    r"|/v1/models/(?P<v1>[^/:]+)(?:/versions/(?P<number>[0-9]{1,18})|/labels/(?P<label>[^/:]+))?"
-    r":(?:predict|classify|regress)"
-    r"|/v2/models/(?P<v2>[^/]+)(?:/versions/(?P<version>[^/]+))?/infer"
-)
 FALLBACK_ENVIRON = f"HTTP_{FALLBACK_HEADER.upper().replace('-', '_')}"
 # Refusals per second above which each is delayed, and the longest delay in seconds: this slows down
 # clients that ask again as soon as they are refused.
@@ -102,11 +95,11 @@ class EarlyRefusals:
     def _refused(self, environ: WSGIEnvironment) -> _Refusal | None:
         if environ["REQUEST_METHOD"] != "POST" or self._lifecycle.refusing:
             return None
-        path = _PREDICTION_PATH.fullmatch(environ["PATH_INFO"])
+        path = prediction_path(environ["PATH_INFO"])
         # Another version may have room; a page of another origin needs more headers.
         if path is None or environ.get("QUERY_STRING") or "HTTP_ORIGIN" in environ:
             return None
-        name = path["native"] or path["v1"] or path["v2"]
+        name = path.model
         key_name = None
         if self._keys is not None:
             presented = presented_key(environ)
@@ -114,11 +107,11 @@ class EarlyRefusals:
             if key is None or (key.models is not None and name not in key.models):
                 return None
             key_name = key.name
-        version: int | str | None = path["label"]
-        if number := path["number"] or path["version"]:
-            version = version_number(number)
+        version: int | str | None = path.label or None
+        if path.version:
+            version = version_number(path.version)
             if version is None:
-                version = number
+                version = path.version
         try:
             entry = self._access.sole_entry(name, version)
         except ModelNotFound:
@@ -132,7 +125,7 @@ class EarlyRefusals:
             record = record_of(environ)
             record.entries.append(entry)
             record.code, record.key = error.code, key_name
-            return _Refusal(error, standard=path["native"] is None)
+            return _Refusal(error, standard=path.api != "native")
         return None
 
 

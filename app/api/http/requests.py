@@ -16,12 +16,12 @@ from multipart import MultipartError, MultipartSegment, ParserLimitReached, Push
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from app.api.http.body import PIECE
-from app.api.http.body_room import LEASE_KEY, BodyLease
-from app.api.http.content_coding import CODINGS, decompress
+from app.api.bodies.body import PIECE
+from app.api.bodies.body_room import LEASE_KEY, BodyLease
+from app.api.bodies.content_coding import CODINGS, decompress
+from app.api.bodies.spools import open_spool, read_spool
 from app.api.http.current import current_record
 from app.api.http.disconnect import cancel_on_disconnect
-from app.api.http.spools import open_spool, read_spool
 from app.errors import (
     BadRequest,
     DeadlineExceeded,

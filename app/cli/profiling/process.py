@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from app.cli.profiling.measurements import Memory, Source, Stated
-from app.container import container_memory, memory_advice, usable_cores
 from app.errors import KeraportError, LoadError
-from app.memory import resident
+from app.resources.container import container_memory, memory_advice, usable_cores
+from app.resources.memory import resident
 from app.serving.cards.card import Card, Precision
 from app.serving.limits import Limits
 from app.serving.reading.oom import die_first

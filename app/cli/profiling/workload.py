@@ -17,7 +17,7 @@ import orjson
 from app.cli.offline import PATIENCE_S
 from app.cli.profiling.measurements import Source
 from app.errors import KeraportError, LoadError
-from app.memory import reset_peak, resident
+from app.resources.memory import reset_peak, resident
 from app.serving.arrays import Array, rows_of
 from app.serving.call import Call
 from app.serving.engine.run_size import RunSize

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.container import usable_cores
+from app.resources.container import usable_cores
 from app.serving.cards.card import Runtime
 from app.serving.quiet import quiet_import
 

@@ -23,7 +23,7 @@ import tensorflow as tf
 import tf_keras
 
 from app.errors import LoadError
-from app.memory import free_memory
+from app.resources.memory import free_memory
 from app.serving.cards.card import Precision
 from app.serving.reading import (
     freezing,

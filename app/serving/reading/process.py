@@ -22,10 +22,10 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from app import logs
-from app.container import container_memory, memory_advice
 from app.errors import LoadError
-from app.memory import own_peak, reset_peak, resident
 from app.native_output import LONGEST, is_chatter
+from app.resources.container import container_memory, memory_advice
+from app.resources.memory import own_peak, reset_peak, resident
 from app.serving.cards.card import Precision
 from app.serving.quiet import quiet, quiet_import
 from app.serving.reading import cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from app.errors import LoadError
-from app.memory import free_memory
+from app.resources.memory import free_memory
 from app.serving.registry.crash_guard import CrashGuard
 from app.serving.registry.folder import ScannedVersion, VersionSource
 from app.serving.registry.loading_pool import LoadingPool

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Thread
 
-from app.container import usable_cores
+from app.resources.container import usable_cores
 from app.serving.models.model import Model
 from app.serving.reading.cache import Cache
 from app.serving.reading.process import ReaderProcess

@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from app.container import CGROUP, container_memory, machine_memory, memory_advice
+from app.resources.container import CGROUP, container_memory, machine_memory, memory_advice
 from app.serving.registry.crash_guard import files_digest, version_key
 from app.serving.registry.folder import ScannedVersion
 from app.serving.registry.state_folder import StateFolder

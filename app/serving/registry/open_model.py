@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 
 from app.errors import CardError
-from app.memory import free_memory, freeze_imports, growth, resident
+from app.resources.memory import free_memory, freeze_imports, growth, resident
 from app.serving.cards import architecture_files
 from app.serving.cards.card import CARD_FILE, TEXT_TASK, Card
 from app.serving.cards.examples import example_texts

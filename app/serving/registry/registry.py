@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from threading import Condition, Event, Lock, Thread, current_thread
 
 from app.errors import ModelNotFound
-from app.memory import free_memory
+from app.resources.memory import free_memory
 from app.serving.models.model import Model
 from app.serving.registry.entry import Entry, Group, ModelLease
 

@@ -10,7 +10,7 @@ from wtforms import Field, SelectField, StringField
 from wtforms.widgets import NumberInput
 
 from app.serving.cards.card import FieldSpec
-from app.web.models.table_answer import plain_number
+from app.web.models.answers.table_answer import plain_number
 
 # Numbers as the form's script reads them: those of JSON, and with a leading + or point.
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)

@@ -17,10 +17,8 @@ from app.serving.models.explanation import explain
 from app.serving.models.model import Model
 from app.serving.tasks import Payload, RowTask
 from app.serving.tasks.examples import Example
-from app.web.models.heat import explain_context, heats
-from app.web.models.model_page import ModelPage, problem_text, scale_context, tried_scale
-from app.web.models.picture_form import picture_form
-from app.web.models.readings import (
+from app.web.models.answers.heat import explain_context, heats
+from app.web.models.answers.readings import (
     PictureRoom,
     cosine,
     for_script,
@@ -28,6 +26,8 @@ from app.web.models.readings import (
     shown_outputs,
     value_of,
 )
+from app.web.models.model_page import ModelPage, problem_text, scale_context, tried_scale
+from app.web.models.picture_form import picture_form
 
 # Pictures with which the vector of another is compared.
 MOST_COMPARED = 5

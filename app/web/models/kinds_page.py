@@ -32,12 +32,18 @@ from app.serving.tasks.inputs.files import FileInput
 from app.serving.tasks.inputs.input import Input
 from app.serving.tasks.inputs.series import Series
 from app.web.layout import layout
+from app.web.models.answers.heat import Heat, explain_context, heats
+from app.web.models.answers.plot import Plot, following, plots
+from app.web.models.answers.readings import (
+    PictureRoom,
+    Reading,
+    for_script,
+    readings,
+    shown_outputs,
+)
 from app.web.models.columns import column_field, example_of, help_of, shown_value, value_of
-from app.web.models.heat import Heat, explain_context, heats
 from app.web.models.model_page import ModelPage, scale_context, tried_scale
 from app.web.models.picture_form import picture_field
-from app.web.models.plot import Plot, following, plots
-from app.web.models.readings import PictureRoom, Reading, for_script, readings, shown_outputs
 from app.web.models.table_part import TablePart
 from app.web.models.text_input_page import text_field
 from app.web.models.time_fields import recording_field, series_example, series_fields

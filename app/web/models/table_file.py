@@ -15,10 +15,10 @@ from app.serving.large_bodies import run_large
 from app.serving.limits import MAX_DETAILS, Limits
 from app.serving.models.model import Model
 from app.serving.tasks.base import Payload, invalid
-from app.serving.tasks.csv_columns import ColumnCheck, check_columns
-from app.serving.tasks.csv_table import CsvTable, nameless, on_lines, read_table
-from app.serving.tasks.formula_guard import guarded
-from app.web.models.table_answer import answer_cells, answer_columns, as_json
+from app.serving.tasks.tables.csv_columns import ColumnCheck, check_columns
+from app.serving.tasks.tables.csv_table import CsvTable, nameless, on_lines, read_table
+from app.serving.tasks.tables.formula_guard import guarded
+from app.web.models.answers.table_answer import answer_cells, answer_columns, as_json
 
 # The BOM by which spreadsheets recognise UTF-8; only needed beyond ASCII.
 BOM = "\ufeff".encode()

@@ -15,8 +15,8 @@ from app.serving.cards.card import FieldSpec
 from app.serving.limits import Limits
 from app.serving.models.model import Model
 from app.serving.tasks import Payload
+from app.web.models.answers.readings import Shown
 from app.web.models.columns import example_of
-from app.web.models.readings import Shown
 from app.web.models.table_file import AnsweredTable, answer_table, template_csv
 
 PREVIEW_ROWS = 10

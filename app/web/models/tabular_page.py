@@ -16,9 +16,9 @@ from app.serving.models.model import Model
 from app.serving.tasks import Payload, RowTask
 from app.serving.tasks.examples import Example
 from app.serving.tasks.inputs.fields import Fields
+from app.web.models.answers.readings import Reading, for_script, readings, shown_outputs
 from app.web.models.columns import column_field, example_of, help_of, shown_value, value_of
 from app.web.models.model_page import ModelPage
-from app.web.models.readings import Reading, for_script, readings, shown_outputs
 from app.web.models.table_part import TablePart
 
 

@@ -20,9 +20,9 @@ from app.serving.models.model import Model
 from app.serving.tasks import Payload, RowTask
 from app.serving.tasks.examples import Example
 from app.serving.tasks.inputs.input import Input
-from app.web.models.heat import Heat, explain_context, heats
+from app.web.models.answers.heat import Heat, explain_context, heats
+from app.web.models.answers.readings import Reading, for_script, readings, shown_outputs
 from app.web.models.model_page import ModelPage
-from app.web.models.readings import Reading, for_script, readings, shown_outputs
 from app.web.models.table_part import TablePart
 
 FIELD = "text"

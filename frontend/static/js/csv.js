@@ -1,6 +1,6 @@
 /**
  * Splits a CSV into its rows, each as it is in the file, in the dialect that the API reads
- * (app/serving/tasks/csv_table.py): comma, semicolon or tab; quotes count at the start of a cell only,
+ * (app/serving/tasks/tables/csv_table.py): comma, semicolon or tab; quotes count at the start of a cell only,
  * and "" means one quote; spaces before a cell and blank lines do not count; any line ends.
  */
 

@@ -1,4 +1,4 @@
-/** Where a model looks, drawn over the picture or under the words as app/web/models/heat.py does. */
+/** Where a model looks, drawn over the picture or under the words as app/web/models/answers/heat.py does. */
 
 import { make } from "./dom.js";
 import { percent, written } from "./readings.js";

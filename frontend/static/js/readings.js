@@ -1,4 +1,4 @@
-/** Predictions for people: a reading for each output, as app/web/models/readings.py makes them. */
+/** Predictions for people: a reading for each output, as app/web/models/answers/readings.py makes them. */
 
 import { make } from "./dom.js";
 import { drawnFigure, maskWords } from "./drawn.js";

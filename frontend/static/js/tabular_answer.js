@@ -1,4 +1,4 @@
-/** The answer of a model of rows, formatted for people as in app/web/models/table_answer.py. */
+/** The answer of a model of rows, formatted for people as in app/web/models/answers/table_answer.py. */
 
 import { make } from "./dom.js";
 import { chance, drawn as drawnBy, drawnValue, headline, partsOf, percent, written } from "./readings.js";

@@ -15,7 +15,7 @@ from app.serving.cards.card import FieldSpec
 from app.serving.cards.kinds import Place
 from app.serving.signature import TensorSpec
 from app.serving.tasks.base import whole
-from app.serving.tasks.decimal_commas import with_point
+from app.serving.tasks.tables.decimal_commas import with_point
 
 # pydantic's errors for a text where a number is expected.
 _NO_NUMBER = frozenset({"float_parsing", "int_parsing", "float_type", "int_type"})

@@ -8,8 +8,8 @@ from functools import cache
 from io import BytesIO
 from typing import BinaryIO, Protocol
 
-from app.container import usable_cores
 from app.errors import Detail, InvalidInput
+from app.resources.container import usable_cores
 from app.serving.arrays import Array
 from app.serving.call import Call
 from app.serving.limits import Limits

@@ -19,9 +19,6 @@ from app.serving.cards.kinds import Kind
 from app.serving.limits import Limits
 from app.serving.signature import TensorSpec
 from app.serving.tasks.base import ENOUGH, Payload, invalid, parse_json
-from app.serving.tasks.csv_columns import check_columns
-from app.serving.tasks.csv_table import read_table
-from app.serving.tasks.decimal_commas import comma_problem
 from app.serving.tasks.inputs.columns import (
     Column,
     field_schema,
@@ -31,6 +28,9 @@ from app.serving.tasks.inputs.columns import (
     split_commas,
 )
 from app.serving.tasks.inputs.input import Input, Parsed, Where, with_columns
+from app.serving.tasks.tables.csv_columns import check_columns
+from app.serving.tasks.tables.csv_table import read_table
+from app.serving.tasks.tables.decimal_commas import comma_problem
 from app.thread_slices import checkpoint, free_afterwards, free_rows_afterwards
 
 # Seconds of checking before other threads get a turn.

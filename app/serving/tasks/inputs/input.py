@@ -13,8 +13,8 @@ from app.serving.cards.card import FieldSpec
 from app.serving.limits import MAX_DETAILS, Limits
 from app.serving.signature import PictureFeed, TensorSpec
 from app.serving.tasks.base import Files, Payload, invalid
-from app.serving.tasks.csv_columns import ColumnCheck
 from app.serving.tasks.parts import Parts
+from app.serving.tasks.tables.csv_columns import ColumnCheck
 
 # The field of a problem, by the row that it is in.
 Where = Callable[[int], str]

@@ -17,10 +17,10 @@ from app.serving.cards.kinds import Kind
 from app.serving.cards.time_inputs import SeriesInput
 from app.serving.limits import Limits
 from app.serving.tasks.base import ENOUGH, Payload, invalid, parse_json
-from app.serving.tasks.csv_series import read_series
-from app.serving.tasks.decimal_commas import comma_problem, with_point
 from app.serving.tasks.inputs.input import Input, Parsed, Where
 from app.serving.tasks.inputs.series_shape import series_shape
+from app.serving.tasks.tables.csv_series import read_series
+from app.serving.tasks.tables.decimal_commas import comma_problem, with_point
 from app.serving.tensors import dtype_kind, numpy_dtype, too_long
 from app.thread_slices import checkpoint
 

@@ -16,11 +16,11 @@ from app.serving.cards.kinds import Kind
 from app.serving.cards.text_input import TextInput
 from app.serving.limits import MAX_CHARACTERS, Limits
 from app.serving.tasks.base import ENOUGH, Part, Payload, invalid, parse_json
-from app.serving.tasks.csv_columns import check_columns
-from app.serving.tasks.csv_table import read_table
 from app.serving.tasks.inputs.input import FILE, Input, Parsed, Where, with_columns
 from app.serving.tasks.inputs.tokens import Tokens, room
 from app.serving.tasks.parts import Parts, words
+from app.serving.tasks.tables.csv_columns import check_columns
+from app.serving.tasks.tables.csv_table import read_table
 from app.serving.tensors import numpy_dtype
 from app.thread_slices import checkpoint, free_rows_afterwards
 

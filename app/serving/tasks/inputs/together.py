@@ -13,13 +13,13 @@ from app.serving.arrays import Array
 from app.serving.cards.card import CARD_FILE
 from app.serving.limits import Limits
 from app.serving.tasks.base import ENOUGH, Part, Payload, invalid, object_schema, parse_json
-from app.serving.tasks.csv_columns import ColumnCheck, check_columns
-from app.serving.tasks.csv_table import BEYOND, read_table
 from app.serving.tasks.inputs.fields import Fields
 from app.serving.tasks.inputs.files import FileInput
 from app.serving.tasks.inputs.form_fields import FormFields
 from app.serving.tasks.inputs.input import FILE, Input, Parsed, Where, with_columns
 from app.serving.tasks.inputs.series import Series
+from app.serving.tasks.tables.csv_columns import ColumnCheck, check_columns
+from app.serving.tasks.tables.csv_table import BEYOND, read_table
 from app.thread_slices import checkpoint, free_rows_afterwards
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from app.container import usable_cores
 from app.errors import Detail, InvalidInput
+from app.resources.container import usable_cores
 from app.serving.arrays import Array
 from app.serving.call import Call
 from app.serving.limits import Limits

@@ -10,8 +10,8 @@ from typing import Any
 from app.api.native.explain import EXPLAIN
 from app.serving.models.explanation import METHOD, explanation_problem
 from app.serving.models.model import Model
-from app.web.models.readings import Shown
-from app.web.models.table_answer import number_for_people, percent
+from app.web.models.answers.readings import Shown
+from app.web.models.answers.table_answer import number_for_people, percent
 
 # The opacity of the patch that matters most.
 STRONGEST = 0.75

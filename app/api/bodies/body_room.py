@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.room import Room
+from app.resources.room import Room
 
 # Where the server leaves the `BodyLease` of a request, in its WSGI environment.
 LEASE_KEY = "keraport.body_room"

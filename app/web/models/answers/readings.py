@@ -11,7 +11,7 @@ from app.serving.models.model import Model
 from app.serving.tasks import RowTask
 from app.serving.tasks.outputs.boxes import place_in_words
 from app.serving.tasks.rows import UNKNOWN_SHARE
-from app.web.models.table_answer import as_json, chance_of, number_for_people, percent
+from app.web.models.answers.table_answer import as_json, chance_of, number_for_people, percent
 
 # Characters of all pictures that come out on one page, as data URLs: a page is rendered in one go.
 PICTURE_ROOM = 3_000_000

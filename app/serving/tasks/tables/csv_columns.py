@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from app.errors import Detail, short
-from app.serving.tasks.csv_table import CsvTable, nameless
+from app.serving.tasks.tables.csv_table import CsvTable, nameless
 from app.thread_slices import checkpoint, free_rows_afterwards
 
 

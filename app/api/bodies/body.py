@@ -9,7 +9,7 @@ from io import BufferedReader
 
 import gevent
 
-from app.api.http.framing import MAX_EXTENSION_BYTES, FramingError, chunk_size, read_trailers
+from app.api.bodies.framing import MAX_EXTENSION_BYTES, FramingError, chunk_size, read_trailers
 from app.errors import BadRequest, ClientDisconnected
 from app.serving.hub_rounds import next_round
 

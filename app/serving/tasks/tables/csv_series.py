@@ -9,7 +9,7 @@ from itertools import chain
 
 from app.errors import BadRequest, InvalidInput
 from app.serving.limits import Limits
-from app.serving.tasks.csv_table import CURL_HINT, DELIMITERS, lines_of
+from app.serving.tasks.tables.csv_table import CURL_HINT, DELIMITERS, lines_of
 
 # How tables write that a value is missing: no names of columns.
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "-", "?"})

@@ -11,8 +11,8 @@ import numpy as np
 
 from app.serving.arrays import Array
 from app.serving.tensors import sizes
-from app.web.models.readings import Shown, value_of
-from app.web.models.table_answer import as_json, number_for_people
+from app.web.models.answers.readings import Shown, value_of
+from app.web.models.answers.table_answer import as_json, number_for_people
 
 WIDTH, HEIGHT = 600, 180
 _EDGE, _BOTTOM = 10, 24

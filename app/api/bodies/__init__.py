@@ -1,0 +1,1 @@
+"""Bodies of requests: how they are framed, coded, bounded and kept."""

@@ -1,0 +1,1 @@
+"""What the process may use and uses: cores, memory, room for what requests hold."""

@@ -1,0 +1,1 @@
+"""CSV: tables as people send them and as they open them."""

@@ -1,0 +1,1 @@
+"""What a page shows of an answer: readings, tables, plots and heat maps."""
