@@ -54,11 +54,14 @@ class InProcess:
     def answer(self) -> bytes:
         """Read, run and write one request."""
         task, call = self._task, Call(time.monotonic() + CALL_S)
-        rows = task.decode(task.parse(self._payload), call)
-        outputs = self._run(rows.arrays)[: len(task.signature.outputs)]
-        if task.drawn:
-            outputs = task.draw(outputs, rows.placed, self._payload.drawing, call, reduced=True)
-        return write_json({"predictions": task.answer([*outputs, *rows.shares])})
+        try:
+            rows = task.decode(task.parse(self._payload), call)
+            outputs = self._run(rows.arrays)[: len(task.signature.outputs)]
+            if task.drawn:
+                outputs = task.draw(outputs, rows.placed, self._payload.drawing, call, reduced=True)
+            return write_json({"predictions": task.answer([*outputs, *rows.shares])})
+        finally:
+            call.give_back()
 
     def explain(self) -> None:
         """Read one request, and run it and the rows that explain it, so many at once as there."""

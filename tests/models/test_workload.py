@@ -13,10 +13,13 @@ import pytest
 import tensorflow as tf
 
 from app.cli import offline
+from app.cli.profiling import workload
 from app.cli.profiling.measurements import Stated
 from app.cli.profiling.process import AdaptedCard, Order
 from app.cli.profiling.workload import Workload, workload_of
 from app.errors import LoadError
+from app.resources.room import Room
+from app.serving import row_room
 from app.serving.limits import Limits
 from app.serving.reading.process import ReaderProcess
 from tests.detectors import save_ssd
@@ -124,6 +127,17 @@ def test_every_kind_of_model_runs(
             assert len(orjson.loads(answer)) == 1
         took = work.decode(0)
         assert (took is None) is (source == "made up")
+        assert work.problems == []
+
+
+def test_requests_are_read_one_after_the_other_in_the_same_room(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workload, "PATIENCE_S", 1)
+    room = Room(1_000_001, "rows")
+    monkeypatch.setattr(row_room, "_room", lambda limit: room)
+    with working(models, "membranes") as (work, _):
+        assert work.decode(0) is not None
         assert work.problems == []
 
 

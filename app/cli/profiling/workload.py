@@ -24,6 +24,7 @@ from app.serving.engine.run_size import RunSize
 from app.serving.limits import Limits
 from app.serving.models.model import Model
 from app.serving.tasks.base import Payload
+from app.serving.tasks.decoded import Rows
 from app.serving.tasks.examples import Example
 from app.serving.tasks.text import TextGeneration
 
@@ -166,7 +167,7 @@ class RowWorkload(Workload):
     def _of_examples(self) -> list[Array]:
         groups: dict[Any, list[list[Array]]] = {}
         for example in self._readable():
-            rows = self._model.read(example.payload, _call())
+            rows = self._rows(example.payload)
             for at in rows.alike():
                 arrays = rows.take(at).arrays
                 key = tuple((a.dtype.str, a.shape[1:]) for a in arrays)
@@ -190,7 +191,15 @@ class RowWorkload(Workload):
         if len(files) == len(example.values) == 1:
             # As a client would send it, not within JSON.
             payload = Payload("files", files=[io.BytesIO(f.data) for f in files.values()])
-        return rows_of(self._model.read(payload, _call()).arrays)
+        return rows_of(self._rows(payload).arrays)
+
+    def _rows(self, payload: Payload) -> Rows:
+        """Return the rows of a request, whose room is free again."""
+        call = _call()
+        try:
+            return self._model.read(payload, call)
+        finally:
+            call.give_back()
 
     def _answer(self, example: Example) -> Any:
         return [*self._model.predict(example.payload, _call())]

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from app.errors import CardError, Detail, InvalidInput, NonFiniteOutput
+from app.errors import CardError, InvalidInput, NonFiniteOutput
 from app.serving.arrays import Array
 from app.serving.call import Call
 from app.serving.cards.card import CARD_FILE, Card
 from app.serving.cards.kinds import fixed_rows, kinds_of
 from app.serving.limits import Limits
 from app.serving.reductions import Reduction
-from app.serving.row_room import take_room
 from app.serving.signature import PictureFeed, Signature
 from app.serving.tasks.base import (
     Drawing,
@@ -31,28 +29,22 @@ from app.serving.tasks.composition import inputs_of, output_of
 from app.serving.tasks.decoded import Rows as Rows
 from app.serving.tasks.files.placement import Placement
 from app.serving.tasks.hints import card_hint
-from app.serving.tasks.inputs.audio import Audio, Sound
 from app.serving.tasks.inputs.decoding import (
-    Upload,
-    check_count,
-    decode_all,
     measure_all,
-    unreadable,
 )
 from app.serving.tasks.inputs.files import FileInput
-from app.serving.tasks.inputs.input import Input, Parsed, Sized
+from app.serving.tasks.inputs.input import Input, Parsed
 from app.serving.tasks.inputs.picture import Picture
 from app.serving.tasks.inputs.tensor import Tensors
 from app.serving.tasks.inputs.text import Text
 from app.serving.tasks.inputs.together import Together
 from app.serving.tasks.outputs.drawn import Drawn, check_drawing, draw_all
 from app.serving.tasks.outputs.output import Output, PlacedOutput
+from app.serving.tasks.row_files import RowFiles
 from app.serving.threads import in_a_thread
 
 # The key of an answer to texts, of whose words the model does not know some.
 UNKNOWN_SHARE = "unknown_share"
-# Bytes of a text in a CSV at least, with the end of its line.
-_LEAST_TEXT = 2
 
 
 class RowTask(Task):
@@ -75,10 +67,8 @@ class RowTask(Task):
         self.fixed_rows = fixed_rows(kinds, signature)
         self.has_rows = rows = signature.batchable or self.fixed_rows is not None
         self.inputs = inputs_of(kinds, signature, limits, card.runtime.max_length, rows=rows)
-        self._takers = [each for each in self.inputs if isinstance(each, Picture)]
-        self._heard = [each for each in self.inputs if isinstance(each, Audio)]
-        self._sized = [each for each in self.inputs if isinstance(each, Sized)]
-        pictures = [each.name for each in self._takers]
+        self._files = RowFiles(self.inputs, limits)
+        pictures = [each.name for each in self.inputs if isinstance(each, Picture)]
         self.outputs = [output_of(kind, signature, pictures, rows=rows) for kind in kinds.outputs]
         self.placed = [out for out in self.outputs if isinstance(out, PlacedOutput)]
         self.drawn = [out for out in self.outputs if isinstance(out, Drawn)]
@@ -131,67 +121,26 @@ class RowTask(Task):
     def decode(self, parsed: Parsed, call: Call | None = None) -> Rows:
         """Decode the pictures, in the hub's thread, and return all rows. Raises as `read` does; of
         a request with other problems, pictures are only measured."""
-        takers, heard = self._takers, self._heard
-        uploads = [each.uploads(parsed) for each in takers]
-        sounds = [each.sounds(parsed) for each in heard]
-        if parsed.details:
-            every = [upload for some in uploads for upload in some]
-            details = parsed.details + unreadable(every, measure_all(every, self.limits, call))
-            for each, some in zip(heard, sounds, strict=True):
-                details += each.problems(some, call)
-            raise invalid(details)
-        arrays = parsed.arrays
-        placed: dict[str, Array] = {}
-        if takers or heard:
-            self._take_room({name: len(some) for name, some in parsed.files.items()}, call)
-            files, placed = self._files(takers, uploads, heard, sounds, call)
-            arrays = arrays | files
+        files, placed = self._files.parsed(parsed, call)
+        arrays = parsed.arrays | files
         inputs = [arrays[name] for name in self._input_names]
         return Rows(inputs, placed, self.shares(parsed), parsed.texts)
-
-    def decoded(
-        self, files: Mapping[str, Files], call: Call | None = None, hint: str = ""
-    ) -> dict[str, Array]:
-        """Decode pictures and recordings, by the model's inputs."""
-        takers = [each for each in self._takers if each.specs[0].name in files]
-        check_count(sum(len(files[each.specs[0].name]) for each in takers), self.limits)
-        uploads = []
-        for each in takers:
-            name = each.specs[0].name
-            some = files[name]
-            uploads.append([Upload(f, each.spec, f"{name}[{i}]") for i, f in enumerate(some)])
-        heard = [each for each in self._heard if each.spec.name in files]
-        sounds = []
-        for hearer in heard:
-            name = hearer.spec.name
-            sounds.append([Sound(f, f"{name}[{i}]") for i, f in enumerate(files[name])])
-        found, _ = self._files(takers, uploads, heard, sounds, call, hint)
-        for name, array in [*found.items()]:
-            if array.dtype != object:
-                continue
-            if len({pixels.shape for pixels in array}) > 1:
-                raise InvalidInput(f"{name}: pictures of different sizes need a request each")
-            found[name] = in_a_thread(partial(np.stack, [*array]))
-        return found
 
     def take_room(self, rows: Mapping[str, int], call: Call) -> None:
         """Wait for room in memory for what files and texts become. rows: how many, by the model's
         inputs. Raises what `app.serving.row_room.take_room` raises."""
         names = {each.specs[0].name: each.name for each in self.inputs}
-        own = {names[name]: count for name, count in rows.items()}
-        self._take_room(own, call)
+        self._files.take_room({names[name]: count for name, count in rows.items()}, call)
 
     def take_room_of_texts(self, size: int, call: Call) -> None:
-        """The same for a body of `size` bytes that is not yet read, of a model that takes no files:
-        while it is read, texts become ids."""
-        if self._sized and not (self._takers or self._heard):
-            rows = min(self.limits.max_rows, 1 + size // _LEAST_TEXT)
-            self._take_room({each.name: rows for each in self._sized}, call)
+        """The same for a body of `size` bytes that is not yet read, of a model of texts."""
+        self._files.take_room_of_texts(size, call)
 
-    def _take_room(self, rows: Mapping[str, int], call: Call | None) -> None:
-        """As `take_room`, by the names of inputs."""
-        size = sum(each.most_bytes(rows.get(each.name, 0)) for each in self._sized)
-        take_room(size, self.limits, call)
+    def decoded(
+        self, files: Mapping[str, Files], call: Call | None = None, hint: str = ""
+    ) -> dict[str, Array]:
+        """Decode pictures and recordings, by the model's inputs."""
+        return self._files.decoded(files, call, hint)
 
     def tokens(self, texts: Mapping[str, Sequence[bytes]]) -> dict[str, Array]:
         """Return the ids that the model is fed with for texts in UTF-8, by its inputs, from any
@@ -217,60 +166,6 @@ class RowTask(Task):
         assert isinstance(self._request, Picture)
         parsed = self._request.uploaded(payload.files, str)
         measure_all(self._request.uploads(parsed), self.limits, call)
-
-    def _files(
-        self,
-        takers: Sequence[Picture],
-        uploads: Sequence[Sequence[Upload]],
-        heard: Sequence[Audio],
-        sounds: Sequence[Sequence[Sound]],
-        call: Call | None,
-        hint: str = "",
-    ) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Decode all files, and return them as `_decoded` does. Raises InvalidInput with the
-        problems of all."""
-        arrays: dict[str, Array] = {}
-        placed: dict[str, Array] = {}
-        details: list[Detail] = []
-        try:
-            if takers:
-                arrays, placed = self._decoded(takers, uploads, call, hint)
-        except InvalidInput as error:
-            details += _own(error)
-        for each, some in zip(heard, sounds, strict=True):
-            try:
-                arrays[each.spec.name] = each.decoded(some, call, hint)
-            except InvalidInput as error:
-                details += _own(error)
-        if details:
-            raise invalid(details)
-        return arrays, placed
-
-    def _decoded(
-        self,
-        takers: Sequence[Picture],
-        uploads: Sequence[Sequence[Upload]],
-        call: Call | None,
-        hint: str = "",
-    ) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Return the pixels by the model's inputs, and where the pictures lie in them by the names
-        of requests."""
-        check_count(sum(map(len, uploads)), self.limits)
-        rooms = [each.room(len(some)) for each, some in zip(takers, uploads, strict=True)]
-        every = [upload for some in uploads for upload in some]
-        places: list[Array | None] = []
-        for room, some in zip(rooms, uploads, strict=True):
-            places += [None] * len(some) if room is None else [*room]
-        left = iter(decode_all(every, places, self.limits, call, hint))
-        pixels, placed = {}, {}
-        for each, room, some in zip(takers, rooms, uploads, strict=True):
-            own = [*islice(left, len(some))]
-            if room is None:
-                room = each.stacked([one.pixels for one in own])
-            pixels[each.specs[0].name] = room
-            placed[each.name] = np.empty(len(own), object)
-            placed[each.name][:] = [one.placement for one in own]
-        return pixels, placed
 
     # --- answers -------------------------------------------------------------------------------
 
@@ -481,10 +376,3 @@ class RowTask(Task):
             "inputs": self._request.about(),
             "outputs": {out.name: {"kind": out.kind, **out.about()} for out in self.outputs},
         }
-
-
-def _own(error: InvalidInput) -> list[Detail]:
-    """Return the problems of single files. Raises `error` if it is one of the whole request."""
-    if not error.details:
-        raise error
-    return error.details
