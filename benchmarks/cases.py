@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import httpx
 import orjson
 
 from app.errors import CardError
@@ -18,6 +19,7 @@ from benchmarks.picture import jpeg
 
 TABULAR, CNN, TEXT = "mpg", "cats-dogs", "patents"
 TEXT_WORDS = 100
+TIMEOUT_S = 60
 BOUNDARY = "benchmark-5f2b1c"
 # The script's picture is resized from all pixels by picking some, as load_img does; ours is
 # averaged. So the probabilities are close, not equal.
@@ -109,3 +111,13 @@ def text(models: Path) -> Case:
         return True  # chance writes: there is nothing to compare
 
     return Case("text", TEXT, "application/json", orjson.dumps(body), agree, TEXT_WORDS)
+
+
+def examples(api: str) -> list[Case]:
+    """The first example of each model that a server has. api: of its native API."""
+    served = httpx.get(f"{api}models", timeout=TIMEOUT_S).raise_for_status().json()["models"]
+    cases = []
+    for name in sorted(each["name"] for each in served):
+        example = httpx.get(f"{api}models/{name}/example", timeout=TIMEOUT_S).raise_for_status()
+        cases.append(Case(name, name, "application/json", example.content, lambda *_: True))
+    return cases

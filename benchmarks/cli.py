@@ -25,7 +25,7 @@ TWO, STACK = "2 processes", "nginx, TLS"
 BATCH, IN_PROCESS, BINARY, AS_JSON = "32 tensors", "in process", "binary", "JSON"
 LOOP, ONE_STREAM, STREAMS = "predict loop", "1 stream", "32 streams"
 # What a run may be limited to.
-GROUPS = ("shipped", "tensors", "kinds")
+GROUPS = ("shipped", "tensors", "kinds", "workers")
 WARM_UP_S = 2
 # Case, who, against whom, how many times as fast at least.
 TARGETS = [
@@ -49,7 +49,8 @@ Measures = dict[tuple[str, str], contestants.Measure]
     "--only",
     type=click.Choice(GROUPS),
     multiple=True,
-    help="shipped: CNN, tabular, text. tensors: batches. kinds: masks, messages, sound, heat maps.",
+    help="shipped: CNN, tabular, text. tensors: batches. kinds: masks, messages, sound, heat maps. "
+    "workers: two against one.",
 )
 @click.option(
     "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Save every round."
@@ -76,7 +77,7 @@ def main(
     found = {(contest.case, contest.contestant): contest for contest in contests}
     ratios = [
         Ratio.of(found[case, who], found[case, other], target)
-        for case, who, other, target in TARGETS
+        for case, who, other, target in [*TARGETS, *_of_workers(measures)]
         if (case, who) in found
     ]
     console.print(f"{CONNECTIONS} connections, {rounds} rounds of {seconds} s, medians")
@@ -161,7 +162,27 @@ def _kinds(models: Path, folder: Path, stack: ExitStack) -> Measures:
     return measures
 
 
-_GROUPS = {"shipped": _shipped, "tensors": _tensors, "kinds": _kinds}
+def _workers(models: Path, folder: Path, stack: ExitStack) -> Measures:
+    """The example of each model, for one worker and for two."""
+    one = stack.enter_context(contestants.ours(models, folder))
+    two = stack.enter_context(contestants.two_processes(models, folder))
+    measures: Measures = {}
+    for case in cases.examples(one):
+        for connections in (1, CONNECTIONS):
+            name = f"{case.name}, {connections} at once"
+            for who, url in ((OURS, one), (TWO, two)):
+                measures[name, who] = contestants.against(
+                    url + case.model, case, folder, connections
+                )
+    return measures
+
+
+def _of_workers(measures: Measures) -> list[tuple[str, str, str, float]]:
+    """Two workers are never slower than one."""
+    return [(case, TWO, OURS, 1.0) for case, who in measures if who == TWO]
+
+
+_GROUPS = {"shipped": _shipped, "tensors": _tensors, "kinds": _kinds, "workers": _workers}
 
 
 def _measure(measures: Measures, seconds: int, rounds: int) -> dict[tuple[str, str], list[Sample]]:

@@ -79,16 +79,21 @@ def usable_cores(cgroup: Path = CGROUP) -> int:
 
     `os.cpu_count()` says what the host has; in a container limited to half of it, a thread pool of
     that size is throttled for most of each period. Reads cgroup v2 (`cpu.max`), then v1
-    (`cpu.cfs_quota_us`); a fraction of a core counts as one more. Of processes that share them
-    (`share_cores`), each has its part.
+    (`cpu.cfs_quota_us`); a fraction of a core counts as one more.
     """
     cores = len(os.sched_getaffinity(0))
     quota = _quota(cgroup)
-    return max(1, (min(cores, math.ceil(quota)) if quota else cores) // _sharing)
+    return max(1, min(cores, math.ceil(quota)) if quota else cores)
+
+
+def own_cores() -> int:
+    """Return how many threads of its own a process should have for work that takes a core each:
+    as many as usable cores, or its part of them where processes share them (`share_cores`)."""
+    return max(1, usable_cores() // _sharing)
 
 
 def share_cores(processes: int) -> None:
-    """Divide the cores that this process takes for its own by the number of those like it."""
+    """Divide `own_cores` by the number of processes like this one."""
     global _sharing
     _sharing = processes
 

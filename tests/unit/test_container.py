@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.resources.container import container_memory, machine_memory, usable_cores
+from app.resources import container
+from app.resources.container import (
+    container_memory,
+    machine_memory,
+    own_cores,
+    share_cores,
+    usable_cores,
+)
 
 GB = 2**30
 
@@ -158,3 +165,15 @@ def test_the_affinity_of_the_process_counts(tmp_path: Path) -> None:
         assert usable_cores(tmp_path) == 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize(("processes", "part"), [(1, 6), (2, 3), (4, 1), (9, 1)])
+def test_processes_that_share_cores_have_a_part_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, processes: int, part: int
+) -> None:
+    monkeypatch.setattr(container, "usable_cores", lambda: 6)
+    share_cores(processes)
+    try:
+        assert own_cores() == part
+    finally:
+        share_cores(1)

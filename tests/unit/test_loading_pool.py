@@ -86,7 +86,7 @@ def opener(monkeypatch: pytest.MonkeyPatch) -> Opener:
     opener = Opener()
     monkeypatch.setattr(sync, "open_model", opener.open)
     monkeypatch.setattr(sync, "import_engine", lambda: None)
-    monkeypatch.setattr(loading_pool, "usable_cores", lambda: 2)
+    monkeypatch.setattr(loading_pool, "own_cores", lambda: 2)
     # Not to be reckoned with.
     monkeypatch.setitem(sys.modules, "tensorflow", sys)
     return opener

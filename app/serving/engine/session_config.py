@@ -17,6 +17,8 @@ def session_config(runtime: Runtime, *, optimised: bool = False) -> Any:
     """Return the configuration of every session of this process. optimised: TensorFlow's optimisers
     have already processed the graph for the CPU: they would only copy its constants."""
     own = runtime.threads != "auto"
+    # Of each worker as well: a run that is alone takes all of them, and several together lose less
+    # by sharing them than one would by having a part (decision 43).
     cores = usable_cores()
     config = tf.compat.v1.ConfigProto(
         intra_op_parallelism_threads=cores,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Thread
 
-from app.resources.container import usable_cores
+from app.resources.container import own_cores
 from app.serving.models.model import Model
 from app.serving.reading.cache import Cache
 from app.serving.reading.process import ReaderProcess
@@ -46,7 +46,7 @@ class LoadingPool:
         kept: Cache | None = None,
     ) -> None:
         self._open_one = open_one
-        self._readers = [ReaderProcess(kept=kept) for _ in range(max(1, min(most, usable_cores())))]
+        self._readers = [ReaderProcess(kept=kept) for _ in range(max(1, min(most, own_cores())))]
         # Those that nothing uses; the one that was used last comes first, for it has a process.
         self._free = list(reversed(self._readers))
         self._done: queue.SimpleQueue[tuple[Loading, ReaderProcess]] = queue.SimpleQueue()

@@ -9,7 +9,7 @@ from io import BytesIO
 from typing import BinaryIO, Protocol
 
 from app.errors import Detail, InvalidInput
-from app.resources.container import usable_cores
+from app.resources.container import own_cores
 from app.serving.arrays import Array
 from app.serving.call import Call
 from app.serving.limits import Limits
@@ -170,7 +170,7 @@ def workers(limits: Limits) -> Workers:
 
 @cache
 def _pool(max_pixels: int) -> Workers:
-    return Workers(usable_cores(), "decode", room=MOST_BYTES * max_pixels, small=SMALL)
+    return Workers(own_cores(), "decode", room=MOST_BYTES * max_pixels, small=SMALL)
 
 
 def _measure(upload: Upload, check: Check) -> DecodeCost | UnreadablePicture:

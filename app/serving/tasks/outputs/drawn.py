@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from app.errors import Detail, InvalidInput
-from app.resources.container import usable_cores
+from app.resources.container import own_cores
 from app.serving.arrays import Array
 from app.serving.call import Call
 from app.serving.limits import Limits
@@ -116,7 +116,7 @@ def draw_all(
 @cache
 def _pool() -> Workers:
     """Native threads for drawing, as many as cores: Pillow and zlib release the GIL."""
-    return Workers(usable_cores(), "draw", room=_ROOM, small=2**20)
+    return Workers(own_cores(), "draw", room=_ROOM, small=2**20)
 
 
 def drawn_schema(png: str, **more: dict[str, Any]) -> dict[str, Any]:
