@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
+import tensorflow  # noqa: F401 - all of it, before the engine imports a part
 from click.testing import CliRunner
 
 from app.cli import offline, starter

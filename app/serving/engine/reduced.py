@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.serving.quiet import quiet_import
+from app.serving.engine import tf
 from app.serving.reductions import FACTORS, MaskReduction, PictureReduction, Reduction
 from app.serving.signature import TensorSpec
-
-with quiet_import():
-    import tensorflow as tf
 
 
 def reduced(
@@ -26,7 +23,7 @@ def reduced(
             results.append(tensor)
             continue
         if tensor.dtype.is_floating:
-            rows = tf.reshape(tf.math.is_finite(tensor), [tf.shape(tensor)[0], -1])
+            rows = tf.reshape(tf.is_finite(tensor), [tf.shape(tensor)[0], -1])
             finite.append(tf.reduce_all(rows, axis=1))
         if isinstance(reduction, MaskReduction):
             results.append(_mask(tensor, reduction))

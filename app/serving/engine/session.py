@@ -23,13 +23,13 @@ import numpy as np
 from app.errors import DeadlineExceeded, InferenceError, InvalidInput, LoadError
 from app.serving.arrays import Array
 from app.serving.cards.card import Runtime
+from app.serving.engine import tf
 from app.serving.engine.reduced import reduced
 from app.serving.engine.run_size import RUN_S
 from app.serving.engine.session_config import session_config
 from app.serving.engine.weights import add_weights, nbytes
 from app.serving.engine.xla import compiles, row_sizes
 from app.serving.pixels import scaled
-from app.serving.quiet import quiet_import
 from app.serving.reductions import Reduction
 from app.serving.signature import (
     Converted,
@@ -39,9 +39,6 @@ from app.serving.signature import (
     Weight,
     with_pictures,
 )
-
-with quiet_import():
-    import tensorflow as tf
 
 # Seconds between a failed run and the end of its session.
 CLOSE_AFTER_S = 0.1
@@ -86,7 +83,7 @@ class ModelSession:
         self.warm_up: dict[str | None, tuple[int, int]] = {}
         graph = tf.Graph()
         config = session_config(runtime, optimised=model.frozen)
-        self._session = tf.compat.v1.Session(graph=graph, config=config)
+        self._session = tf.Session(graph=graph, config=config)
         with closed_on_failure(self._session):
             with graph.as_default():
                 feeds, replaced = self._feeds()
@@ -139,7 +136,7 @@ class ModelSession:
         if deadline is not None:
             left_ms = math.ceil((deadline - time.monotonic()) * 1000)
             # 0 would stand for no limit.
-            options = tf.compat.v1.RunOptions(timeout_in_ms=max(1, left_ms))
+            options = tf.RunOptions(timeout_in_ms=max(1, left_ms))
         try:
             return self._calls[signature](*arrays, options=options)
         except (tf.errors.DeadlineExceededError, tf.errors.CancelledError):
@@ -169,7 +166,7 @@ class ModelSession:
         again; the last feed chooses between them."""
         if not self._pictures:
             return [t.node for t in self._inputs], {}
-        chosen = tf.compat.v1.placeholder(tf.bool, (), name="keraport_chosen")
+        chosen = tf.placeholder(tf.bool_, (), name="keraport_chosen")
         feeds: list[Any] = []
         replaced: dict[str, Any] = {}
         for spec in self._inputs:
@@ -184,12 +181,12 @@ class ModelSession:
     def _picture_feeds(spec: TensorSpec, picture: PictureFeed, chosen: Any) -> tuple[Any, Any, Any]:
         """Return the feeds of an input for pictures and for raw tensors, and what `chosen` lets
         through."""
-        fed = tf.compat.v1.placeholder(tf.uint8, (None, *picture.shape), name="keraport_picture")
-        raw = tf.compat.v1.placeholder(spec.dtype, (None, *picture.shape), name="keraport_raw")
-        pixels = tf.raw_ops.Switch(data=fed, pred=chosen).output_true
+        fed = tf.placeholder(tf.uint8, (None, *picture.shape), name="keraport_picture")
+        raw = tf.placeholder(spec.dtype, (None, *picture.shape), name="keraport_raw")
+        pixels = tf.Switch(data=fed, pred=chosen).output_true
         values = scaled(tf.cast(pixels, tf.float32), picture.scale, picture.order)
-        other = tf.raw_ops.Switch(data=raw, pred=chosen).output_false
-        either = tf.raw_ops.Merge(inputs=[other, tf.cast(values, spec.dtype)]).output
+        other = tf.Switch(data=raw, pred=chosen).output_false
+        either = tf.Merge(inputs=[other, tf.cast(values, spec.dtype)]).output
         # A fixed batch in the model's own shape must still match.
         either.set_shape((None, *picture.shape))
         return fed, raw, either
@@ -229,11 +226,11 @@ class ModelSession:
             self._compiles = compiles(definition)
             return assignments
         graph = self._session.graph
-        loaded = tf.compat.v1.saved_model.load(
+        loaded = tf.load_saved_model(
             self._session, list(model.tags), str(model.path), input_map=replaced or None
         )
         self._compiles = compiles(loaded.graph_def)
-        variables = graph.get_collection(tf.compat.v1.GraphKeys.GLOBAL_VARIABLES)
+        variables = graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
         self.weight_bytes = constant_bytes(loaded.graph_def) + sum(
             (v.shape.num_elements() or 0) * v.dtype.size for v in variables
         )
@@ -345,7 +342,7 @@ def add_graph(
     others replace. Returns the GraphDef, without the weights, and the operations to run once before
     any other."""
     tensors, assignments = add_weights(weights, path.parent)
-    definition = tf.compat.v1.GraphDef.FromString(path.read_bytes())
+    definition = tf.GraphDef.FromString(path.read_bytes())
     tf.import_graph_def(definition, input_map={**tensors, **(replaced or {})} or None, name="")
     return definition, assignments
 
@@ -359,7 +356,7 @@ def constant_bytes(graph: Any) -> int:
         if node.op == "Const":
             tensor = node.attr["value"].tensor
             elements = math.prod(d.size for d in tensor.tensor_shape.dim)
-            dtype = tf.dtypes.as_dtype(tensor.dtype)
+            dtype = tf.as_dtype(tensor.dtype)
             total += elements * (0 if dtype == tf.string else dtype.size)
     return total
 
@@ -381,7 +378,7 @@ def _zeros(spec: TensorSpec, rows: int) -> Array:
 def _empty(shape: tuple[int, ...], dtype: str) -> Array:
     if dtype == "string":
         return np.full(shape, b"", object)
-    return np.zeros(shape, tf.dtypes.as_dtype(dtype).as_numpy_dtype)
+    return np.zeros(shape, tf.as_dtype(dtype).as_numpy_dtype)
 
 
 def lacks_kernel(error: Exception) -> bool:

@@ -6,11 +6,7 @@ from typing import Any
 
 from app.resources.container import usable_cores
 from app.serving.cards.card import Runtime
-from app.serving.quiet import quiet_import
-
-with quiet_import():
-    import tensorflow as tf
-    from tensorflow.core.protobuf import config_pb2
+from app.serving.engine import tf
 
 
 def session_config(runtime: Runtime, *, optimised: bool = False) -> Any:
@@ -20,19 +16,19 @@ def session_config(runtime: Runtime, *, optimised: bool = False) -> Any:
     # Of each worker as well: a run that is alone takes all of them, and several together lose less
     # by sharing them than one would by having a part (decision 43).
     cores = usable_cores()
-    config = tf.compat.v1.ConfigProto(
+    config = tf.ConfigProto(
         intra_op_parallelism_threads=cores,
         inter_op_parallelism_threads=runtime.threads if own else cores,
         use_per_session_threads=own,
     )
     config.gpu_options.allow_growth = True
     rewrite = config.graph_options.rewrite_options
-    if optimised and not tf.test.is_built_with_cuda():
+    if optimised and not tf.BUILT_WITH_CUDA:
         if runtime.precision == "bfloat16":
             _only_fuse(rewrite)
         else:
             rewrite.disable_meta_optimizer = True
-        config.graph_options.optimizer_options.opt_level = config_pb2.OptimizerOptions.L0
+        config.graph_options.optimizer_options.opt_level = tf.OptimizerOptions.L0
         # The session needs no second copy of the graph, which is complete before the first run.
         config.experimental.optimize_for_static_graph = True
     # TensorFlow's own kernels pool and convolve with channels last only; those of oneDNN, which it

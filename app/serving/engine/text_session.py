@@ -9,6 +9,7 @@ import numpy as np
 from app.errors import InferenceError, InvalidInput
 from app.serving.arrays import Array
 from app.serving.cards.card import Runtime
+from app.serving.engine import tf
 from app.serving.engine.session import (
     add_graph,
     closed_on_failure,
@@ -17,11 +18,7 @@ from app.serving.engine.session import (
 )
 from app.serving.engine.session_config import session_config
 from app.serving.engine.weights import nbytes
-from app.serving.quiet import quiet_import
 from app.serving.signature import Generation
-
-with quiet_import():
-    import tensorflow as tf
 
 
 class TextSession:
@@ -35,7 +32,7 @@ class TextSession:
         self.generation = generation
         graph = tf.Graph()
         config = session_config(runtime, optimised=True)
-        self._session = tf.compat.v1.Session(graph=graph, config=config)
+        self._session = tf.Session(graph=graph, config=config)
         with closed_on_failure(self._session):
             with graph.as_default():
                 graph_def, assignments = add_graph(generation.path, generation.weights)

@@ -10,21 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.serving.quiet import quiet_import
+from app.serving.engine import tf
 from app.serving.signature import Weight
-
-with quiet_import():
-    import tensorflow as tf
 
 
 def nbytes(weight: Weight) -> int:
     """Return the size of a weight in memory, in bytes."""
-    return math.prod(weight.shape) * int(tf.dtypes.as_dtype(weight.dtype).size)
+    return math.prod(weight.shape) * int(tf.as_dtype(weight.dtype).size)
 
 
 def read(weight: Weight, folder: Path) -> NDArray[Any]:
     """Return the values of the weight, mapped from its file."""
-    dtype = tf.dtypes.as_dtype(weight.dtype).as_numpy_dtype
+    dtype = tf.as_dtype(weight.dtype).as_numpy_dtype
     return np.memmap(folder / weight.file, dtype, "r", shape=weight.shape)
 
 
@@ -37,16 +34,16 @@ def add_weights(weights: Iterable[Weight], folder: Path) -> tuple[dict[str, Any]
     """
     tensors, assignments = {}, []
     for weight in weights:
-        dtype = tf.dtypes.as_dtype(weight.dtype)
+        dtype = tf.as_dtype(weight.dtype)
         if not weight.mapped:
             tensors[weight.node] = tf.constant(read(weight, folder))
             continue
-        variable = tf.raw_ops.VarHandleOp(
+        variable = tf.VarHandleOp(
             dtype=dtype, shape=weight.shape, shared_name=f"keraport/{weight.file}"
         )
-        mapping = tf.raw_ops.ImmutableConst(
+        mapping = tf.ImmutableConst(
             dtype=dtype, shape=weight.shape, memory_region_name=str(folder / weight.file)
         )
-        assignments.append(tf.raw_ops.AssignVariableOp(resource=variable, value=mapping))
-        tensors[weight.node] = tf.raw_ops.ReadVariableOp(resource=variable, dtype=dtype)
+        assignments.append(tf.AssignVariableOp(resource=variable, value=mapping))
+        tensors[weight.node] = tf.ReadVariableOp(resource=variable, dtype=dtype)
     return tensors, assignments
