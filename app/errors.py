@@ -3,7 +3,9 @@
     KeraportError
     ├── RequestError              the client can fix it
     │   ├── BadRequest            not JSON, not UTF-8, no body…
+    │   │   └── LimitedBody        over a limit of the settings
     │   ├── InvalidInput          well-formed, but the model cannot take it: all problems at once
+    │   │   └── LimitedInput       over a limit of the settings
     │   ├── TooLarge              over a limit on size
     │   ├── UnsupportedMediaType  a body of a kind this model does not read
     │   │   └── UnsupportedCoding  a Content-Encoding that is not read
@@ -60,6 +62,17 @@ class Detail:
         return out
 
 
+class OverLimit:
+    """Marks a problem with a limit of this server's settings: another server may have none."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LimitDetail(Detail, OverLimit):
+    """A problem of a request with such a limit."""
+
+
 def short(value: Any) -> Any:
     """Return a value of the client, cut to the length that an error message can hold."""
     if isinstance(value, str):
@@ -101,6 +114,14 @@ class InvalidInput(RequestError):
     """The body was read, but holds values that the model cannot take."""
 
     code = "invalid_input"
+
+
+class LimitedBody(BadRequest, OverLimit):
+    """The body exceeds a limit of the settings before anything in it is read."""
+
+
+class LimitedInput(InvalidInput, OverLimit):
+    """The input, or its answer, exceeds a limit of the settings."""
 
 
 class TooLarge(RequestError):

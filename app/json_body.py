@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from app.errors import BadRequest
+from app.errors import LimitedBody
 from app.json_pieces import Parse, TooDeep, read_pieces
 from app.thread_slices import SLICE
 
@@ -132,8 +132,8 @@ def check_depth(text: bytes, most: int) -> None:
         raise _too_deep(most)
 
 
-def _too_deep(most: int) -> BadRequest:
-    return BadRequest(
+def _too_deep(most: int) -> LimitedBody:
+    return LimitedBody(
         f"the body has lists or objects in more than {most} levels, the limit of this server "
         "(KERAPORT_MAX_JSON_DEPTH)"
     )

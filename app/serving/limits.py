@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.errors import Detail, InvalidInput
+from app.errors import Detail, LimitDetail, LimitedInput
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -107,7 +107,7 @@ class Limits:
         if rows <= self.max_rows:
             return []
         expected = f"at most {self.max_rows:,} in one request (KERAPORT_MAX_ROWS)"
-        return [Detail(field, f"{rows:,} rows", rows, expected)]
+        return [LimitDetail(field, f"{rows:,} rows", rows, expected)]
 
     def check_answer(self, size: int, rows: int) -> None:
         """Raise InvalidInput if an answer of about `size` bytes for `rows` rows is too large."""
@@ -118,9 +118,8 @@ class Limits:
             "send fewer or shorter rows at a time"
         )
         problem = f"about {megabytes(size)} for {rows:,} {'row' if rows == 1 else 'rows'}"
-        raise InvalidInput(
-            f"answer: {problem}, expected {expected}", [Detail("answer", problem, size, expected)]
-        )
+        detail = LimitDetail("answer", problem, size, expected)
+        raise LimitedInput(f"answer: {problem}, expected {expected}", [detail])
 
 
 def too_many_elements(field: str, elements: int, most: int) -> list[Detail]:
@@ -129,7 +128,7 @@ def too_many_elements(field: str, elements: int, most: int) -> list[Detail]:
     if elements <= most:
         return []
     expected = f"at most {most:,} in JSON (a quarter of the bytes of KERAPORT_MAX_BODY_MB)"
-    return [Detail(field, f"{elements:,} elements", elements, expected)]
+    return [LimitDetail(field, f"{elements:,} elements", elements, expected)]
 
 
 def megabytes(size: int) -> str:

@@ -206,6 +206,8 @@ def test_examples_beyond_a_limit_of_the_settings_are_left_out(
     task = RowTask(completed(card, of)[0], of, limits)
     assert read_examples(task, ["red cat.jpg"], folder, limits) == []
     assert "at most 11 pixels (KERAPORT_MAX_PIXELS)" in caplog.text
+    lists = RowTask(completed(*LISTS)[0], LISTS[1], Limits(max_json_depth=1))
+    assert read_examples(lists, [[[1, 2], [3, 4]]], folder, Limits()) == []
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ ENOUGH = 10 * MAX_DETAILS
 File = BinaryIO | bytes
 Files = Sequence[File]
 # Returns the media type of a file that is an example, and a small WebP of what can be seen. Raises
-# ValueError.
+# UnreadableFile.
 ReadFile = Callable[[bytes], tuple[str, bytes | None]]
 
 

@@ -17,11 +17,12 @@ from typing import Any
 
 import orjson
 
-from app.errors import CardError, RequestError
+from app.errors import CardError, OverLimit, RequestError
 from app.serving.cards.card import CARD_FILE, is_inside
 from app.serving.cards.examples import named_example
 from app.serving.limits import Limits, megabytes
 from app.serving.tasks.base import Payload, ReadFile, Task
+from app.serving.tasks.files.file_kinds import UnreadableFile
 
 log = logging.getLogger(__name__)
 
@@ -114,12 +115,18 @@ class _Reader:
         self._fits = True
 
     def add(self, where: str, problem: str) -> None:
-        """Add a problem. One with a limit of the settings is not the card's."""
+        """Add a problem of the card."""
         self._fits = False
-        if "(KERAPORT_" in problem:
-            log.warning("an example is left out: %s: %s", where, problem)
-        else:
-            self.problems.append(f"{where}: {problem}")
+        self.problems.append(f"{where}: {problem}")
+
+    def _leave_out(self, where: str, problem: str) -> None:
+        """Leave the example out, for a limit of the settings is no problem of the card."""
+        self._fits = False
+        log.warning("an example is left out: %s: %s", where, problem)
+
+    def _add_found(self, where: str, problem: str, found: object) -> None:
+        """Add a problem, or leave the example out, as `found` is marked."""
+        (self._leave_out if isinstance(found, OverLimit) else self.add)(where, problem)
 
     def read(self, number: int, stated: Any) -> Example | None:
         """Read one; None if there are problems."""
@@ -174,8 +181,9 @@ class _Reader:
             return value
         try:
             media_type, thumbnail = read(data)
-        except ValueError as error:
-            self.add(where, f"{value}: {error}")
+        except UnreadableFile as error:
+            problem = f"{value}: {error.problem}, expected {error.expected}"
+            self._add_found(where, problem, error)
             return value
         return ExampleFile(Path(value).name, data, media_type, thumbnail)
 
@@ -206,16 +214,18 @@ class _Reader:
         most = self._limits.max_body_bytes
         if payload.size > most:
             size = f"{megabytes(payload.size)} as a request"
-            self.add(where, f"{size}, expected at most {megabytes(most)} (KERAPORT_MAX_BODY_MB)")
+            expected = f"at most {megabytes(most)} (KERAPORT_MAX_BODY_MB)"
+            self._leave_out(where, f"{size}, expected {expected}")
             return
         try:
             self._task.check_request(payload)
         except RequestError as error:
             for detail in error.details:
                 expected = "" if detail.expected is None else f", expected {detail.expected}"
-                self.add(where, f"{detail.field}: {detail.problem}{expected}")
+                problem = f"{detail.field}: {detail.problem}{expected}"
+                self._add_found(where, problem, detail)
             if not error.details:
-                self.add(where, error.message)
+                self._add_found(where, error.message, error)
 
 
 def _name(values: Mapping[str, Any], number: int) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from app.errors import OverLimit
 from app.serving.tasks.files.file_kinds import UnreadableFile
 from app.serving.tasks.files.formats import avif, libavif, webp
 from app.serving.tasks.files.formats.gif import SIGNATURES, gif_size
@@ -85,6 +86,10 @@ silence_libtiff()
 
 class UnreadablePicture(UnreadableFile):
     """The file is not a picture that can be read; `problem` and `expected` say why."""
+
+
+class TooManyPixels(UnreadablePicture, OverLimit):
+    """The picture is larger than this server's settings allow."""
 
 
 def never() -> None:
@@ -182,9 +187,7 @@ def _check_size(size: tuple[int, int], spec: PictureSpec) -> None:
 
 def _check_pixels(pixels: int, problem: str, spec: PictureSpec) -> None:
     if pixels > spec.max_pixels:
-        raise UnreadablePicture(
-            problem, f"at most {spec.max_pixels:,} pixels (KERAPORT_MAX_PIXELS)"
-        )
+        raise TooManyPixels(problem, f"at most {spec.max_pixels:,} pixels (KERAPORT_MAX_PIXELS)")
 
 
 class Picture:
@@ -257,7 +260,7 @@ class Picture:
         width, height = self._image.size
         most = self._spec.max_pixels // RUNS_COST
         if width * height > most:
-            raise UnreadablePicture(
+            raise TooManyPixels(
                 f"the picture has {width}x{height} pixels in runs",
                 "a BMP without RLE, or "
                 f"at most {most:,} pixels (KERAPORT_MAX_PIXELS / {RUNS_COST})",

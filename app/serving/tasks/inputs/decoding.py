@@ -8,7 +8,7 @@ from functools import cache
 from io import BytesIO
 from typing import BinaryIO, Protocol
 
-from app.errors import Detail, InvalidInput
+from app.errors import Detail, InvalidInput, LimitedInput
 from app.resources.container import own_cores
 from app.serving.arrays import Array
 from app.serving.call import Call
@@ -118,7 +118,7 @@ def measure_all(
     most = limits.max_request_pixels
     if pixels > most:
         times = most // limits.max_pixels
-        raise InvalidInput(
+        raise LimitedInput(
             f"{len(uploads)} pictures with {pixels:,} pixels to decode in one request: expected "
             f"at most {most:,} ({times} times KERAPORT_MAX_PIXELS)"
         )
@@ -129,7 +129,7 @@ def measure_all(
         if isinstance(cost, DecodeCost) and upload.spec.size is None
     )
     if fed > limits.max_pixels:
-        raise InvalidInput(
+        raise LimitedInput(
             f"{len(uploads)} pictures of {fed:,} pixels for the model in one request: expected at "
             f"most {limits.max_pixels:,} (KERAPORT_MAX_PIXELS)"
         )
@@ -152,8 +152,10 @@ def check_count(count: int, limits: Limits, noun: str = "picture") -> None:
     """Raise InvalidInput for more files than a request may have. noun: what one is called."""
     most = most_files(limits)
     if count > most:
-        setting = " (KERAPORT_MAX_ROWS)" if most < MAX_FILES else ""
-        raise InvalidInput(f"{count} {noun}s in one request: expected at most {most}{setting}")
+        problem = f"{count} {noun}s in one request: expected at most {most}"
+        if most < MAX_FILES:
+            raise LimitedInput(f"{problem} (KERAPORT_MAX_ROWS)")
+        raise InvalidInput(problem)
 
 
 def most_files(limits: Limits) -> int:

@@ -127,8 +127,8 @@ class Input(ABC):
 
     def read_example(self, data: bytes) -> tuple[str, bytes | None]:
         """Return the media type of a file that is an example, and a small WebP of what can be seen.
-        From any thread. Raises ValueError for what this input cannot read."""
-        raise ValueError(f"expected {self.expected()}")
+        From any thread. Raises UnreadableFile for what this input cannot read."""
+        raise NotImplementedError
 
     def parts(self, arrays: Mapping[str, Array], texts: Mapping[str, str], most: int) -> Parts:
         """Return the parts of a value that can be left out, where `has_parts`. From any thread.

@@ -15,7 +15,7 @@ from app.serving.cards.kinds import Kind
 from app.serving.limits import Limits
 from app.serving.signature import Order, PictureFeed
 from app.serving.tasks.files.file_kinds import PICTURES
-from app.serving.tasks.files.pictures import FORMATS_TEXT, PictureSpec, UnreadablePicture
+from app.serving.tasks.files.pictures import FORMATS_TEXT, PictureSpec
 from app.serving.tasks.files.thumbnails import thumbnail
 from app.serving.tasks.inputs.decoding import Upload
 from app.serving.tasks.inputs.files import FileInput
@@ -129,10 +129,7 @@ class Picture(FileInput):
 
     def read_example(self, data: bytes) -> tuple[str, bytes | None]:
         """Decode a picture."""
-        try:
-            return thumbnail(data, self.spec.max_pixels)
-        except UnreadablePicture as error:
-            raise ValueError(f"{error.problem}, expected {error.expected}") from None
+        return thumbnail(data, self.spec.max_pixels)
 
     def parts(self, arrays: Mapping[str, Array], texts: Mapping[str, str], most: int) -> Parts:
         """Return the patches of a grid."""

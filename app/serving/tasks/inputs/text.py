@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from app.errors import BadRequest, Detail, short
+from app.errors import BadRequest, Detail, LimitDetail, short
 from app.json_body import ENCODED_TWICE, is_wrapped, read_json
 from app.serving.arrays import Array
 from app.serving.cards.card import FieldSpec
@@ -253,7 +253,7 @@ class Text(Input):
             return self.limits.excess(self.name, count)
         problem = f"{count:,} texts of {length:,} tokens each"
         expected = f"at most {most:,} in one request (KERAPORT_MAX_BODY_MB)"
-        return [Detail(self.name, problem, count, expected)]
+        return [LimitDetail(self.name, problem, count, expected)]
 
     def example(self) -> Mapping[str, Array]:
         """Return a text, or one of known words."""

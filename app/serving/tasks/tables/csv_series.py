@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from app.errors import BadRequest, InvalidInput
+from app.errors import BadRequest, LimitedInput
 from app.serving.limits import Limits
 from app.serving.tasks.tables.csv_table import CURL_HINT, DELIMITERS, lines_of
 
@@ -48,7 +48,7 @@ def read_series(
     for line, cells in rows:
         count += 1
         if count > limits.max_rows:
-            raise InvalidInput(
+            raise LimitedInput(
                 f"the CSV has more than {limits.max_rows:,} rows, the limit of one request "
                 "(KERAPORT_MAX_ROWS)"
             )

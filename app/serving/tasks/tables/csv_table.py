@@ -11,7 +11,7 @@ from functools import partial
 from itertools import chain
 from typing import NoReturn
 
-from app.errors import BadRequest, Detail, InvalidInput
+from app.errors import BadRequest, Detail, LimitedInput
 from app.serving.limits import Limits
 from app.thread_slices import SLICE, checkpoint
 
@@ -55,7 +55,7 @@ def read_table(data: bytes, names: Sequence[str], limits: Limits) -> CsvTable:
     lines: list[int] = []
     for line, cells in chain([second], table):
         if len(rows) == limits.max_rows:
-            raise InvalidInput(
+            raise LimitedInput(
                 f"the CSV has more than {limits.max_rows:,} rows, the limit of one request "
                 "(KERAPORT_MAX_ROWS)"
             )
