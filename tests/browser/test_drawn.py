@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -67,6 +68,29 @@ def test_a_mask_lies_over_its_picture(drawn: ServerProcess, page: Page) -> None:
     expect(slider).to_have_attribute("aria-valuetext", "100 %")
     sent, out = page.locator(".drawn-sent").bounding_box(), mask.bounding_box()
     assert sent == out
+
+
+def test_all_masks_are_downloaded_at_once(drawn: ServerProcess, page: Page) -> None:
+    page.goto(f"{drawn.url}/models/membranes")
+    first, second = upload(60, 40), upload(30, 20)
+    page.get_by_label("Choose pictures").set_input_files([first, second])
+    expect(page.locator(".drawn-stage")).to_have_count(2)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download all pictures").click()
+    assert download.value.suggested_filename == "membranes-answers.zip"
+    with ZipFile(download.value.path()) as found:
+        assert found.testzip() is None
+        assert found.namelist() == ["slice.png", "slice-2.png"]
+        for name, sent in zip(found.namelist(), (first, second), strict=True):
+            wanted = drawn.post(
+                "/api/membranes", content=sent["buffer"], headers={"Accept": "image/png"}
+            )
+            assert found.read(name) == wanted.content
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download answers").click()
+    first_line, row, *_ = download.value.path().read_text().splitlines()
+    assert first_line == "file,cells share of membrane,cells share of cell"
+    assert row.startswith("slice.png,0.")
 
 
 def test_a_picture_has_a_slider_of_before_and_after(drawn: ServerProcess, page: Page) -> None:

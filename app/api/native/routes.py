@@ -107,7 +107,7 @@ def blueprint(settings: Settings, access: ModelAccess, lifecycle: Lifecycle) -> 
                     return json_response(explained_answer(model, payload, call, request_id()))
                 answer = prediction_answer(model, payload, call, request_id())
                 if drawing.as_files:
-                    return file_response(model, answer["predictions"])
+                    return file_response(request, model, answer["predictions"], payload, call)
                 found = answer["predictions"]
                 response = json_response(answer, part=found)
                 if not isinstance(found, list) and isinstance(found, Predictions):

@@ -11,6 +11,7 @@ from app.api.native.drawings import PNG, SIZE, SIZES, drawn_outputs, resizes
 from app.api.native.events import EVENTS
 from app.api.native.examples import FILES, example_input, form_of, in_json, is_long
 from app.api.native.extra import EXTRA, KEEP
+from app.api.native.picture_zip import ZIP
 from app.api.native.scale import other_scales
 from app.api.openapi.errors import refusals
 from app.api.openapi.parts import (
@@ -223,9 +224,12 @@ def _answer(model: Model) -> dict[str, Any]:
     content = json_content(answer)
     if text:
         content[EVENTS] = {"schema": {"type": "string"}, "example": _EVENTS}
-    if len(drawn_outputs(model)) == 1:
+    drawn = drawn_outputs(model)
+    if len(drawn) == 1:
         # Of a request with one picture.
         content[PNG] = {"schema": FILE}
+    if drawn:
+        content[ZIP] = {"schema": FILE}
     description = "The text." if text else "One prediction per input, in the same order."
     return {"description": description, "content": content}
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any, cast
 
-from flask import Request, request
+from flask import Request, Response, request
 from wtforms import Form
 
 from app.api.http.requests import read_payload
+from app.api.native.drawings import drawn_outputs
 from app.api.native.explain import wants_explanation
+from app.api.native.picture_zip import zip_response
 from app.api.native.scale import scale_of
 from app.errors import Detail, InvalidInput
 from app.serving.call import Call
 from app.serving.models.explanation import explain
 from app.serving.models.model import Model
 from app.serving.tasks import Payload, RowTask
+from app.serving.tasks.base import Drawing
 from app.serving.tasks.examples import Example
 from app.web.models.answers.heat import explain_context, heats
 from app.web.models.answers.readings import (
@@ -41,6 +44,7 @@ class ImagePage(ModelPage):
     def __init__(self, model: Model) -> None:
         super().__init__(model)
         self._room = PictureRoom()
+        self._file: Response | None = None
 
     def form(self, data: Any = None) -> Form:
         """Return a form with a field for files; the files themselves stay in the body."""
@@ -54,9 +58,17 @@ class ImagePage(ModelPage):
             "outputs": for_script(outputs),
             "action": "Classify" if classes else "Predict",
             "max_pixels": self.model.task.input_schema()["max_pixels"],
+            "download": self._download,
             **scale_context(self.model),
             **explain_context(self.model, self._action),
         }
+
+    @property
+    def _download(self) -> str | None:
+        """The address that answers masks and pictures as a file."""
+        if not drawn_outputs(self.model):
+            return None
+        return f"{self._action}&download" if self._action else "?download"
 
     @property
     def _action(self) -> str:
@@ -85,7 +97,19 @@ class ImagePage(ModelPage):
         """Return a row per picture, or the only one with where the model looks."""
         if wants_explanation(request, self.model):
             return [self._explained(payload, call)]
+        if self._download is not None and "download" in request.args:
+            self._file = self._zipped(payload, call)
+            return []
         return self._predicted(payload, call)
+
+    def _zipped(self, payload: Payload, call: Call) -> Response:
+        names = [out.name for out in drawn_outputs(self.model)]
+        wanted = payload.drawn(Drawing(as_files=True))
+        return zip_response(self.model.name, names, self.model.predict(wanted, call), payload, call)
+
+    def download(self, request: Request) -> Response | None:
+        """Return the pictures of the answers as a zip."""
+        return self._file
 
     def _explained(self, payload: Payload, call: Call) -> dict[str, Any]:
         if len(payload.files) > 1:

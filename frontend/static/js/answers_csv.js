@@ -18,6 +18,8 @@ function cellsOf(part, prefix) {
   }
   if (kind === "number") return numbersOf(part).map(([name, each]) => [`${title} ${name}`.trim(), String(each)]);
   if (kind === "vector") return value.map((each, i) => [`${title} ${i + 1}`, String(each)]);
+  if (kind === "mask") return value.classes.map(({ label, share }) => [`${title} share of ${label}`, String(share)]);
+  if (kind === "picture") return [[`${title} size`, `${value.size[1]} × ${value.size[0]}`]];
   return [[title, JSON.stringify(value)]];
 }
 
@@ -40,10 +42,10 @@ export function answersCsv(first, answers, outputs) {
   return (/[^\0-\x7f]/.test(csv) ? "\ufeff" : "") + csv;
 }
 
-/** Offers a text as a file to save. */
-export function save(text, name, type = "text/csv;charset=utf-8") {
+/** Offers a text or a Blob as a file to save. type: of a text. */
+export function save(content, name, type = "text/csv;charset=utf-8") {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.href = URL.createObjectURL(new Blob([content], { type: content.type ?? type }));
   link.download = name;
   link.click();
   URL.revokeObjectURL(link.href);

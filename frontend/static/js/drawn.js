@@ -12,6 +12,10 @@ export function maskWords({ classes }) {
   return found.map(({ label, share }) => `${label} ${percent(share)}`).join(", ");
 }
 
+/** Where a part of a picture is: its corners in whole pixels. */
+export const placeOf = ({ xmin, ymin, xmax, ymax }) =>
+  `${Math.round(xmin)}, ${Math.round(ymin)} to ${Math.round(xmax)}, ${Math.round(ymax)}`;
+
 function swatch(color) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", "0 0 1 1");
@@ -30,17 +34,24 @@ export function drawnFigure({ kind, title, value }) {
   const label = (each) =>
     make("li", {}, swatch(each.color), `${each.label} `, make("span", { className: "number" }, percent(each.share)));
   const link = { className: "download", href: value.png, download: `${title}.png` };
+  const part = value.box ? { "data-part": placeOf(value.box) } : {};
   return make(
     "figure",
-    { className: "drawn", "data-drawn": kind, "data-name": title },
+    { className: "drawn", "data-drawn": kind, "data-name": title, ...part },
     make("div", { className: "drawn-stage" }, make("img", { src: value.png, width, height, alt })),
     make(
       "figcaption",
       {},
       mask ? make("ul", { className: "legend", role: "list" }, ...value.classes.map(label)) : null,
+      value.box ? make("p", { className: "facts" }, `It shows the part from ${placeOf(value.box)}.`) : null,
       make("a", link, `Download the ${kind}`),
     ),
   );
+}
+
+/** The bytes of a picture in an answer. */
+export function pngOf({ png }) {
+  return Uint8Array.from(atob(png.slice(png.indexOf(",") + 1)), (character) => character.charCodeAt(0));
 }
 
 /** A slider in percent with its label, which calls `follow` with 0 to 1 at once and at each change. */
@@ -61,7 +72,8 @@ function slider(text, start, follow) {
  */
 export function layOver(parent, source) {
   if (!source) return;
-  for (const figure of parent.querySelectorAll(".drawn:not(.laid-over)")) {
+  // What shows a part of the picture stays beside it.
+  for (const figure of parent.querySelectorAll(".drawn:not(.laid-over, [data-part])")) {
     const stage = figure.querySelector(".drawn-stage");
     const out = stage.querySelector("img");
     const sent = make("img", { src: source, alt: "", className: "drawn-sent" });

@@ -4,12 +4,13 @@ import { upload } from "./api.js";
 import { answerParts } from "./bars.js";
 import { drawBoxes } from "./boxes.js";
 import { make, problemBox } from "./dom.js";
-import { layOver } from "./drawn.js";
+import { layOver, pngOf } from "./drawn.js";
 import { watchExamples } from "./examples.js";
 import { heats } from "./heat.js";
 import { startPictures } from "./pictures.js";
 import { cosine, partsOf, spoken } from "./readings.js";
 import { watchScales } from "./scales.js";
+import { pictureNames, zipped } from "./zip.js";
 
 // Pictures with which the vector of another is compared.
 const MOST_COMPARED = 5;
@@ -65,24 +66,34 @@ const predictions = new Map(); // row -> its answer
 const follows = ([a], [b]) => a.element.compareDocumentPosition(b.element) & Node.DOCUMENT_POSITION_FOLLOWING;
 // As the page has the pictures, not as they were answered.
 const inOrder = () => [...predictions].sort((a, b) => (follows(a, b) ? -1 : 1));
-const download = make(
-  "button",
-  {
-    type: "button",
-    className: "btn btn-outline-secondary",
-    hidden: true,
-    onclick: () => {
-      const answers = inOrder().map(([row, prediction]) => [row.file.name, prediction]);
-      save(answersCsv("file", answers, outputs), `${list.dataset.name}-answers.csv`);
-    },
-  },
-  "Download answers",
-);
-form.querySelector(".count").before(download);
+const drawnNames = outputs.filter(({ kind }) => kind === "mask" || kind === "picture").map(({ name }) => name);
+
+/** The masks and pictures of all answers, named after the files that were sent. */
+function savePictures() {
+  const answers = inOrder();
+  const sent = answers.map(([row]) => row.file.name);
+  const names = pictureNames(sent, drawnNames.length > 1 ? drawnNames : [""]);
+  const pictures = answers.flatMap(([, prediction]) => drawnNames.map((name) => pngOf(prediction[name])));
+  save(zipped(names.map((name, i) => [`${name}.png`, pictures[i]])), `${list.dataset.name}-answers.zip`);
+}
+
+function saveAnswers() {
+  const answers = inOrder().map(([row, prediction]) => [row.file.name, prediction]);
+  save(answersCsv("file", answers, outputs), `${list.dataset.name}-answers.csv`);
+}
+
+const downloadButton = (text, onclick) =>
+  make("button", { type: "button", className: "btn btn-outline-secondary", hidden: true, onclick }, text);
+const downloads = [downloadButton("Download answers", saveAnswers)];
+if (drawnNames.length) downloads.push(downloadButton("Download all pictures", savePictures));
+form.querySelector(".count").before(...downloads);
+const refreshDownloads = () => {
+  for (const button of downloads) button.hidden = predictions.size === 0;
+};
 // Rows that were removed are in no file.
 new MutationObserver(() => {
   for (const row of [...predictions.keys()]) if (!row.element.isConnected) predictions.delete(row);
-  download.hidden = predictions.size === 0;
+  refreshDownloads();
 }).observe(list, { childList: true });
 const pictures = startPictures(form, list, {
   show(row, answer) {
@@ -93,7 +104,7 @@ const pictures = startPictures(form, list, {
     drawBoxes(row.element, () => row.file);
     layOver(row.element, row.source);
     predictions.set(row, prediction);
-    download.hidden = false;
+    refreshDownloads();
     return spoken(prediction, outputs);
   },
 });

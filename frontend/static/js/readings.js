@@ -1,7 +1,7 @@
 /** Predictions for people: a reading for each output, as app/web/models/answers/readings.py makes them. */
 
 import { make } from "./dom.js";
-import { drawnFigure, maskWords } from "./drawn.js";
+import { drawnFigure, maskWords, placeOf } from "./drawn.js";
 
 // Numbers of a vector, and characters of a tensor, that a page shows.
 const MOST_NUMBERS = 8;
@@ -101,10 +101,6 @@ function boxesInWords(boxes) {
   for (const { label } of boxes) counts.set(label, (counts.get(label) ?? 0) + 1);
   return [...counts].map(([label, count]) => `${count} × ${label}`).join(", ") || "no boxes";
 }
-
-/** Where a box is: its corners in whole pixels of the picture. */
-const placeOf = ({ xmin, ymin, xmax, ymax }) =>
-  `${Math.round(xmin)}, ${Math.round(ymin)} to ${Math.round(xmax)}, ${Math.round(ymax)}`;
 
 /** A prediction in a sentence, for screen readers. */
 export function spoken(prediction, outputs) {
