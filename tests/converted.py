@@ -8,6 +8,7 @@ from app.serving.reading.cache import Cache
 from app.serving.signature import (
     Converted,
     Generation,
+    Grid,
     OutputMeaning,
     PictureEvidence,
     Signature,
@@ -55,6 +56,7 @@ def made(folder: Path, size: int = 1000, fill: bytes = b"g") -> Converted:
             meanings=(OutputMeaning("softmax", True, True, "a softmax"),),
             parameters=3,
             pictures={"x": EVIDENCE},
+            grids={"x": Grid((1.0, 0.5), (2.0, -0.25))},
         ),
         frozen=True,
         others={"other": SignatureDef((spec,), ())},

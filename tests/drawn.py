@@ -93,6 +93,28 @@ def doubled() -> keras.Model:
     return model
 
 
+# The border that `framed` leaves out: above, below, left, right.
+FRAME = (2, 5, 3, 4)
+
+
+def framed(size: int | None, loss: str) -> keras.Model:
+    """What is bright in the part that FRAME leaves: a mask, or with the loss "mse" a picture."""
+    x = inputs = layers.Input((size, size, 1), name="street")
+    kernel = np.zeros((5, 5, 1, 1), np.float32)
+    kernel[2, 2] = 200 if loss == "binary_crossentropy" else 1
+    bias = keras.initializers.Constant(-100 if loss == "binary_crossentropy" else 0)
+    weights = keras.initializers.Constant(kernel)
+    activation = "sigmoid" if loss == "binary_crossentropy" else None
+    x = layers.Conv2D(
+        1, 5, kernel_initializer=weights, bias_initializer=bias, activation=activation
+    )(x)
+    model = keras.Model(inputs, layers.Cropping2D(((0, 3), (1, 2)), name="out")(x))
+    model.compile("sgd", loss)
+    return model
+
+
+FRAMED = 'inputs:\n  street: {kind: picture, scale: "0..1"}\n'
+
 # How each is made, and its card.
 MODELS: dict[str, tuple[Callable[[], keras.Model], str | None]] = {
     "membranes": (lambda: unet(None, 1, 1), MEMBRANES),
@@ -100,6 +122,9 @@ MODELS: dict[str, tuple[Callable[[], keras.Model], str | None]] = {
     "digits": (autoencoder, None),
     "doubled": (doubled, 'inputs:\n  small: {kind: picture, scale: "0..1"}\n'),
     "bare": (lambda: unet(None, 1, 1), None),
+    "framed": (lambda: framed(28, "binary_crossentropy"), FRAMED),
+    "framed-own": (lambda: framed(None, "binary_crossentropy"), FRAMED),
+    "framed-picture": (lambda: framed(28, "mse"), FRAMED),
 }
 
 

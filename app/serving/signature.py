@@ -181,6 +181,18 @@ class OutputMeaning:
 
 
 @dataclass(frozen=True, slots=True)
+class Grid:
+    """Where the pixels of an output lie in the picture that goes in: the centre of pixel i in
+    `first + step * i`, on an axis on which pixels of the input have their centres in 0, 1, 2…
+
+    step, first: (down, across).
+    """
+
+    step: tuple[float, float]
+    first: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Signature(SignatureDef):
     """The signature that a model is served with.
 
@@ -188,7 +200,8 @@ class Signature(SignatureDef):
     `parameters`: the number of weights, of a Keras file. `pictures`: what the file says of its
     inputs that have the shape of a picture, by their names; a SavedModel says nothing. `texts`: of
     those that take texts, or the ids of words. `series`: the names of those that seem to take rows
-    in time order.
+    in time order. `grids`: of the outputs whose pixels have a place in the input that is certain,
+    by their names.
     """
 
     meanings: tuple[OutputMeaning, ...] = ()
@@ -196,6 +209,7 @@ class Signature(SignatureDef):
     pictures: dict[str, PictureEvidence] = field(default_factory=dict)
     texts: dict[str, TextEvidence] = field(default_factory=dict)
     series: tuple[str, ...] = ()
+    grids: dict[str, Grid] = field(default_factory=dict)
 
     def meaning(self, output: TensorSpec) -> OutputMeaning | None:
         """Return what the numbers of an output are; None where nothing is known."""

@@ -3,11 +3,13 @@ the same tensor is what counts."""
 
 from __future__ import annotations
 
+import io
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import httpx
 import keras
@@ -17,7 +19,7 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
 from tests.command_line import CommandLine
-from tests.drawn import decoded, encoded, noise, save_drawn
+from tests.drawn import FRAME, decoded, encoded, noise, save_drawn
 from tests.support import ServerProcess, serving
 
 PNG = {"Accept": "image/png"}
@@ -113,6 +115,80 @@ def test_the_picture_itself_is_answered_where_it_is_asked_for(server: ServerProc
         assert answer.headers["Content-Type"] == "application/json"
 
 
+def test_many_pictures_are_answered_as_a_zip(server: ServerProcess) -> None:
+    bodies = [encoded(noise((40, 40), 1, seed)) for seed in range(3)]
+    masks = [server.post("/api/membranes", content=body, headers=PNG).content for body in bodies]
+    names = ["../a.png", "a.tif", "b.png"]
+    files = [("image", (name, body)) for name, body in zip(names, bodies, strict=True)]
+    answer = server.post("/api/membranes", files=files, headers={"Accept": "application/zip"})
+    assert answer.headers["Content-Type"] == "application/zip"
+    assert "membranes-answers.zip" in answer.headers["Content-Disposition"]
+    check_zip(answer, dict(zip(["a.png", "a-2.png", "b.png"], masks, strict=True)))
+    # The page without scripts.
+    answer = server.post("/models/membranes?download", files=files)
+    check_zip(answer, dict(zip(["a.png", "a-2.png", "b.png"], masks, strict=True)))
+    # Pictures without a name.
+    sent = [{"image": b64encode(body).decode()} for body in bodies[:2]]
+    answer = server.post("/api/membranes", json=sent, headers={"Accept": "application/zip"})
+    check_zip(answer, {"1.png": masks[0], "2.png": masks[1]})
+
+
+def check_zip(answer: httpx.Response, files: dict[str, bytes]) -> None:
+    assert answer.status_code == 200, answer.text
+    assert int(answer.headers["Content-Length"]) == len(answer.content)
+    with ZipFile(io.BytesIO(answer.content)) as found:
+        assert found.testzip() is None
+        assert {name: found.read(name) for name in found.namelist()} == files
+
+
+@pytest.mark.parametrize("name", ["framed", "framed-own"])
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_mask_without_its_border_lies_where_the_model_has_looked(
+    server: ServerProcess, folder: Path, name: str, times: int
+) -> None:
+    picture = noise((28, 28), 1)
+    large = picture if times == 1 else picture.repeat(times, 0).repeat(times, 1)
+    top, bottom, left, right = (times * side if name == "framed" else side for side in FRAME)
+    mask = value(server.post(f"/api/{name}", content=encoded(large)), "out")
+    image = decoded(b64decode(mask["png"].removeprefix(DATA_URL)))
+    height, width = large.shape[:2]
+    seen = np.zeros((height, width), bool)
+    seen[top : height - bottom, left : width - right] = True
+    np.testing.assert_array_equal(np.asarray(image.convert("RGBA"))[..., 3] == 255, seen)
+    small = value(server.post(f"/api/{name}?size=model", content=encoded(large)), "out")
+    shown = np.asarray(image)[top : height - bottom, left : width - right]
+    enlarged = times if name == "framed" else 1
+    wanted = pixels(small).repeat(enlarged, 0).repeat(enlarged, 1)
+    np.testing.assert_array_equal(shown, wanted)
+    if enlarged == 1:
+        np.testing.assert_array_equal(shown.ravel(), (large[..., 0] >= 128)[seen])
+        wanted = asked(folder, name, large / 255)[..., 0] >= 0.5
+        np.testing.assert_array_equal(shown, wanted)
+    sides = (left, top, width - right, height - bottom)
+    assert small["box"] == dict(zip(("xmin", "ymin", "xmax", "ymax"), sides, strict=True))
+
+
+def test_a_picture_that_is_all_border_is_refused(server: ServerProcess) -> None:
+    answer = server.post("/api/framed-own", content=encoded(noise((2, 2), 1)))
+    assert answer.status_code == 422
+    assert "the model refuses this input" in answer.json()["error"]["message"]
+
+
+def test_a_picture_without_its_border_says_which_part_it_is(
+    server: ServerProcess, folder: Path
+) -> None:
+    picture = noise((28, 28), 1)
+    out = value(server.post("/api/framed-picture", content=encoded(picture)), "out")
+    top, bottom, left, right = FRAME
+    part = picture[top : 28 - bottom, left : 28 - right, 0]
+    np.testing.assert_allclose(pixels(out), part, atol=0.51)
+    wanted = asked(folder, "framed-picture", picture / 255)[..., 0] * 255
+    np.testing.assert_allclose(pixels(out), wanted, atol=0.51)
+    assert out["box"] == {"xmin": left, "ymin": top, "xmax": 28 - right, "ymax": 28 - bottom}
+    page = server.post("/models/framed-picture", files={"image": ("a.png", encoded(picture))})
+    assert f"It shows the part from {left}, {top} to {28 - right}, {28 - bottom}." in page.text
+
+
 @pytest.mark.parametrize(
     ("address", "field"),
     [("/api/membranes?size=huge", "size"), ("/api/digits?size=model", "size")],
@@ -185,7 +261,7 @@ def test_the_document_is_valid_and_true(server: ServerProcess) -> None:
     for name, body in (("membranes", noise((8, 8), 1)), ("digits", noise((28, 28), 1))):
         operation = document["paths"][f"/api/{name}"]["post"]
         content = operation["responses"]["200"]["content"]
-        assert set(content) == {"application/json", "image/png"}
+        assert set(content) == {"application/json", "image/png", "application/zip"}
         schema = {**content["application/json"]["schema"], "components": document["components"]}
         answer = server.post(f"/api/{name}", content=encoded(body)).json()
         OAS31Validator(schema).validate(answer)

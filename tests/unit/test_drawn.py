@@ -4,6 +4,7 @@ drawn."""
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from app.serving.cards.inference.infer import completed
 from app.serving.cards.inference.picture_outputs import answer_kind
 from app.serving.limits import Limits
 from app.serving.reductions import MaskReduction, PictureReduction
-from app.serving.signature import OutputMeaning, PictureEvidence, Signature
+from app.serving.signature import Grid, OutputMeaning, PictureEvidence, Signature
 from app.serving.tasks import RowTask
 from app.serving.tasks.base import Drawing
 from app.serving.tasks.files.pictures import PictureSpec, opened
@@ -128,6 +129,22 @@ def test_the_scale_of_a_picture_that_comes_out(bounds: Any, scale: str, guessed:
 
 
 # --- cards
+
+
+def test_what_an_output_shows_is_a_guess_where_its_layers_do_not_tell() -> None:
+    def keys(of: Signature, said: dict[str, Any] | None = None) -> list[str]:
+        stated = None if said is None else Card.model_validate({"outputs": {"out": said}})
+        return [g.key for g in guesses(stated, completed(stated, of)[0], of)]
+
+    covers = "outputs.out.covers"
+    sized = model((None, 572, 572, 3), (None, 388, 388, 2), ONE)
+    assert covers in keys(sized)
+    assert covers not in keys(sized, {"kind": "mask", "covers": "middle"})
+    same = model((None, 8, 8, 3), (None, 8, 8, 2), ONE)
+    assert covers not in keys(same)
+    assert covers in keys(model(whole(3), whole(2), ONE))
+    known = replace(sized, grids={"out": Grid((1.0, 1.0), (92.0, 92.0))})
+    assert covers not in keys(known)
 
 
 def task(output: dict[str, Any], of: Signature) -> RowTask:
@@ -264,6 +281,27 @@ def test_what_was_cropped_is_transparent() -> None:
     assert not seen[:, :10].any()
     assert not seen[:, 20:].any()
     assert [each["share"] for each in value["classes"]] == [0.0, 1.0]
+
+
+def test_a_mask_of_the_middle_lies_in_the_middle() -> None:
+    of = model((None, 10, 10, 3), (None, 6, 6, 2), ONE)
+    (out,) = task({"kind": "mask", "covers": "middle"}, of).drawn
+    frame = Placement((20, 10), (0, 0, 20, 10), (10, 10), (0, 0, 10, 10))
+    value, image = drawn(out, np.ones((6, 6), np.uint8), frame)
+    seen = np.asarray(image.convert("RGBA"))[..., 3] == 255
+    assert seen[2:8, 4:16].all()
+    assert seen.sum() == 6 * 12
+    assert [each["share"] for each in value["classes"]] == [0.0, 1.0]
+    value, _ = drawn(out, np.ones((6, 6), np.uint8), frame, at_model_size=True)
+    assert value["box"] == {"xmin": 4, "ymin": 2, "xmax": 16, "ymax": 8}
+
+
+def test_a_mask_that_shows_nothing_of_the_picture_is_refused() -> None:
+    of = model((None, 10, 10, 3), (None, 6, 6, 2), ONE)
+    (out,) = task({"kind": "mask", "covers": "middle"}, of).drawn
+    narrow = Placement((1, 10), (0, 0, 1, 10), (10, 10), (0, 0, 1, 10))
+    with pytest.raises(InvalidInput, match="picture: too small for this model, with 1 × 10"):
+        drawn(out, np.ones((6, 6), np.uint8), narrow)
 
 
 def test_pixels_of_none_of_the_labels_have_a_label_of_their_own() -> None:

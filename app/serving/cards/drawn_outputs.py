@@ -9,6 +9,10 @@ from pydantic import Field
 from app.serving.cards.part import Activation, Part, Text, Threshold
 from app.serving.signature import PixelRange
 
+# What of the input an output shows: all of it, or as many pixels in the middle as it has itself. By
+# default what the file tells.
+Covers = Literal["whole", "middle"]
+
 
 class MaskOutput(Part):
     """An output that says of each pixel what it shows: a number for each label, the number of a
@@ -20,6 +24,7 @@ class MaskOutput(Part):
     labels: Annotated[list[Text], Field(min_length=1)] | str | None = None
     threshold: Threshold | None = None
     activation: Activation | None = None
+    covers: Covers | None = None
 
 
 class PictureOutput(Part):
@@ -29,3 +34,4 @@ class PictureOutput(Part):
     kind: Literal["picture"]
     tensor: Text | None = None
     scale: PixelRange | None = None
+    covers: Covers | None = None

@@ -19,20 +19,22 @@ def size_multiple(run: Run, example: Mapping[str, Array], name: str) -> int:
     """Return the least power of two that a model takes all multiples of, by trying.
 
     Layers that halve a picture and join it with what it was need even sides; others answer for a
-    part of an odd picture only. So the output has to keep its proportion to the input.
+    part of an odd picture only. So the output has to grow with the input; a border that a model
+    leaves out stays as wide.
 
     run: runs the model. example: rows of each input, in the model's order. name: of the input,
     which is (rows, height, width, …).
     """
     whole = _sizes(run, example, name, SIZE)
-    if whole is None:
+    twice = None if whole is None else _sizes(run, example, name, 2 * SIZE)
+    if whole is None or twice is None:
         return 1
+    growth = [a and b and (b - a) / SIZE for a, b in zip(whole, twice, strict=True)]
     for multiple in _TRIED:
-        side = SIZE + multiple
-        found = _sizes(run, example, name, side)
-        if found == [size and size * side / SIZE for size in whole]:
+        found = _sizes(run, example, name, SIZE + multiple)
+        if found == [a and g and a + g * multiple for a, g in zip(whole, growth, strict=True)]:
             return multiple
-    return 1 if _sizes(run, example, name, 2 * SIZE) is None else SIZE
+    return SIZE
 
 
 def _sizes(

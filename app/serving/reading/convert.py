@@ -37,6 +37,7 @@ from app.serving.reading.keras import keras_file
 from app.serving.reading.keras.recurrent import series_inputs
 from app.serving.reading.model_files import SAVED_MODEL
 from app.serving.reading.outputs.graph import compile_config, keras_meanings
+from app.serving.reading.outputs.grid import grids
 from app.serving.reading.picture_scale.evidence import picture_evidence
 from app.serving.reading.text_evidence import text_evidence
 from app.serving.signature import (
@@ -117,12 +118,12 @@ def _convert_saved_model(
         if copy is None:
             raise
         source, found = copy, saved_model.read_signatures(copy, trusted=trusted)
-    frozen, meanings, texts = saved_model.freeze(source, found, out)
+    frozen, about = saved_model.freeze(source, found, out)
     if frozen is not None:
         shutil.rmtree(out / "signed", ignore_errors=True)
     converted = Converted(
         source if frozen is None else out / freezing.GRAPH_FILE,
-        replace(found.signature, meanings=meanings, texts=texts),
+        about,
         frozen=frozen is not None,
         tags=found.tags,
         name=found.name,
@@ -159,6 +160,7 @@ def _convert_keras(
         pictures=picture_evidence(model, call, feeds),
         texts=text_evidence(traced.graph, dict(zip(inputs, traced.inputs, strict=False)), feeds),
         series=series_inputs(model, feeds),
+        grids=grids(dict(zip(outputs, traced.outputs, strict=True))),
     )
     frozen = freezing.freeze_function(traced, out)
     if frozen is not None:

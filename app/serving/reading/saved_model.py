@@ -21,15 +21,14 @@ from app.serving.reading.freezing import FrozenGraph, freeze_session
 from app.serving.reading.graph_rules import check_saved_model
 from app.serving.reading.graph_walk import tensor_name
 from app.serving.reading.outputs.graph import graph_meanings
+from app.serving.reading.outputs.grid import grids
 from app.serving.reading.text_evidence import text_evidence
 from app.serving.signature import (
     DEFAULT_SIGNATURE,
     PREDICT_METHOD,
-    OutputMeaning,
     Signature,
     SignatureDef,
     TensorSpec,
-    TextEvidence,
 )
 
 log = logging.getLogger(__name__)
@@ -232,10 +231,9 @@ def _check_operations(graph: Any) -> None:
 
 def freeze(
     path: Path, signatures: SavedModelSignatures, folder: Path
-) -> tuple[FrozenGraph | None, tuple[OutputMeaning, ...], dict[str, TextEvidence]]:
+) -> tuple[FrozenGraph | None, Signature]:
     """Freeze the graph, with its large weights in `folder`. Returns None if it has state that
-    cannot be frozen, the meanings of the outputs of the default signature, and what shows that its
-    inputs take texts.
+    cannot be frozen, and the default signature with what the graph shows of its inputs and outputs.
 
     Raises LoadError if TensorFlow cannot restore the model.
     """
@@ -248,7 +246,9 @@ def freeze(
         except Exception as error:
             raise LoadError(f"TensorFlow cannot load the SavedModel: {first_line(error)}") from None
         signature = signatures.signature
+        given = {t.name: graph.get_tensor_by_name(tensor_name(t.node)) for t in signature.outputs}
         meanings = graph_meanings(graph, [t.node for t in signature.outputs])
         fed = {t.name: graph.get_tensor_by_name(tensor_name(t.node)) for t in signature.inputs}
         texts = text_evidence(graph, fed, signature.inputs)
-        return freeze_session(session, kept, folder), meanings, texts
+        about = replace(signature, meanings=meanings, texts=texts, grids=grids(given))
+        return freeze_session(session, kept, folder), about

@@ -81,9 +81,9 @@ def output_of(
     if kind.card.kind == "number":
         return Number(cast("Kind[NumberOutput]", kind))
     if kind.card.kind == "mask":
-        return Mask(cast("Kind[MaskOutput]", kind), signature.meaning(kind.specs[0]))
+        return Mask(cast("Kind[MaskOutput]", kind), signature)
     if kind.card.kind == "picture":
-        return PictureOut(cast("Kind[PictureOutput]", kind))
+        return PictureOut(cast("Kind[PictureOutput]", kind), signature)
     if kind.card.kind == "vector":
         return Vector(cast("Kind[VectorOutput]", kind))
     return Tensor(cast("Kind[TensorOutput]", kind), rows=rows)

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from app.serving.cards.boxes_output import BoxesOutput
-from app.serving.cards.card import TEXT_TASK, Card, ClassesOutput, InputCard, MaskOutput, OutputCard
+from app.serving.cards.card import (
+    TEXT_TASK,
+    Card,
+    ClassesOutput,
+    InputCard,
+    MaskOutput,
+    OutputCard,
+    PictureOutput,
+)
 from app.serving.cards.inference.outputs import output_kind
 from app.serving.cards.inference.picture_outputs import answer_kind, output_scale
 from app.serving.cards.kinds import Kind, kinds_of, words
@@ -73,6 +81,7 @@ def guesses(stated: Card | None, card: Card, signature: Signature) -> list[Guess
             found += _of_kind(given, signature)
         if given.card.kind == "picture":
             found += _of_scale(given, stated, card, signature)
+        found += _of_place(given, card, signature)
         found += _of_output(given, signature)
     return found
 
@@ -184,6 +193,21 @@ def _of_scale(
     return [
         Guess(f"{kind.place.key}scale", f"the scale {kind.card.scale} of {kind.name}", reason=guess)
     ]
+
+
+def _of_place(kind: Kind[OutputCard], card: Card, signature: Signature) -> list[Guess]:
+    """The guess that a mask or a picture shows all of the picture that goes in."""
+    if not isinstance(kind.card, MaskOutput | PictureOutput) or kind.card.covers is not None:
+        return []
+    (spec,) = kind.specs
+    given = [k.specs[0] for k in kinds_of(card, signature).inputs if k.card.kind == "picture"]
+    if not given or spec.name in signature.grids:
+        return []
+    before, after = given[0].row_shape[:2], spec.row_shape[:2]
+    if before == after and None not in after:
+        return []
+    what = f"that {kind.name} shows the whole picture, without leaving out a border"
+    return [Guess(f"{kind.place.key}covers", what)]
 
 
 def _labels(labels: list[str] | str | None) -> list[str] | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.serving.arrays import Array
+from app.serving.signature import Grid
 from app.serving.tasks.files.strips import Box
 
 
@@ -33,6 +35,45 @@ class Placement:
         moved = (corners - np.array([x, y] * 2)) * scale + np.array([left, top] * 2)
         within: NDArray[np.float64] = moved.clip(0, np.array(self.size * 2, np.float64))
         return within
+
+    @property
+    def box(self) -> dict[str, float]:
+        """`part`, as answers say it."""
+        return dict(zip(("xmin", "ymin", "xmax", "ymax"), self.part, strict=True))
+
+    @property
+    def whole(self) -> bool:
+        """Whether `part` is all of the picture."""
+        return tuple(map(round, self.part)) == (0, 0, *self.size)
+
+    def cut(self, area: Box) -> Placement | None:
+        """Return the placement of what lies in `area` of the input; None where that is nothing."""
+        left, top = map(max, self.area[:2], area[:2])
+        right, bottom = map(min, self.area[2:], area[2:])
+        if left >= right or top >= bottom:
+            return None
+        found = (left, top, right, bottom)
+        if found == self.area:
+            return self
+        corners = self.in_picture(np.array(found, np.float64))
+        x, y, x_end, y_end = map(float, corners)
+        return replace(self, part=(x, y, x_end, y_end), area=found)
+
+
+def covered(row: Array, fed: tuple[int, int], grid: Grid | None) -> Box:
+    """Return what of an input the pixels of an output show, in pixels of the input: all of it, but
+    where these leave out a border, or reach beyond it.
+
+    row: of the output, (height, width, …). fed: (width, height) of the input.
+    """
+    height, width = fed[1], fed[0]
+    if grid is None:
+        return 0, 0, width, height
+    sizes = [step * count for step, count in zip(grid.step, row.shape[:2], strict=True)]
+    if all(abs(a - b) < min(grid.step) for a, b in zip(sizes, (height, width), strict=True)):
+        return 0, 0, width, height
+    top, left = (first + 0.5 - step / 2 for first, step in zip(grid.first, grid.step, strict=True))
+    return left, top, left + sizes[1], top + sizes[0]
 
 
 def reduced(size: tuple[float, float], most: int) -> tuple[int, int]:

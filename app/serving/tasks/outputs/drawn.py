@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from app.errors import Detail, InvalidInput
+from app.errors import Detail, InvalidInput, LimitDetail, LimitedInput
 from app.resources.container import own_cores
 from app.serving.arrays import Array
 from app.serving.call import Call
+from app.serving.cards.drawn_outputs import Covers
 from app.serving.limits import Limits
 from app.serving.reductions import Reduction
+from app.serving.signature import Grid, TensorSpec
 from app.serving.tasks.base import Drawing, object_schema
-from app.serving.tasks.files.placement import Placement
+from app.serving.tasks.files.placement import Placement, covered
 from app.serving.tasks.outputs.output import Output
 from app.serving.threads import Check, Workers
 
@@ -34,10 +36,29 @@ _ROOM = 64_000_000
 
 class Drawn(Output):
     """An output of which each row is a picture. reduction: what is needed of the model's numbers.
-    resized: whether it gets the size of the picture that the model was given."""
+    resized: whether it gets the size of the picture that the model was given.
+
+    covers: what of the input it shows, where the card says it. grid: where its pixels lie in the
+    input, where the file shows it.
+    """
 
     reduction: Reduction
     resized: bool
+
+    def __init__(
+        self, name: str, spec: TensorSpec, covers: Covers | None, grid: Grid | None
+    ) -> None:
+        super().__init__(name, spec)
+        self._middle = covers == "middle"
+        self._grid = None if covers is not None else grid
+
+    def shown(self, row: Array, placed: Placement | None) -> tuple[Array, Placement | None]:
+        """Return the part of a row that shows the picture, and what of the picture that is. Raises
+        InvalidInput where it shows nothing of it."""
+        if placed is None:
+            return row, None
+        grid = middle_of(row, placed.fed) if self._middle else self._grid
+        return part_of(row, placed, grid)
 
     @abstractmethod
     def draw(self, row: Array, placed: Placement | None, drawing: Drawing, check: Check) -> Any:
@@ -72,8 +93,8 @@ def _check_pixels(pixels: int, rows: int, limits: Limits, instead: str = "") -> 
         f"at most {limits.max_pixels:,} (KERAPORT_MAX_PIXELS): send fewer or smaller pictures at a "
         f"time{instead}"
     )
-    detail = Detail("answer", problem, pixels, expected)
-    raise InvalidInput(f"answer: {problem}, expected {expected}", [detail])
+    detail = LimitDetail("answer", problem, pixels, expected)
+    raise LimitedInput(f"answer: {problem}, expected {expected}", [detail])
 
 
 def draw_all(
@@ -123,23 +144,48 @@ def drawn_schema(png: str, **more: dict[str, Any]) -> dict[str, Any]:
     """Return the JSON Schema of a value with a picture. png: describes it."""
     side = {"type": "integer", "minimum": 1}
     size = {"type": "array", "items": side, "minItems": 2, "maxItems": 2}
-    return object_schema(
+    schema = object_schema(
         {
             **more,
             "size": {**size, "description": "Height and width of the picture."},
             "png": {"type": "string", "description": f"{png} As a data URL."},
         }
     )
+    sides = {side: {"type": "number"} for side in ("xmin", "ymin", "xmax", "ymax")}
+    box = {
+        **object_schema(sides),
+        "description": "What it shows of the picture that was sent, in its pixels, if not all.",
+    }
+    return {**schema, "properties": {**schema["properties"], "box": box}}
 
 
-def part_of(row: Array, placed: Placement) -> Array:
-    """Return the part of an array (height, width, …) that shows the picture, to the nearest
-    number."""
-    (across, down), (height, width) = placed.fed, row.shape[:2]
-    left, top, right, bottom = placed.area
-    x, y = round(left * width / across), round(top * height / down)
-    x_end, y_end = round(right * width / across), round(bottom * height / down)
-    return row[y : max(y + 1, y_end), x : max(x + 1, x_end)]
+def part_of(row: Array, placed: Placement, grid: Grid | None) -> tuple[Array, Placement]:
+    """Return the part of an array (height, width, …) that shows the picture, to the nearest number,
+    and what of the picture that is. Raises InvalidInput where it shows nothing of it."""
+    shown = covered(row, placed.fed, grid)
+    place = placed.cut(shown)
+    if place is None:
+        (across, down), (width, height) = placed.fed, placed.size
+        problem = f"too small for this model, with {width} × {height} pixels"
+        expected = (
+            "a larger picture: the model leaves out a border of its input, which has "
+            f"{across} × {down} pixels"
+        )
+        raise InvalidInput(
+            f"picture: {problem}, expected {expected}", [Detail("picture", problem, None, expected)]
+        )
+    left, top, right, bottom = place.area
+    height, width = row.shape[:2]
+    across, down = width / (shown[2] - shown[0]), height / (shown[3] - shown[1])
+    x, y = round((left - shown[0]) * across), round((top - shown[1]) * down)
+    x_end, y_end = round((right - shown[0]) * across), round((bottom - shown[1]) * down)
+    return row[y : max(y + 1, y_end), x : max(x + 1, x_end)], place
+
+
+def middle_of(row: Array, fed: tuple[int, int]) -> Grid:
+    """Return the grid of an output whose pixels are those in the middle of the input."""
+    height, width = row.shape[:2]
+    return Grid((1.0, 1.0), ((fed[1] - height) / 2, (fed[0] - width) / 2))
 
 
 def png_of(image: Image.Image, drawing: Drawing, check: Check, **options: Any) -> str | bytes:

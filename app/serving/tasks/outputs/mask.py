@@ -14,11 +14,11 @@ from app.serving.cards.card import ClassesOutput
 from app.serving.cards.drawn_outputs import MaskOutput
 from app.serving.cards.kinds import Kind
 from app.serving.reductions import MOST_CLASSES, MaskReduction
-from app.serving.signature import OutputMeaning, TensorSpec
+from app.serving.signature import OutputMeaning, Signature, TensorSpec
 from app.serving.tasks.base import Drawing, object_schema
 from app.serving.tasks.files.placement import Placement
 from app.serving.tasks.outputs.classes import UNKNOWN, conversion
-from app.serving.tasks.outputs.drawn import Drawn, drawn_schema, part_of, png_of
+from app.serving.tasks.outputs.drawn import Drawn, drawn_schema, png_of
 from app.serving.threads import Check
 
 # The first class is most often the background. The next are distinct for colour-blind people as
@@ -40,10 +40,10 @@ class Mask(Drawn):
     reduction: MaskReduction
     labels: list[str]
 
-    def __init__(self, kind: Kind[MaskOutput], meaning: OutputMeaning | None) -> None:
+    def __init__(self, kind: Kind[MaskOutput], signature: Signature) -> None:
         (spec,) = kind.specs
-        super().__init__(kind.name, spec)
-        self.reduction = _reduction(kind, spec, meaning or UNKNOWN)
+        super().__init__(kind.name, spec, kind.card.covers, signature.grids.get(spec.name))
+        self.reduction = _reduction(kind, spec, signature.meaning(spec) or UNKNOWN)
         classes = self.reduction.classes
         self.labels = [str(i) for i in range(classes)]
         if isinstance(kind.card.labels, list):
@@ -63,14 +63,17 @@ class Mask(Drawn):
 
     def draw(self, row: Array, placed: Placement | None, drawing: Drawing, check: Check) -> Any:
         """Return the classes with their shares, and the picture."""
-        row = row if placed is None else part_of(row, placed)
+        row, place = self.shown(row, placed)
         image = Image.fromarray(np.ascontiguousarray(row))
         counts = _counts(image, check)
         shares = [round(count / row.size, 6) for count in counts[: len(self.labels)]]
         options: dict[str, Any] = {}
-        if placed is not None and not drawing.at_model_size:
+        box = {}
+        if place is not None and drawing.at_model_size:
+            box = {} if place.whole else {"box": place.box}
+        elif place is not None:
             check()
-            image, whole = _laid_over(image, placed, unseen=len(self.labels))
+            image, whole = _laid_over(image, place, unseen=len(self.labels))
             options = {} if whole else {"transparency": len(self.labels)}
         colors = len(self.labels) + (1 if options else 0)
         image.putpalette(self._palette[: 3 * colors])
@@ -81,6 +84,7 @@ class Mask(Drawn):
             ],
             "size": [image.height, image.width],
             "png": png_of(image, drawing, check, **options),
+            **box,
         }
 
     def schema(self) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from app.serving.arrays import Array
 from app.serving.cards.drawn_outputs import PictureOutput
 from app.serving.cards.kinds import Kind
 from app.serving.reductions import PictureReduction
+from app.serving.signature import Signature
 from app.serving.tasks.base import Drawing
 from app.serving.tasks.files.placement import Placement
-from app.serving.tasks.outputs.drawn import Drawn, drawn_schema, part_of, png_of
+from app.serving.tasks.outputs.drawn import Drawn, drawn_schema, png_of
 from app.serving.threads import Check
 
 
@@ -25,9 +26,9 @@ class PictureOut(Drawn):
     resized = False
     reduction: PictureReduction
 
-    def __init__(self, kind: Kind[PictureOutput]) -> None:
+    def __init__(self, kind: Kind[PictureOutput], signature: Signature) -> None:
         (spec,) = kind.specs
-        super().__init__(kind.name, spec)
+        super().__init__(kind.name, spec, kind.card.covers, signature.grids.get(spec.name))
         shape = spec.shape
         fits = shape is not None and (
             len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3, 4))
@@ -41,12 +42,13 @@ class PictureOut(Drawn):
 
     def draw(self, row: Array, placed: Placement | None, drawing: Drawing, check: Check) -> Any:
         """Return the picture, without what was padded."""
-        row = row if placed is None else part_of(row, placed)
+        row, place = self.shown(row, placed)
         pixels = row[..., 0] if row.ndim == 3 and row.shape[2] == 1 else row
         image = Image.fromarray(np.ascontiguousarray(pixels))
         return {
             "size": [image.height, image.width],
             "png": png_of(image, drawing, check),
+            **({} if place is None or place.whole else {"box": place.box}),
         }
 
     def schema(self) -> dict[str, Any]:

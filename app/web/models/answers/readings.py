@@ -44,7 +44,8 @@ class Reading:
     boxes: the label of each, what it reaches in words, and its place likewise. picture: the input
     that has the boxes. json: of the value, for the script that draws it.
     png: a picture, as a data URL. size: its height and width. legend: of a mask, each label with
-    its share in words and its colour. A picture that is too large for the page is empty.
+    its share in words and its colour. part: what the picture shows of the one that was sent, in
+    words, if not all. A picture that is too large for the page is empty.
     """
 
     kind: str
@@ -64,6 +65,7 @@ class Reading:
     png: str = ""
     size: tuple[int, int] = (0, 0)
     legend: list[tuple[str, str, str]] = field(default_factory=list)
+    part: str = ""
 
 
 def shown_outputs(model: Model) -> list[Shown]:
@@ -162,6 +164,7 @@ def _reading(value: Any, out: Shown) -> Reading:
             (each["label"], percent(each["share"]), each["color"])
             for each in value.get("classes", ())
         ]
+        reading.part = place_in_words(value) if "box" in value else ""
     else:
         reading.lines = value
     return reading
