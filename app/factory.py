@@ -16,7 +16,7 @@ from app.api.http.answers import add_request_id
 from app.api.http.errors import ErrorAnswers
 from app.api.http.gate import Gate, open_gate
 from app.api.http.overload import EarlyRefusals
-from app.api.http.proxy import TrustedProxy
+from app.api.http.proxy import TrustedAddresses, TrustedProxy
 from app.api.http.users import UserRates
 from app.api.native import health, status
 from app.api.native import routes as native
@@ -104,7 +104,7 @@ def create_app(
         app.wsgi_app, access, lifecycle, timeout_s=settings.request_timeout_s, keys=keys
     )
     if settings.forwarded_allow_ips:
-        proxies = [str(address) for address in settings.forwarded_allow_ips]
+        proxies = TrustedAddresses(settings.forwarded_allow_ips)
         app.wsgi_app = TrustedProxy(  # type: ignore[method-assign]
             app.wsgi_app, proxies, settings.trusted_user_header
         )

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     Field,
     HttpUrl,
-    IPvAnyAddress,
+    IPvAnyNetwork,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
@@ -111,9 +111,10 @@ class Settings(BaseSettings):
     reuse_port: Switch = Field(
         False, description="Lets several server processes share one port (SO_REUSEPORT)."
     )
-    forwarded_allow_ips: Annotated[frozenset[IPvAnyAddress], NoDecode] = Field(
+    forwarded_allow_ips: Annotated[frozenset[IPvAnyNetwork], NoDecode] = Field(
         frozenset(),
-        description="Addresses of proxies, comma-separated, whose X-Forwarded-… headers count.",
+        description="Addresses or networks (10.0.0.0/24) of proxies, comma-separated, whose "
+        "X-Forwarded-… headers count.",
     )
     trusted_user_header: str = Field(
         "",

@@ -24,6 +24,7 @@ from app.api.grpc.errors import Reply
 from app.api.grpc.inference_service import stream_answer, stream_error
 from app.api.grpc.messages import POOL, message_class
 from app.api.grpc.rpc import Rpc
+from app.api.http.proxy import TrustedAddresses
 from app.errors import Detail, Overloaded, SettingsError
 from app.server.hub_calls import HubCalls
 from app.server.reading_slots import ReadingSlots, TooSlow
@@ -70,7 +71,7 @@ class GrpcServer:
         self._answers = answers
         self._room = room
         self._stopping = stopping
-        self._trusted = frozenset(map(str, settings.forwarded_allow_ips))
+        self._trusted = TrustedAddresses(settings.forwarded_allow_ips)
         self._calls = HubCalls()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="grpc", daemon=True).start()

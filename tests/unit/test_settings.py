@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from app.api.http.proxy import TrustedAddresses
 from app.errors import SettingsError
 from app.settings import STACK_SETTINGS, Settings, read_settings
 from tests.support import ROOT
@@ -133,8 +133,21 @@ def test_the_log_level_may_be_in_capitals(monkeypatch: pytest.MonkeyPatch, value
 
 
 def test_proxies_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KERAPORT_FORWARDED_ALLOW_IPS", "172.16.239.5, ::1,")
-    assert Settings().forwarded_allow_ips == {ip_address("172.16.239.5"), ip_address("::1")}
+    monkeypatch.setenv("KERAPORT_FORWARDED_ALLOW_IPS", "172.16.239.5, ::1,10.0.9.0/24")
+    proxies = TrustedAddresses(Settings().forwarded_allow_ips)
+    for address in ("172.16.239.5", "::1", "10.0.9.0", "10.0.9.255"):
+        assert address in proxies
+    for other in ("172.16.239.6", "::2", "10.0.10.0", "", "unix", None):
+        assert other not in proxies
+
+
+def test_a_network_of_proxies_is_written_without_host_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KERAPORT_FORWARDED_ALLOW_IPS", "10.0.9.7/24")
+    with pytest.raises(SettingsError) as error:
+        read_settings()
+    assert [each.field for each in error.value.details] == ["KERAPORT_FORWARDED_ALLOW_IPS"]
 
 
 def test_origins_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:

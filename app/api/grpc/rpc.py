@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 from urllib.parse import unquote
 
@@ -42,7 +42,7 @@ class Rpc:
         peer: str,
         seconds: float | None,
         lease: BodyLease,
-        trusted: frozenset[str] = frozenset(),
+        trusted: Container[str] = frozenset(),
         has_room: Callable[[], None] = lambda: None,
         refused: KeraportError | None = None,
     ) -> None:

@@ -3,7 +3,9 @@ header for the user, if trusted."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Container, Iterable
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -16,6 +18,28 @@ if TYPE_CHECKING:
 
 # Characters of a user's name.
 MAX_USER = 200
+# Addresses whose trust is remembered: connections come from few.
+_REMEMBERED = 1024
+
+
+class TrustedAddresses:
+    """The addresses of proxies. networks: those that contain them."""
+
+    def __init__(self, networks: Iterable[IPv4Network | IPv6Network]) -> None:
+        self._networks = tuple(networks)
+        # Every request asks.
+        self._trusts = lru_cache(_REMEMBERED)(self._looked_up)
+
+    def __contains__(self, address: object) -> bool:
+        """Whether `address`, that of a connection as text, is a proxy's."""
+        return self._trusts(str(address))
+
+    def _looked_up(self, address: str) -> bool:
+        try:
+            parsed = ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self._networks)
 
 
 class TrustedProxy:
@@ -24,11 +48,11 @@ class TrustedProxy:
     headers are ignored."""
 
     def __init__(
-        self, app: WSGIApplication, addresses: Collection[str], user_header: str = ""
+        self, app: WSGIApplication, addresses: Container[str], user_header: str = ""
     ) -> None:
         self._app = app
         self._behind_proxy = ProxyFix(app, x_for=1, x_proto=1)
-        self._addresses = frozenset(addresses)
+        self._addresses = addresses
         self._user_key = f"HTTP_{user_header.upper().replace('-', '_')}" if user_header else None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
