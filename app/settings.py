@@ -189,7 +189,9 @@ class Settings(BaseSettings):
         description="Name of this server process among its replicas; default: the host name.",
     )
     peers: Annotated[tuple[HttpUrl, ...], NoDecode] = Field(
-        (), description="Addresses (http://…) of the other replicas, comma-separated."
+        (),
+        description="Addresses (http://…) of the other replicas, comma-separated; a name may stand "
+        "for many.",
     )
     events_file: Path | None = Field(
         None,

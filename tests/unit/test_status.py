@@ -17,7 +17,7 @@ import pytest
 from app.settings import Settings
 from app.status import peers as module
 from app.status.memory import memory
-from app.status.peers import MAX_BYTES, TOTAL_TIMEOUT_S, PeerAnswers, Peers
+from app.status.peers import MAX_BYTES, TOTAL_TIMEOUT_S, PeerAnswers, Peers, look_up
 from app.status.schema import LostReplica, Memory, ModelStatus, ReplicaStatus
 from app.status.summary import summarise
 from app.web.status import count, megabytes, number, points, requests
@@ -319,6 +319,40 @@ def test_however_many_look_a_peer_is_asked_once(monkeypatch: pytest.MonkeyPatch)
         assert all(len(each.get().answers) == 1 for each in looking)
         peers.ask()
     assert len(questions) == 1
+
+
+def test_peers_that_come_and_go_are_those_of_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica that DNS no longer lists has not become unreachable."""
+    monkeypatch.setattr(module, "FRESH_S", 0)
+    listed: list[str] = []
+    monkeypatch.setattr(module, "look_up", lambda url: [each.rstrip("/") for each in listed])
+    with _server(_answer) as first, _server(lambda: _answer(name="app-3")) as second:
+        peers = Peers(["http://tasks.app:5000"])
+        for urls, names in (
+            ([first], ["app-2"]),
+            ([first, second], ["app-2", "app-3"]),
+            ([second], ["app-3"]),
+        ):
+            listed[:] = urls
+            result = peers.ask()
+            assert [answer.replicas[0].name for answer in result.answers] == names
+            assert result.unreachable == []
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("http://127.0.0.1:5000", ["http://127.0.0.1:5000"]),
+        ("http://127.0.0.1/below", ["http://127.0.0.1:80/below"]),
+        ("http://[::1]:5000", ["http://[::1]:5000"]),
+        ("https://localhost:5000", ["https://localhost:5000"]),
+        ("http://nowhere.invalid:5000", ["http://nowhere.invalid:5000"]),
+        (f"http://{'a' * 70}.example:5000", [f"http://{'a' * 70}.example:5000"]),
+    ],
+)
+def test_addresses_of_a_name(url: str, found: list[str]) -> None:
+    assert look_up(url) == found
+    assert "http://127.0.0.1:5000" in look_up("http://localhost:5000")
 
 
 # --- settings -------------------------------------------------------------------------------------
