@@ -21,6 +21,7 @@ https_port=${KERAPORT_HTTPS_PORT:-443}
 cors_origins=${KERAPORT_CORS_ORIGINS:-}
 unlimited=${KERAPORT_UNLIMITED_NETWORKS:-}
 login_proxy=${KERAPORT_LOGIN_PROXY:-}
+upstream=${KERAPORT_UPSTREAM:-}
 number KERAPORT_MAX_BODY_MB "$max_body_mb"
 number KERAPORT_REQUEST_TIMEOUT_S "$timeout_s"
 for setting in "KERAPORT_RATE_LIMIT $rate" "KERAPORT_CONNECTION_LIMIT $connections" \
@@ -51,6 +52,12 @@ case $login_proxy in
     '') ;;
     *) echo "$login_proxy" | grep -Eq '^http://[A-Za-z0-9.-]+(:[0-9]{1,5})?$' ||
         fail "KERAPORT_LOGIN_PROXY must be an address such as http://172.16.239.30:4180, it is '$login_proxy'" ;;
+esac
+
+case $upstream in
+    '') ;;
+    *) echo "$upstream" | grep -Eq '^[A-Za-z0-9._-]+:[0-9]{1,5}$' ||
+        fail "KERAPORT_UPSTREAM must be a name and a port such as tasks.app:5000, it is '$upstream'" ;;
 esac
 
 seconds() { # seconds MORE: the request timeout plus MORE, in whole seconds
@@ -128,6 +135,16 @@ EOF
 cat >/tmp/keraport/key_limit.conf <<EOF
 limit_req zone=unknown_keys burst=$((rate * 2)) nodelay;
 EOF
+
+cp /etc/nginx/keraport/replicas_fixed.conf /tmp/keraport/replicas.conf
+if [ -n "$upstream" ]; then
+    # nginx wants IPv6 addresses in brackets.
+    resolvers=$(sed -n 's/^nameserver[[:space:]]*//p' /etc/resolv.conf |
+        sed -E 's/[[:space:]%].*//; s/.*:.*/[&]/' | tr '\n' ' ')
+    [ -n "$resolvers" ] || fail "KERAPORT_UPSTREAM needs a DNS server: /etc/resolv.conf names none"
+    sed "s|UPSTREAM|$upstream|; s|RESOLVERS|$resolvers|" /etc/nginx/keraport/replicas_dns.conf \
+        >/tmp/keraport/replicas.conf
+fi
 
 # Empty without a login proxy.
 : >/tmp/keraport/login.conf

@@ -13,6 +13,17 @@ NOWHERE = {
     "git pull": "there is nothing to pull from",
     "sudo chown 10001 api-keys.yaml && sudo chmod 400 api-keys.yaml": "tests do not use sudo; "
     "tests/stack/test_keys.py gives the file away and has the stack read it",
+    **dict.fromkeys(
+        (
+            "docker build --tag registry.example.org/keraport-app:1 .",
+            "docker build --tag registry.example.org/keraport-nginx:1 nginx",
+            "docker push registry.example.org/keraport-app:1",
+            "docker push registry.example.org/keraport-nginx:1",
+            "docker stack deploy --with-registry-auth -c deploy/swarm/stack.yml keraport",
+            "docker stack services keraport",
+        ),
+        "it takes a registry and several servers: tests/stack/test_swarm.py has three",
+    ),
 }
 
 # What is run in the place of a command, and why.
@@ -20,6 +31,14 @@ INSTEAD = {
     "make check": ("make -n check", "it takes minutes, and is part of what runs this test"),
     "make test": ("make -n test", "it would run this test again"),
     "make fuzz": ("make -n fuzz", "it takes minutes; tests/http/test_fuzz.py does it for seconds"),
+    "kubectl apply -k deploy/kubernetes/cloud": (
+        "kubectl kustomize deploy/kubernetes/cloud",
+        "there is no cluster",
+    ),
+    "kubectl apply -k deploy/kubernetes/kserve": (
+        "kubectl kustomize deploy/kubernetes/kserve",
+        "there is no cluster",
+    ),
     "docker compose --profile monitoring up -d": (
         "docker compose --profile monitoring config --quiet",
         "its images come from elsewhere; tests/stack/test_monitoring.py runs it with others",

@@ -68,6 +68,8 @@ eventually = partial(support.eventually, every=0.3)
 class Stack:
     """One project of docker compose, on high ports."""
 
+    hosts = ("localhost",)
+
     def __init__(self, folder: Path, project: str, **settings: object) -> None:
         self.folder = folder
         self.project = project

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from types import TracebackType
+from typing import Protocol
 
 from tests.stack.certificates import AUTHORITY_PEM
-from tests.stack.compose import Stack
 from tests.support import CAR, V1_CAR, V2_CAR, picture
 
 CONNECTIONS = 32
@@ -18,11 +20,27 @@ CONNECTIONS = 32
 PACE_S = 0.25
 
 
+class Target(Protocol):
+    """What the load is for."""
+
+    @property
+    def hosts(self) -> Sequence[str]:
+        """The connections take them in turns."""
+
+    @property
+    def https_port(self) -> int:
+        """Of each of them."""
+
+    def trust(self) -> ssl.SSLContext:
+        """Of the certificate that is served."""
+
+
 class SteadyLoad:
     """32 kept connections in turns with rows and pictures, for as long as the block runs, but no
     longer than `at_most` seconds."""
 
-    def __init__(self, stack: Stack, at_most: float = 900) -> None:
+    def __init__(self, stack: Target, at_most: float = 900, *, pictures: bool = True) -> None:
+        self._hosts = stack.hosts
         self._port = stack.https_port
         self._context = stack.trust()
         self._at_most = at_most
@@ -37,6 +55,8 @@ class SteadyLoad:
             ("/v1/models/mpg:predict", json.dumps(V1_CAR).encode(), "application/json"),
             ("/v2/models/mpg/infer", json.dumps(V2_CAR).encode(), "application/json"),
         ]
+        if not pictures:
+            del self._requests[1]
         self._bursts: list[threading.Thread] = []
         self._threads = [
             threading.Thread(target=self._client, args=(i,), daemon=True)
@@ -70,7 +90,7 @@ class SteadyLoad:
         ready = threading.Barrier(count + 1)
 
         def ask() -> None:
-            connection = self._connect()
+            connection = self._connect(0)
             connection.connect()
             ready.wait()
             self._ask(connection, 1)
@@ -97,7 +117,8 @@ class SteadyLoad:
         assert answered == {200: sent}
 
     def _client(self, number: int) -> None:
-        connection = self._connect()
+        host = number
+        connection = self._connect(host)
         time.sleep(PACE_S * number / CONNECTIONS)
         until = self._start + self._at_most
         count = number
@@ -105,7 +126,9 @@ class SteadyLoad:
             began = time.monotonic()
             if not self._ask(connection, count):
                 connection.close()
-                connection = self._connect()
+                # As a client does that knows several addresses.
+                host += 1
+                connection = self._connect(host)
             count += 1
             time.sleep(max(0.0, began + PACE_S - time.monotonic()))
         connection.close()
@@ -127,11 +150,10 @@ class SteadyLoad:
             self.sent += 1
             self.answered[status] += 1
             if problem:
-                self.lost.append(f"after {self.seconds:.1f} s: {path}: {problem}")
+                self.lost.append(f"after {self.seconds:.1f} s: {connection.host}{path}: {problem}")
         return status != 0
 
-    def _connect(self) -> http.client.HTTPSConnection:
+    def _connect(self, host: int) -> http.client.HTTPSConnection:
         """Connects with the first request, as after each answer that closes."""
-        return http.client.HTTPSConnection(
-            "localhost", self._port, timeout=60, context=self._context
-        )
+        name = self._hosts[host % len(self._hosts)]
+        return http.client.HTTPSConnection(name, self._port, timeout=60, context=self._context)

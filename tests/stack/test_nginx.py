@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import httpx
 import pytest
 
 from tests.stack.certificates import AUTHORITY
-from tests.stack.compose import SELF_SIGNED, Stack, eventually, run, trusting
+from tests.stack.compose import APP_1, SELF_SIGNED, Stack, eventually, run, trusting
 from tests.support import CAR
 
 Start = Callable[..., "Nginx"]
@@ -331,6 +332,8 @@ def test_a_certificate_without_its_key_is_reported(
         ("CORS_ORIGINS", "*"),
         ("CORS_ORIGINS", "https://a.example.org, b.example.org"),
         ("CORS_ORIGINS", "https://a.example.org/"),
+        ("UPSTREAM", "tasks.app"),
+        ("UPSTREAM", "tasks.app:5000; }"),
     ],
 )
 def test_wrong_settings_stop_the_start(stack: Stack, name: str, value: str) -> None:
@@ -376,6 +379,20 @@ def test_pages_of_named_origins_may_read_its_errors(start: Start) -> None:
     assert [refused.status_code for refused in refusals] == [503] * 5
     for refused in refusals:
         assert not [name for name in refused.headers if name.startswith("access-control")]
+
+
+def test_replicas_may_be_those_of_a_name(start: Start) -> None:
+    nginx = start(upstream="app-1:5000")
+    assert eventually(lambda: nginx.post("/api/mpg", json=CAR).status_code == 200, 20)
+    lines = [json.loads(line) for line in nginx.logs().splitlines() if line.startswith('{"time"')]
+    assert lines[-1]["upstream"] == f"{APP_1}:5000"
+
+
+def test_it_starts_before_a_replica_has_a_name(start: Start) -> None:
+    nginx = start(upstream="nowhere.invalid:5000", request_timeout_s=1)
+    refused = nginx.post("/api/mpg", json=CAR)
+    assert refused.status_code == 503
+    assert refused.json()["error"]["code"] == "model_unavailable"
 
 
 def test_no_one_is_named_by_default(alone: Nginx) -> None:
