@@ -112,6 +112,8 @@ lock: $(VENV)/.dev ## Update the locked dependencies
 		--constraint requirements.lock --output-file requirements-dev.lock
 	$(COMPILE) --upgrade --extra gpu --constraint requirements.lock \
 		--output-file requirements-gpu.lock
+	$(BIN)/uv pip compile --group sync --universal --generate-hashes --no-header --no-annotate \
+		--quiet --upgrade --constraint requirements-dev.lock --output-file requirements-sync.lock
 	$(BIN)/uv pip compile nginx/acme/requirements.in --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --quiet --upgrade \
 		--output-file nginx/acme/requirements.lock

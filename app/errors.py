@@ -22,6 +22,7 @@
     ├── ClientDisconnected        no client is left to read the answer
     ├── SettingsError             KERAPORT_… in the environment: the operator can fix it
     │   └── KeysError             the file of API keys that one of them names
+    ├── PullError                 a model cannot be fetched from its source
     └── ModelError                the model author can fix it
         ├── CardError             model.yaml, labels or the folder are wrong
         ├── LoadError             the model file cannot be served
@@ -224,6 +225,10 @@ class SettingsError(KeraportError):
 
 class KeysError(SettingsError):
     """The file of API keys cannot be read, or has problems: all of them."""
+
+
+class PullError(KeraportError):
+    """A model cannot be fetched from its source, or not put into its place."""
 
 
 class ModelError(KeraportError):

@@ -23,6 +23,7 @@ from app import __version__
 from app.cli.keys import key
 from app.cli.model_command import ModelCommand
 from app.cli.profiling.command import profile
+from app.cli.pull import pull
 from app.errors import CardError, Detail, KeraportError, SettingsError
 from app.settings import read_settings
 
@@ -316,3 +317,4 @@ def add(architecture: str, name: str | None) -> None:
 
 main.add_command(profile)
 main.add_command(key)
+main.add_command(pull)

@@ -15,6 +15,7 @@ from app.serving.hub_rounds import spread
 from app.serving.registry.entry import Entry
 from app.serving.registry.registry import Registry
 from app.settings import Settings
+from app.sources.record import troubles
 from app.status.journal import Journal, recent
 from app.status.memory import memory
 from app.status.peers import SIBLING_PATH, Peers
@@ -24,6 +25,7 @@ from app.status.schema import (
     ModelStatus,
     ReplicaStatus,
     SelfStatus,
+    SourceProblem,
     Status,
     bounded,
 )
@@ -46,6 +48,7 @@ class StatusBoard:
         siblings: Sequence[str] = (),
     ) -> None:
         self._name = settings.replica_name
+        self._models = settings.models_dir
         self._registry = registry
         self._lifecycle = lifecycle
         self._journal = journal
@@ -55,7 +58,7 @@ class StatusBoard:
         self._started = time.monotonic()
 
     def alone(self) -> SelfStatus:
-        """Return the status of this process. Blocks the greenlet while events are read."""
+        """Return the status of this process. Blocks the greenlet while files are read."""
         return SelfStatus(
             replicas=[self._replica()],
             events=get_hub().threadpool.apply(self._journal.events),
@@ -88,6 +91,10 @@ class StatusBoard:
             uptime_s=round(time.monotonic() - self._started, 3),
             memory=memory(),
             models=[_model(e) for e in spread(self._versions())],
+            sources=[
+                SourceProblem(name=bounded(name), reason=bounded(reason))
+                for name, reason in get_hub().threadpool.apply(troubles, (self._models,)).items()
+            ],
         )
 
     def _versions(self) -> Iterator[Entry]:

@@ -31,4 +31,5 @@ def _filter_replica(
     if isinstance(replica, LostReplica):
         return replica
     models = [model for model in replica.models if model.name in names]
-    return replica.model_copy(update={"models": models})
+    sources = [source for source in replica.sources if source.name in names]
+    return replica.model_copy(update={"models": models, "sources": sources})

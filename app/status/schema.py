@@ -118,8 +118,16 @@ class ModelStatus(_Part):
     history: Annotated[list[Count], Field(max_length=60)] = []
 
 
+class SourceProblem(_Part):
+    """Why the source of a model gives nothing (`python -m app pull`). name: of the model."""
+
+    name: BoundedText
+    reason: BoundedText
+
+
 class ReplicaStatus(_Part):
-    """A replica that answers. state: draining once it has received a signal to stop."""
+    """A replica that answers. state: draining once it has received a signal to stop. sources: those
+    that fail, of models from elsewhere; what has come from them is served."""
 
     name: BoundedText
     reachable: Literal[True] = True
@@ -128,6 +136,7 @@ class ReplicaStatus(_Part):
     uptime_s: NonNegative
     memory: Memory
     models: Annotated[list[ModelStatus], Field(max_length=1000)]
+    sources: Annotated[list[SourceProblem], Field(max_length=1000)] = []
 
 
 class LostReplica(_Part):

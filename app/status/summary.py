@@ -29,6 +29,8 @@ def summarise(replicas: Sequence[ReplicaStatus | LostReplica]) -> Summary:
             problems[f"{replica.name} is shutting down"] = "notice"
         if replica.state == "loading":
             problems[f"{replica.name} is loading its models"] = "notice"
+        for source in replica.sources:
+            problems[f'the source of the model "{source.name}" fails'] = "problem"
         for model in replica.models:
             models[model.name] = None
             if model.hangs:

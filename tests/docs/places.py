@@ -43,6 +43,10 @@ INSTEAD = {
         "docker compose --profile monitoring config --quiet",
         "its images come from elsewhere; tests/stack/test_monitoring.py runs it with others",
     ),
+    "docker compose --profile models-sync up -d": (
+        "docker compose --profile models-sync config --quiet",
+        "it needs a store; tests/stack/test_models_sync.py gives it one",
+    ),
     "docker compose --profile acme up -d": (
         "docker compose --profile acme config --quiet",
         "it asks Let's Encrypt for a real name; tests/stack/test_acme.py asks a server of its own",

@@ -27,6 +27,7 @@ LAYERS = (
     "serving.models",
     "serving.reading",
     "serving.registry",
+    "sources",
     "status",
     "api.telemetry",
     "api.bodies",

@@ -42,6 +42,11 @@ def declared() -> dict[str, str]:
     return {"tensorflow": "", **{canonical(name): each[len(name) :] for name, each in bounds}}
 
 
+def of_pull() -> set[str]:
+    """What `python -m app pull` needs, and is not installed otherwise."""
+    return {canonical(re.split("[<>=]", each)[0]) for each in PROJECT["dependency-groups"]["sync"]}
+
+
 def imported() -> dict[str, Path]:
     """The top-level modules that app/ imports, each with a file that does."""
     found = {}
@@ -68,7 +73,7 @@ def distributions() -> dict[str, set[str]]:
 
 
 def test_every_import_is_declared() -> None:
-    known, holders = set(declared()), distributions()
+    known, holders = set(declared()) | set(of_pull()), distributions()
     undeclared = {
         name: str(path) for name, path in imported().items() if not holders.get(name, set()) & known
     }

@@ -95,6 +95,7 @@ function showReplica(section, replica, peaks) {
   fill(section, "name", replica.name);
   setState(section.querySelector("h2"), replica.reachable ? replica.state : "unreachable");
   const problems = models.filter((model) => model.reason).map((model) => `${model.title}: ${model.reason}`);
+  for (const { name, reason } of replica.sources ?? []) problems.push(`the source of ${name}: ${reason}`);
   if (!replica.reachable) problems.push(`${replica.name} cannot be reached: ${replica.problem}`);
   list(cells(section, "problems")[0], problems);
   show("facts", replica.reachable);
