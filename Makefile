@@ -102,13 +102,14 @@ protos: $(VENV)/.dev ## Compile the messages of the gRPC services
 	@$(BIN)/python -m grpc_tools.protoc -I$(PROTOS) --include_imports \
 		--descriptor_set_out=$(PROTOS).binpb $(sort $(wildcard $(PROTOS)/*.proto))
 
-# tf-keras requires `tensorflow` by name, which tensorflow-cpu provides under another name: the CPU
-# locks leave it out, and pip installs exactly what they list.
+# The CPU locks need the overrides, and are for x86-64 and ARM64: tests/wheels.py looks for what a
+# lock lacks on one of them.
 COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-header \
 	--no-annotate --quiet
+CPU := --extra cpu --overrides requirements-cpu.overrides
 lock: $(VENV)/.dev ## Update the locked dependencies
-	$(COMPILE) --upgrade --extra cpu --no-emit-package tensorflow --output-file requirements.lock
-	$(COMPILE) --upgrade --extra cpu --no-emit-package tensorflow --group dev \
+	$(COMPILE) --upgrade $(CPU) --output-file requirements.lock
+	$(COMPILE) --upgrade $(CPU) --group dev \
 		--constraint requirements.lock --output-file requirements-dev.lock
 	$(COMPILE) --upgrade --extra gpu --constraint requirements.lock \
 		--output-file requirements-gpu.lock
@@ -119,6 +120,7 @@ lock: $(VENV)/.dev ## Update the locked dependencies
 		--output-file nginx/acme/requirements.lock
 	$(BIN)/uv pip compile benchmarks/peers/requirements.in --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --quiet --upgrade --output-file $(PEERS_LOCK)
+	$(BIN)/python -m tests.wheels
 
 clean: ## Remove the environment and all caches
 	rm -rf $(VENV) $(PEERS_VENV) node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
