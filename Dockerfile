@@ -3,7 +3,9 @@ ARG PYTHON_IMAGE=python:3.13-slim
 
 FROM ${PYTHON_IMAGE} AS packages
 RUN python -m venv /opt/keraport
-COPY requirements.lock .
+# Or requirements-gpu.lock, with CUDA: deploy/gpu.
+ARG LOCK=requirements.lock
+COPY ${LOCK} requirements.lock
 # Serving needs neither headers nor libclang (TensorFlow lists it and never loads it) nor pip
 # itself. pip compiles the rest, because the final root is read-only.
 RUN /opt/keraport/bin/pip install --quiet --no-cache-dir --disable-pip-version-check \

@@ -41,3 +41,10 @@ target "models-sync" {
   dockerfile = "deploy/sync/Dockerfile"
   tags       = ["${REGISTRY}/models-sync:${TAG}"]
 }
+
+# TensorFlow's build for CUDA is for x86-64: docker buildx bake app-gpu
+target "app-gpu" {
+  context = "."
+  args    = { LOCK = "requirements-gpu.lock" }
+  tags    = ["${REGISTRY}/app:${TAG}-gpu"]
+}

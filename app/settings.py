@@ -39,6 +39,8 @@ STACK_SETTINGS = frozenset(
         "APP_MEMORY",
         "ACME_EMAIL",
         "ACME_SERVER",
+        "GPU_1",
+        "GPU_2",
         "SOURCES",
         "SYNC_EVERY_S",
         "SYNC_KEEP",

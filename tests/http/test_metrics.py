@@ -237,6 +237,8 @@ def test_both_formats_are_well_formed(server: ServerProcess, accept: str) -> Non
     (build,) = found.series("keraport_build_info")
     assert {name for name, _ in build} == {"version", "python", "tensorflow", "keras"}
     assert all(value[0].isdigit() for _, value in build)
+    devices = {dict(labels)["device"] for labels in found.series("keraport_model_device_info")}
+    assert len(devices) == 1
     assert found.sum("process_resident_memory_bytes") > 10**8
     assert found.sum("python_gc_collections_total") > 0
     assert found.sum("keraport_model_memory_bytes", model="mpg") > 0

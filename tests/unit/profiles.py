@@ -52,6 +52,7 @@ def profiled(
         source="examples",
         rows=2,
         cores=4,
+        device="CPU",
         seconds=1.0,
         measured={"float32": one, "bfloat16": other},
         decoding=Timing([0.004, 0.005, 0.003, 0.004, 0.004]),

@@ -71,6 +71,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
             engine=SimpleNamespace(fixed_rows=None),
             statistics=Statistics(),
             weight_bytes=1000,
+            device="CPU",
             waiting=0,
             loaded_at=1.0,
             details=dict,

@@ -22,6 +22,7 @@ KEYS = {
     "version",
     "unit",
     "cores",
+    "device",
     "inputs",
     "rounds",
     "seconds",
@@ -80,6 +81,7 @@ def test_the_lines_end_with_what_to_write() -> None:
         "runtime": {"precision": "bfloat16"}
     }
     assert "on 4 cores" in shown
+    assert "on NVIDIA L4 with 4 cores" in text(profiled(RATES, FASTER, device="NVIDIA L4"))
     assert "2 rows of the examples" in shown
     assert "4 ms (3 to 5) a row." in shown
     assert "500 MB before loading, 600 MB after it, 1.25 GB at most at 128" in shown

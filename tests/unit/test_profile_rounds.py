@@ -47,7 +47,7 @@ class Script:
     def loaded(self) -> Loaded:
         self._called("loaded")
         stated = Stated(True, "float32", 32)
-        return Loaded(1, stated, 1.5, MEMORY, False, SIZES, "examples", 2, 4)
+        return Loaded(1, stated, 1.5, MEMORY, False, SIZES, "examples", 2, 4, "CPU")
 
     def first(self, size: int) -> tuple[int, int | None]:
         self._called("first", size)

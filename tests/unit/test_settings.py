@@ -20,8 +20,9 @@ def _example() -> dict[str, str]:
 
 
 def _of_the_stack() -> dict[str, str]:
-    """The variables of docker-compose.yml with their defaults."""
-    compose = (ROOT / "docker-compose.yml").read_text()
+    """The variables of docker-compose.yml, and of what goes with it, with their defaults."""
+    files = ("docker-compose.yml", "deploy/gpu/compose.yml")
+    compose = "".join((ROOT / name).read_text() for name in files)
     # `:+` is for one that is empty unless it is set, and `/dev/null` a file that is then empty.
     said = re.findall(r"\$\{((?:KERAPORT|OTEL)_\w+):([-+])([^}]*)\}", compose)
     assert len(said) == compose.count("${"), "a variable without a default"

@@ -9,6 +9,7 @@ from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
+    InfoMetricFamily,
     Metric,
 )
 from prometheus_client.registry import Collector
@@ -42,6 +43,11 @@ class ModelCollector(Collector):
         )
         load = _gauge("keraport_model_load_seconds", "Time that the last load took.")
         memory = _gauge("keraport_model_memory_bytes", "Memory that the weights take.")
+        device = InfoMetricFamily(
+            "keraport_model_device",
+            "What the model runs on.",
+            labels=OF_A_VERSION,
+        )
         depth = _gauge("keraport_queue_depth", "Predictions between arrival and answer.")
         limit = _gauge("keraport_queue_limit", "The depth at which requests are refused.")
         streams = _gauge("keraport_streams", "Texts asked for and not finished.")
@@ -71,6 +77,7 @@ class ModelCollector(Collector):
             if seconds is not None:
                 load.add_metric(labels, seconds)
             memory.add_metric(labels, model.weight_bytes)
+            device.add_metric(labels, {"device": model.device})
             depth.add_metric(labels, model.waiting)
             limit.add_metric(labels, model.card.runtime.max_queue)
             totals = model.statistics.totals()
@@ -81,7 +88,7 @@ class ModelCollector(Collector):
             if model.card.task == TEXT_TASK:
                 words.add_metric(labels, totals.words)
                 streams.add_metric(labels, model.waiting)
-        yield from (ready, failed, load, memory, depth, limit, streams)
+        yield from (ready, failed, load, memory, device, depth, limit, streams)
         yield from (rows, words, errors, batches)
 
 

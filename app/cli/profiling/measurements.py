@@ -101,7 +101,8 @@ class Profile:
     """All figures of one model version.
 
     unit: what a run gives to each of its rows, in the plural. source: of the rows that were run.
-    rows: how many different ones. decoding: of a row, from the body of a request; None without
+    rows: how many different ones. device: the GPU that
+    the model runs on, or CPU. decoding: of a row, from the body of a request; None without
     examples.
     """
 
@@ -112,6 +113,7 @@ class Profile:
     source: Source
     rows: int
     cores: int
+    device: str
     seconds: float
     measured: Mapping[Precision, Measured]
     decoding: Timing | None

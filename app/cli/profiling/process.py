@@ -51,6 +51,7 @@ class Loaded:
     source: Source
     rows: int
     cores: int
+    device: str
 
 
 class MeasuredProcess:
@@ -184,6 +185,7 @@ def _measure(pipe: Connection, order: Order) -> None:
             workload.source,
             workload.rows,
             usable_cores(),
+            model.device,
         )
         pipe.send((False, loaded))
         while True:

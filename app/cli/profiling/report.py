@@ -35,9 +35,10 @@ def table(profile: Profile) -> Table:
 def lines(profile: Profile, advice: Advice) -> Iterator[str]:
     """Yield the lines under the table, the advice last."""
     cores = "1 core" if profile.cores == 1 else f"{profile.cores} cores"
+    device = "" if profile.device == "CPU" else f"{profile.device} with "
     yield (
-        f"The model alone, on {cores}: medians of {ROUNDS} rounds in turns, and their range. "
-        f"{_inputs(profile)}"
+        f"The model alone, on {device}{cores}: medians of {ROUNDS} rounds in turns, and their "
+        f"range. {_inputs(profile)}"
     )
     if profile.decoding is not None:
         fastest, slowest = profile.decoding.range
@@ -73,6 +74,7 @@ def document(profile: Profile, advice: Advice) -> dict[str, Any]:
         "version": profile.version,
         "unit": profile.unit,
         "cores": profile.cores,
+        "device": profile.device,
         "inputs": {"source": profile.source, "rows": profile.rows},
         "rounds": ROUNDS,
         "seconds": profile.seconds,

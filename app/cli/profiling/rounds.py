@@ -151,6 +151,7 @@ def profile(
         source=loaded.source,
         rows=loaded.rows,
         cores=loaded.cores,
+        device=loaded.device,
         seconds=seconds,
         measured={runner.measured.precision: runner.measured for runner in runners},
         decoding=decoding,

@@ -24,6 +24,7 @@ from app.errors import DeadlineExceeded, InferenceError, InvalidInput, LoadError
 from app.serving.arrays import Array
 from app.serving.cards.card import Runtime
 from app.serving.engine import tf
+from app.serving.engine.device import device_name
 from app.serving.engine.reduced import reduced
 from app.serving.engine.run_size import RUN_S
 from app.serving.engine.session_config import session_config
@@ -84,6 +85,7 @@ class ModelSession:
         graph = tf.Graph()
         config = session_config(runtime, optimised=model.frozen)
         self._session = tf.Session(graph=graph, config=config)
+        self.device = device_name(self._session)
         with closed_on_failure(self._session):
             with graph.as_default():
                 feeds, replaced = self._feeds()

@@ -10,6 +10,7 @@ from app.errors import InferenceError, InvalidInput
 from app.serving.arrays import Array
 from app.serving.cards.card import Runtime
 from app.serving.engine import tf
+from app.serving.engine.device import device_name
 from app.serving.engine.session import (
     add_graph,
     closed_on_failure,
@@ -33,6 +34,7 @@ class TextSession:
         graph = tf.Graph()
         config = session_config(runtime, optimised=True)
         self._session = tf.Session(graph=graph, config=config)
+        self.device = device_name(self._session)
         with closed_on_failure(self._session):
             with graph.as_default():
                 graph_def, assignments = add_graph(generation.path, generation.weights)

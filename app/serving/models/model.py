@@ -41,9 +41,10 @@ _GIVEN_UP = frozenset({DeadlineExceeded.code, ClientDisconnected.code})
 
 
 class Session(Protocol):
-    """A graph that runs. weight_bytes: what its weights take in memory."""
+    """A graph that runs. weight_bytes: what its weights take in memory. device: what it runs on."""
 
     weight_bytes: int
+    device: str
 
     def close(self) -> None:
         """Free the session. No run may be under way."""
@@ -234,6 +235,11 @@ class Model(ABC):
     def weight_bytes(self) -> int:
         """The bytes that the weights take in memory."""
         return sum(session.weight_bytes for session in self.sessions)
+
+    @property
+    def device(self) -> str:
+        """What the model runs on: the name of a GPU, or CPU."""
+        return self.sessions[0].device
 
     @property
     def waiting(self) -> int:
