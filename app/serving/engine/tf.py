@@ -10,6 +10,7 @@ already, as in the process that reads models, they are the same objects.
 from __future__ import annotations
 
 import os
+import runpy
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,7 +29,7 @@ def _begin() -> None:
         return
     spec = find_spec("tensorflow")
     places = None if spec is None else spec.submodule_search_locations
-    if spec is None or not places or _has_plugins(Path(places[0]).parent):
+    if spec is None or not places or _uses_devices(Path(places[0])):
         import tensorflow  # noqa: F401 - which also says what is wrong
 
         return
@@ -45,8 +46,15 @@ def _begin() -> None:
     tf2.enable()
 
 
-def _has_plugins(packages: Path) -> bool:
-    return _DEVICES in os.environ or (packages / "tensorflow-plugins").exists()
+def _uses_devices(package: Path) -> bool:
+    """Whether TensorFlow may find devices beside the CPU, for which it is imported as it comes."""
+    build = runpy.run_path(str(package / "python/platform/build_info.py"))["build_info"]
+    return (
+        _DEVICES in os.environ
+        or (package.parent / "tensorflow-plugins").exists()
+        or build["is_cuda_build"]
+        or build["is_rocm_build"]
+    )
 
 
 def _missing(name: str) -> Any:
