@@ -101,9 +101,8 @@ class Profile:
     """All figures of one model version.
 
     unit: what a run gives to each of its rows, in the plural. source: of the rows that were run.
-    rows: how many different ones. device: the GPU that
-    the model runs on, or CPU. decoding: of a row, from the body of a request; None without
-    examples.
+    rows: how many different ones. device: the GPU that the model runs on, or CPU. decoding: of a
+    row, from the body of a request; None without examples.
     """
 
     name: str
