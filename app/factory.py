@@ -17,7 +17,7 @@ from app.api.http.errors import ErrorAnswers
 from app.api.http.gate import Gate, open_gate
 from app.api.http.overload import EarlyRefusals
 from app.api.http.proxy import TrustedAddresses, TrustedProxy
-from app.api.http.users import UserRates
+from app.api.http.users import UserRates, user_rates
 from app.api.native import health, status
 from app.api.native import routes as native
 from app.api.openapi import document
@@ -47,12 +47,13 @@ def create_app(
     worker: int | None = None,
     siblings: Mapping[int, str] = MappingProxyType({}),
     gate: Gate | None = None,
+    users: UserRates | None = None,
 ) -> Flask:
     """Create the application over `registry`, whose models may still be loading.
 
     worker: the number of this one, where the server has several. siblings: the addresses of the
-    others, by their numbers. gate: that of the settings. Raises KeysError if the file of API keys
-    cannot be used.
+    others, by their numbers. gate, users: those of the settings. Raises KeysError if the file of
+    API keys cannot be used.
     """
     gate = gate or open_gate(settings)
     keys = None if gate is None else gate.keys
@@ -85,9 +86,8 @@ def create_app(
     if gate is not None:
         gate.install(app)
         app.register_blueprint(login.blueprint(settings, gate.keys, lifecycle))
-    users = None
-    if settings.user_rate:
-        users = UserRates(settings.user_rate)
+    users = users or user_rates(settings)
+    if users is not None:
         users.install(app)
     app.register_blueprint(health.blueprint(access, lifecycle))
     others = None if worker is None else WorkerMetrics(worker, siblings, keys)

@@ -23,7 +23,7 @@ from app.api.grpc.answers import Answers
 from app.api.grpc.errors import Reply
 from app.api.grpc.inference_service import stream_answer, stream_error
 from app.api.grpc.messages import POOL, message_class
-from app.api.grpc.rpc import Rpc
+from app.api.grpc.rpc import Proxies, Rpc
 from app.api.http.proxy import TrustedAddresses
 from app.errors import Detail, Overloaded, SettingsError
 from app.server.hub_calls import HubCalls
@@ -37,6 +37,10 @@ T = TypeVar("T")
 KEEPALIVE_S, KEEPALIVE_TIMEOUT_S = 60, 20
 # Seconds that a client has to leave between two such questions of its own.
 LEAST_PING_S = 10
+# Compressions of an answer, by their names in `accept-encoding`. grpcio compresses in the loop's
+# thread: 1 MB takes it about 20 ms.
+CODINGS = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
+MOST_COMPRESSED = 1_000_000
 # Calls of one connection at a time, and of one stream that are answered at a time.
 MAX_STREAMS = 1000
 MOST_AHEAD = 16
@@ -71,7 +75,8 @@ class GrpcServer:
         self._answers = answers
         self._room = room
         self._stopping = stopping
-        self._trusted = TrustedAddresses(settings.forwarded_allow_ips)
+        proxies = TrustedAddresses(settings.forwarded_allow_ips)
+        self._proxies = Proxies(proxies, settings.trusted_user_header)
         self._calls = HubCalls()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="grpc", daemon=True).start()
@@ -79,6 +84,8 @@ class GrpcServer:
         limits = Limits.of(settings)
         self._slots = ReadingSlots(limits.max_bodies_bytes // limits.max_body_bytes)
         self._streams = 0
+        self._open = 0
+        self._behind_nginx = False
         self._shared = shared or settings.reuse_port
         self._server: Any = None
         self._port = 0
@@ -91,6 +98,8 @@ class GrpcServer:
     @property
     def ended(self) -> bool:
         """Whether every call has got its answer since `stop`."""
+        if self._behind_nginx:
+            return self._open == 0
         return self._stopped is not None and self._stopped.done()
 
     def listen(self) -> None:
@@ -108,7 +117,14 @@ class GrpcServer:
 
     def stop(self, seconds: float) -> None:
         """Take no new calls, and let those in flight finish within so many seconds. Does not wait
-        for that."""
+        for that.
+
+        Calls through nginx are refused from now on, and sent to the other replica. grpcio itself
+        runs on: while it stops, it cancels what arrives. When the process ends, the connections
+        break, and nginx sends what was on its way to the other one as well.
+        """
+        if self._behind_nginx:
+            return
         self._stopped = self._in_loop(self._close(seconds))
 
     def _in_loop(self, coroutine: Any) -> Future[Any]:
@@ -140,23 +156,37 @@ class GrpcServer:
             await self._server.stop(seconds)
 
     def _rpc(self, path: str, data: bytes, context: Any, **more: Any) -> Rpc:
-        return Rpc(
+        rpc = Rpc(
             path,
             data,
             context.invocation_metadata() or (),
             context.peer(),
             context.time_remaining(),
             BodyLease(self._room),
-            self._trusted,
+            self._proxies,
             **more,
         )
+        self._behind_nginx = self._behind_nginx or rpc.fallback is not None
+        return rpc
 
-    async def _check_key(self, path: str, metadata: Any) -> Reply | None:
-        rpc = Rpc(path, b"", metadata or (), "", None, BodyLease(self._room))
+    async def _check_key(self, path: str, context: Any) -> Reply | None:
+        rpc = self._rpc(path, b"", context)
         return await self._calls.run(partial(self._answers.check_key, rpc))
+
+    def _count(self, context: Any) -> None:
+        """Count a call until its answer has been sent; one that is refused does not count."""
+        if self._stopping():
+            return
+        self._open += 1
+
+        def ended(_: Any) -> None:
+            self._open -= 1
+
+        context.add_done_callback(ended)
 
     async def answer(self, path: str, context: Any) -> bytes:
         """Answer a call with one request and one answer."""
+        self._count(context)
         try:
             data, slot = await self._slots.read(context.read)
         except TooSlow:
@@ -172,6 +202,9 @@ class GrpcServer:
         reply = await self._calls.run(partial(self._answers.answer, rpc), rpc.cancel)
         if reply.code is not grpc.StatusCode.OK:
             await context.abort(reply.code, reply.details, reply.trailers)
+        coding = CODINGS.get(rpc.environ.get("HTTP_ACCEPT_ENCODING", ""))
+        if coding is not None and len(reply.message) <= MOST_COMPRESSED:
+            context.set_compression(coding)
         context.set_trailing_metadata(reply.trailers)
         return reply.message
 
@@ -196,27 +229,35 @@ class GrpcServer:
         self, requests: AsyncIterator[bytes], context: Any
     ) -> AsyncIterator[bytes]:
         """Answer the requests of a stream, in their order, several small ones at a time."""
-        tasks: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue(MOST_AHEAD)
+        tasks: asyncio.Queue[_Asked | None] = asyncio.Queue(MOST_AHEAD)
+        self._count(context)
 
         async def read() -> None:
             with suppress(Exception):  # the client has gone
                 async for data in requests:
-                    task = asyncio.create_task(self._streamed(data, context))
-                    await tasks.put(task)
+                    if self._stopping():
+                        return  # _next ends the stream
+                    asked = _Asked()
+                    asked.task = asyncio.create_task(self._streamed(data, context, asked))
+                    await tasks.put(asked)
                     if len(data) > SMALL:
-                        await asyncio.wait([task])
+                        await asyncio.wait([asked.task])
             await tasks.put(None)
 
+        answering: list[_Asked] = []
         async with self._place(context):
             reading = asyncio.create_task(read())
             try:
-                while (task := await self._next(tasks, context)) is not None:
-                    yield await task
+                while (asked := await self._next(tasks, context)) is not None:
+                    answering = [asked]
+                    while (answer := await asked.answers.get()) is not None:
+                        yield answer
+                    await asked.task
             finally:
                 reading.cancel()
-                while not tasks.empty():
-                    if (task := tasks.get_nowait()) is not None:
-                        task.cancel()
+                left = [tasks.get_nowait() for _ in range(tasks.qsize())]
+                for each in filter(None, [*answering, *left]):
+                    each.task.cancel()
 
     async def _next(self, tasks: asyncio.Queue[T], context: Any) -> T:
         """Return the next answer of a stream. Ends a stream that is idle once the server stops."""
@@ -240,12 +281,31 @@ class GrpcServer:
         finally:
             self._streams -= 1
 
-    async def _streamed(self, data: bytes, context: Any) -> bytes:
-        rpc = self._rpc(inference_service.STREAM, data, context)
-        reply = await self._calls.run(partial(self._answers.answer, rpc), rpc.cancel)
-        if reply.code is grpc.StatusCode.OK:
-            return stream_answer(reply.message)
-        return stream_error(reply.details, _id_of(data))
+    async def _streamed(self, data: bytes, context: Any, asked: _Asked) -> None:
+        """Put the answers to a request on a stream into `asked`, then None."""
+
+        def emit(message: bytes) -> None:  # in the hub's thread
+            put = partial(asked.answers.put_nowait, stream_answer(message))
+            self._loop.call_soon_threadsafe(put)
+
+        try:
+            rpc = self._rpc(inference_service.STREAM, data, context, emit=emit)
+            reply = await self._calls.run(partial(self._answers.answer, rpc), rpc.cancel)
+            last = stream_answer(reply.message)
+            if reply.code is not grpc.StatusCode.OK:
+                last = stream_error(reply.details, _id_of(data))
+            asked.answers.put_nowait(last)
+        finally:
+            asked.answers.put_nowait(None)
+
+
+class _Asked:
+    """A request on a stream. answers: None after the last one."""
+
+    task: asyncio.Task[None]
+
+    def __init__(self) -> None:
+        self.answers: asyncio.Queue[bytes | None] = asyncio.Queue()
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
@@ -279,16 +339,20 @@ class _KeyForReflection(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
         """Return the handler of a call."""
-        if not details.method.startswith(REFLECTION):
-            return await continuation(details)
-        refused = await self._check(details.method, details.invocation_metadata)
-        if refused is None:
-            return await continuation(details)
+        handler = await continuation(details)
+        if not details.method.startswith(REFLECTION) or handler is None:
+            return handler
 
-        async def refuse(requests: Any, context: Any) -> None:
-            await context.abort(refused.code, refused.details, refused.trailers)
+        async def checked(requests: Any, context: Any) -> AsyncIterator[Any]:
+            refused = await self._check(details.method, context)
+            if refused is not None:
+                await context.abort(refused.code, refused.details, refused.trailers)
+            async for answer in handler.stream_stream(requests, context):
+                yield answer
 
-        return grpc.stream_stream_rpc_method_handler(refuse)
+        return grpc.stream_stream_rpc_method_handler(
+            checked, handler.request_deserializer, handler.response_serializer
+        )
 
 
 def _options(settings: Settings, *, shared: bool) -> list[tuple[str, int]]:

@@ -21,6 +21,7 @@ from app import __version__
 from app.api.bodies.body_room import BodyRoom
 from app.api.http.access import ModelAccess
 from app.api.http.gate import Gate, open_gate
+from app.api.http.users import UserRates, user_rates
 from app.api.telemetry.access_log import AccessLog
 from app.api.telemetry.metrics import Metrics
 from app.api.telemetry.spans import Spans
@@ -88,7 +89,7 @@ class Server:
             kept=Cache.of(settings),
         )
         self._sync.find()
-        gate = open_gate(settings)
+        gate, users = open_gate(settings), user_rates(settings)
         self._app = create_app(
             settings,
             self._registry,
@@ -98,6 +99,7 @@ class Server:
             worker.number if worker else None,
             worker.siblings if worker else {},
             gate,
+            users,
         )
         self._spans = Spans.of_environment(settings.replica_name)
         access = AccessLog(access_logger(), settings.log_health_every)
@@ -117,7 +119,7 @@ class Server:
         if worker:
             # So that those who wait for connections get about as many each.
             self._server.max_accept = 1
-        self._grpc = self._grpc_server(gate, access, room)
+        self._grpc = self._grpc_server(gate, users, access, room)
         self._metrics.watch_in_flight(lambda: self._in_flight)
         self._ending = Event()
         self._signals: Counter[str] = Counter()
@@ -128,7 +130,7 @@ class Server:
         return address_of(self._server.socket)
 
     def _grpc_server(
-        self, gate: Gate | None, access_log: AccessLog, room: BodyRoom
+        self, gate: Gate | None, users: UserRates | None, access_log: AccessLog, room: BodyRoom
     ) -> GrpcServer | None:
         if self._settings.grpc_port is None:
             return None
@@ -138,8 +140,8 @@ class Server:
         from app.server.grpc_server import GrpcServer
 
         access = ModelAccess(self._registry, keys=gate is not None)
-        parts = Parts(self._settings, access, self._lifecycle, gate)
-        answers = Answers(parts, access_log, self._metrics)
+        parts = Parts(self._settings, access, self._lifecycle, gate, users)
+        answers = Answers(parts, access_log, self._metrics, self._spans)
         server = GrpcServer(
             self._settings,
             answers,

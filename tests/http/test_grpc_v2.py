@@ -283,3 +283,65 @@ def test_each_request_of_a_stream_is_logged(v2: ServerProcess, client: Any) -> N
     lines = v2.requests(start, path="/inference.GRPCInferenceService/ModelStreamInfer")
     assert [line["rows"] for line in lines] == [2, 2, 2]
     assert len({line["id"] for line in lines}) == 3
+
+
+# --- texts ----------------------------------------------------------------------------------------
+
+
+def prompt(text: bytes = b"a neural network", **parameters: Any) -> dict[str, Any]:
+    sent = fed("text_input", np.array([text], object), "BYTES")
+    return {"inputs": [sent], "parameters": {"words": 12, "random_seed": 7, **parameters}}
+
+
+def test_a_text_word_by_word(shipped: ServerProcess) -> None:
+    asked = {"seed": "a neural network", "words": 12, "random_seed": 7}
+    (whole,) = shipped.post("/api/patents", json=asked).json()["predictions"]
+    answers: queue.Queue[Any] = queue.Queue()
+    with triton_client(shipped.grpc) as client:
+        found = client.infer("patents", **prompt()).as_numpy("text_output").tolist()
+        assert found == [whole["generated"].encode()]
+        client.start_stream(lambda result, error: answers.put((result, error)))
+        try:
+            client.async_stream_infer("patents", request_id="1", **prompt())
+            client.async_stream_infer("patents", request_id="2", **prompt(b""))
+            words = []
+            while True:
+                result, error = answers.get(timeout=60)
+                assert error is None
+                response = result.get_response()
+                assert response.id == "1"
+                if response.parameters["triton_final_response"].bool_param:
+                    break
+                words += result.as_numpy("text_output").tolist()
+            # The next request of the stream.
+            assert "seed: empty" in answers.get(timeout=60)[1].message()
+        finally:
+            client.stop_stream()
+    assert len(words) == 12
+    assert b"".join(words) == found[0]
+
+
+@pytest.mark.parametrize(
+    ("sent", "problem"),
+    [
+        (prompt(b""), "seed: empty"),
+        (prompt(b"\xff"), "text_input: no such text"),
+        (prompt(words=10**6), "words: out of range"),
+        (prompt(diversity="much"), "diversity: wrong type"),
+        (prompt(b"a" * 200_000), "text_input: too long"),
+        (prompt() | {"inputs": [fed("text_input", X, "FP32")]}, "text_input alone: BYTES"),
+    ],
+)
+def test_texts_that_cannot_be_continued(
+    shipped: ServerProcess, sent: dict[str, Any], problem: str
+) -> None:
+    with triton_client(shipped.grpc) as client:
+        assert problem in refused(client, "INVALID_ARGUMENT", "patents", **sent)
+
+
+def test_programs_may_still_bring_their_own_ids(shipped: ServerProcess) -> None:
+    with triton_client(shipped.grpc) as client:
+        (described,) = client.get_model_metadata("patents").inputs
+        dtype = numpy_dtype(DTYPES[described.datatype])
+        ids = fed(described.name, np.ones((1, 50), dtype), described.datatype)
+        assert client.infer("patents", [ids]).get_response().outputs[0].shape[0] == 1

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 from tests.http.load import Load, Question
@@ -26,6 +27,7 @@ from tests.http.reloading import (
     write_card,
 )
 from tests.models import save_constant_model, save_text_model
+from tests.rpc import fed, triton_client
 from tests.support import eventually
 
 # --- what is noticed by itself --------------------------------------------------------------------
@@ -323,14 +325,33 @@ def test_reloads_under_load_lose_no_request_and_no_memory(
         seen.update(values)
         return len(predictions) == len(ROWS) and values in ({1.0}, {2.0})
 
+    over = threading.Event()
+
+    def call() -> int:
+        """Call over gRPC until it is over. Returns how often."""
+        sent, answered = fed("x", np.array(ROWS, np.float32), "FP32"), 0
+        with triton_client(server.grpc) as client:
+            while not over.is_set():
+                values = client.infer("m", [sent]).as_numpy("y").ravel().tolist()
+                assert len(values) == len(ROWS)
+                assert set(values) in ({1.0}, {2.0})
+                answered += 1
+        return answered
+
     questions = [Question("/api/m", str(ROWS).encode(), "application/json", unmixed)]
-    with serving(models, tmp_path) as server, always_ready(server):
+    with serving(models, tmp_path, grpc_port=0) as server, always_ready(server):
         m = Served(server, models, "m")
-        Load(server.port, questions).run(16, count=800)
+        with ThreadPoolExecutor(4) as pool:
+            calling = [pool.submit(call) for _ in range(4)]
+            Load(server.port, questions).run(16, count=800)
+            over.set()
+            assert min(each.result() for each in calling) > 0
+            over.clear()
         start = server.rss
         load = Load(server.port, questions)
-        with ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(5) as pool:
             loading = pool.submit(load.run, 16)
+            calling = [pool.submit(call) for _ in range(4)]
             for i in range(1, count + 1):
                 new = m.folder / ".new"
                 shutil.copy(files[i % 2], new)
@@ -340,7 +361,9 @@ def test_reloads_under_load_lose_no_request_and_no_memory(
                 assert load.wrong == []
             end = server.rss
             load.stop()
+            over.set()
             loading.result()
+            assert sum(each.result() for each in calling) > count
         assert load.wrong == []
         assert load.answered.total() > 10 * count
         assert min(seen[1.0], seen[2.0]) > count

@@ -17,6 +17,7 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
 from tests.command_line import CommandLine
+from tests.rpc import PREDICT, fed, predict_request, refusal, serving_stubs, triton_client
 from tests.sounds import recording
 from tests.support import ServerProcess, serving
 
@@ -42,7 +43,8 @@ def models(folder: Path) -> dict[str, Any]:
 def server(
     folder: Path, models: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
-    with serving(folder, tmp_path_factory.mktemp("time-kinds-uploads")) as found:
+    uploads = tmp_path_factory.mktemp("time-kinds-uploads")
+    with serving(folder, uploads, grpc_port=0) as found:
         yield found
 
 
@@ -180,6 +182,28 @@ def test_v1_and_v2_take_recordings_and_samples(
         headers={"Inference-Header-Content-Length": str(len(text_head))},
     )
     assert answer.json()["outputs"][0]["data"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_grpc_takes_recordings_and_samples(
+    server: ServerProcess, models: dict[str, Any], samples: Any, voice: bytes
+) -> None:
+    expected = asked(models["voice"], samples[:1600])
+    files = np.array([voice, voice], object)
+    raw = samples[None, :1600].astype(np.float32)
+    with serving_stubs(server.grpc) as tfs, triton_client(server.grpc) as triton:
+        for sent, kind in ((files, "BYTES"), (raw, "FP32")):
+            served = tfs.predict("voice", wave=sent)["word"]
+            inferred = triton.infer("voice", [fed("wave", sent, kind)]).as_numpy("word")
+            assert len(served) == len(inferred) == len(sent)
+            for row in (*served, *inferred):
+                assert row == pytest.approx(expected, abs=1e-5)
+        error = refusal(
+            tfs.channel,
+            PREDICT,
+            predict_request("voice", wave=np.array([b"no"], object)).SerializeToString(),
+        )
+    assert error.code().name == "INVALID_ARGUMENT"
+    assert "not a recording in a supported format" in error.details()
 
 
 def test_what_v1_and_v2_expect_of_a_recording(server: ServerProcess) -> None:

@@ -10,11 +10,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from tests.http.test_grpc_keys import car_request
 from tests.otlp import Collector, attributes, collector
+from tests.rpc import INFER, STREAM, call, refusal, state
 from tests.support import CAR, ROOT, V1_CAR, V2_CAR, ServerProcess, eventually, picture, running
 
 STAGES = {"decode", "queue", "infer"}
@@ -53,7 +56,7 @@ def server(
         OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20secret",
     )
     uploads = tmp_path_factory.mktemp("uploads")
-    with running(made(ROOT / "models", uploads, replica="app-7")) as server:
+    with running(made(ROOT / "models", uploads, replica="app-7", grpc_port=0)) as server:
         yield server
 
 
@@ -110,6 +113,44 @@ def test_a_request_is_a_child_of_the_clients_span(
     # As the log has it.
     took = spans["infer"].end_time_unix_nano - spans["infer"].start_time_unix_nano
     assert took == pytest.approx(line["infer_ms"] * 1e6, abs=1000)
+
+
+def test_a_call_of_grpc_is_one_too(server: ServerProcess, received: Collector) -> None:
+    header, trace, parent = new_trace()
+    metadata = [("traceparent", header), ("tracestate", "vendor=abc,other=1")]
+    with grpc.insecure_channel(server.grpc) as channel:
+        call(channel, INFER, car_request(), metadata=metadata)
+        spans = received.of_trace(trace, 4)
+        root = spans.pop("inference.GRPCInferenceService/ModelInfer")
+        assert spans.keys() == STAGES
+        assert root.parent_span_id.hex() == parent
+        assert root.kind == Span.SpanKind.SPAN_KIND_SERVER
+        assert all(span.parent_span_id == root.span_id for span in spans.values())
+        assert {span.trace_state for span in (root, *spans.values())} == {"vendor=abc,other=1"}
+        (line,) = eventually(lambda: server.requests(trace_id=trace))
+        assert attributes(root) == {
+            "rpc.system": "grpc",
+            "rpc.service": "inference.GRPCInferenceService",
+            "rpc.method": "ModelInfer",
+            "rpc.grpc.status_code": 0,
+            "keraport.protocol": "grpc-v2",
+            "keraport.request_id": line["id"],
+            "keraport.model": "mpg",
+            "keraport.version": "1",
+        }
+        # An error, and a request on a stream.
+        header, trace, _ = new_trace()
+        refusal(channel, INFER, car_request("nobody"), metadata=[("traceparent", header)])
+        (span,) = received.of_trace(trace, 1).values()
+        said = attributes(span)
+        assert (said["error.type"], said["rpc.grpc.status_code"]) == ("model_not_found", 5)
+        header, trace, _ = new_trace()
+        stream = channel.stream_stream(STREAM)
+        list(stream(iter([car_request()]), metadata=[("traceparent", header)], timeout=60))
+        assert received.of_trace(trace, 4).keys() >= STAGES
+        header, trace, _ = new_trace()
+        assert state(channel, metadata=[("traceparent", header)]) == "SERVING"
+    assert all(span.trace_id.hex() != trace for span in received.spans)
 
 
 def test_the_resource_is_that_of_the_process(server: ServerProcess, received: Collector) -> None:

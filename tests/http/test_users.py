@@ -6,14 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 
+from tests.http.test_grpc_keys import car_request
 from tests.keys import Keys
+from tests.rpc import INFER, call, code_and_details, refusal, state
 from tests.support import CAR, ROOT, V1_CAR, V2_CAR, ServerProcess, eventually, serving
 
 PAGE = {"Accept": "text/html"}
 HEADER = "X-Auth-Request-Email"
+INDEX = "/inference.GRPCInferenceService/RepositoryIndex"
+REFLECT = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 RATE = 4
 PREDICTIONS = [
     ("/api/mpg", {"json": CAR}),
@@ -35,6 +40,7 @@ def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         "forwarded_allow_ips": "127.0.0.1",
         "trusted_user_header": HEADER,
         "user_rate": f"{RATE}/hour",
+        "grpc_port": 0,
     }
     with serving(models, tmp_path_factory.mktemp("users"), **settings) as server:
         yield server
@@ -47,6 +53,7 @@ def keyed(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
         "forwarded_allow_ips": "127.0.0.1",
         "trusted_user_header": HEADER,
         "api_keys_file": Keys(folder / "keys.yaml").file,
+        "grpc_port": 0,
     }
     with serving(models, folder, **settings) as server:
         yield server
@@ -104,6 +111,37 @@ def test_other_headers_name_no_one(server: ServerProcess) -> None:
         assert "user" not in line_of(server, answer)
 
 
+def test_the_rate_of_a_user_is_that_of_all_protocols(server: ServerProcess) -> None:
+    metadata = [(HEADER.lower(), "grace")]
+    with grpc.insecure_channel(server.grpc) as channel:
+        start = len(server.log())
+        for _ in range(RATE - 1):
+            assert call(channel, INFER, car_request(), metadata=metadata)
+        assert server.get("/api/models", headers=user("grace")).status_code == 200
+        error = refusal(channel, INFER, car_request(), metadata=metadata)
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert f"may send {RATE} requests per hour (KERAPORT_USER_RATE)" in error.details()
+        assert int(dict(error.trailing_metadata())["grpc-retry-pushback-ms"]) > 3_500_000
+        # Health checks are free, and so are calls without a user.
+        assert state(channel, metadata=metadata) == "SERVING"
+        assert call(channel, INFER, car_request())
+    lines = server.requests(start, path=INFER)
+    assert [line.get("user") for line in lines] == ["grace"] * RATE + [None]
+
+
+def test_a_user_needs_no_key_for_grpc(keyed: ServerProcess) -> None:
+    metadata = [(HEADER.lower(), "ada")]
+    with grpc.insecure_channel(keyed.grpc) as channel:
+        assert refusal(channel, INFER, car_request()).code() is grpc.StatusCode.UNAUTHENTICATED
+        assert call(channel, INFER, car_request(), metadata=metadata)
+        assert state(channel, "mpg", metadata=metadata) == "SERVING"
+        stream = channel.stream_stream(REFLECT)
+        assert next(stream(iter([b"\x3a\x01*"]), metadata=metadata, timeout=60))  # list_services
+        with pytest.raises(grpc.RpcError) as caught:
+            next(stream(iter([b"\x3a\x01*"]), timeout=60))
+        assert code_and_details(caught)[0] == "UNAUTHENTICATED"
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -114,11 +152,15 @@ def test_other_headers_name_no_one(server: ServerProcess) -> None:
 )
 def test_the_header_counts_from_the_proxy_only(tmp_path: Path, settings: dict[str, str]) -> None:
     (tmp_path / "models").mkdir()
-    with serving(tmp_path / "models", tmp_path, **settings) as server:
+    with serving(tmp_path / "models", tmp_path, grpc_port=0, **settings) as server:
         for _ in range(2):
             answer = server.get("/api/models", headers=user("ada"))
             assert answer.status_code == 200
             assert "user" not in line_of(server, answer)
+        with grpc.insecure_channel(server.grpc) as channel:
+            for _ in range(2):
+                assert call(channel, INDEX, metadata=[(HEADER.lower(), "ada")]) == b""
+        assert all("user" not in line for line in server.requests(path=INDEX))
 
 
 @pytest.mark.parametrize(("path", "asked"), PREDICTIONS)

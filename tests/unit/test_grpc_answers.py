@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 from grpc import StatusCode
@@ -19,9 +20,9 @@ from app.api.grpc.errors import (
     error_reply,
     http_status,
 )
-from app.api.grpc.health import WATCH
+from app.api.grpc.health import CHECK, WATCH
 from app.api.grpc.messages import message_class
-from app.api.grpc.rpc import Rpc, address_of
+from app.api.grpc.rpc import Proxies, Rpc, address_of
 from app.api.grpc.services import Parts
 from app.api.http.access import ModelAccess
 from app.api.http.errors import STATUS
@@ -35,22 +36,72 @@ from app.settings import Settings
 from tests.registries import found
 from tests.support import ROOT
 
+INFER = "/inference.GRPCInferenceService/ModelInfer"
 Asked = message_class("grpc.health.v1.HealthCheckRequest")
 State = message_class("grpc.health.v1.HealthCheckResponse")
 
 
-def rpc(path: str, data: bytes = b"", seconds: float | None = None) -> Rpc:
+def rpc(path: str, data: bytes = b"", seconds: float | None = None, **metadata: Any) -> Rpc:
+    """A call from a proxy that is believed."""
     lease = BodyLease(BodyRoom(1_000_000))
-    return Rpc(path, data, [], "ipv4:127.0.0.1:5", seconds, lease)
+    sent = [(name.replace("_", "-"), value) for name, value in metadata.items()]
+    proxies = Proxies(frozenset({"127.0.0.1"}), "X-Keraport-User")
+    return Rpc(path, data, sent, "ipv4:127.0.0.1:5", seconds, lease, proxies)
 
 
 @pytest.fixture
-def answers(tmp_path: Path) -> Answers:
+def lifecycle() -> Lifecycle:
+    return Lifecycle()
+
+
+@pytest.fixture
+def answers(tmp_path: Path, lifecycle: Lifecycle) -> Answers:
     """Over a model that is loading."""
     (tmp_path / "mpg").symlink_to(ROOT / "models" / "mpg")
     registry = found(tmp_path)
-    parts = Parts(Settings(), ModelAccess(registry), Lifecycle(), None)
+    parts = Parts(Settings(), ModelAccess(registry), lifecycle, None)
     return Answers(parts, AccessLog(access_logger(), 0), Metrics(registry))
+
+
+def infer(answers: Answers, **metadata: Any) -> Reply:
+    request = message_class("inference.ModelInferRequest")(model_name="mpg")
+    return answers.answer(rpc(INFER, request.SerializeToString(), **metadata))
+
+
+@pytest.mark.parametrize(("offered", "where"), [("other", "@grpc_other"), ("hold", "@grpc_hold")])
+def test_nginx_sends_a_call_elsewhere_while_this_process_starts_or_ends(
+    answers: Answers, lifecycle: Lifecycle, offered: str, where: str
+) -> None:
+    wrong = answers.answer(rpc("/no.Such/Method", x_keraport_fallback=offered))
+    assert "x-accel-redirect" not in dict(wrong.trailers)
+    for refusing in (False, True):
+        lifecycle.draining = lifecycle.refusing = refusing
+        reply = infer(answers, x_keraport_fallback=offered)
+        assert reply.code is StatusCode.UNAVAILABLE
+        assert dict(reply.trailers)["x-accel-redirect"] == where
+        assert ("shutting down" in reply.details) == refusing
+        # Neither without nginx, nor for what is no fault of this process.
+        assert "x-accel-redirect" not in dict(infer(answers).trailers)
+
+
+def test_health_is_told_to_nginx_until_the_end(answers: Answers, lifecycle: Lifecycle) -> None:
+    lifecycle.draining = lifecycle.refusing = True
+    reply = answers.answer(rpc(CHECK, x_keraport_fallback="other"))
+    assert State.FromString(reply.message).status == State.NOT_SERVING
+
+
+def test_only_proxies_name_users_and_addresses() -> None:
+    sent: dict[str, Any] = {"x_keraport_user": " ada ", "x_forwarded_for": "192.0.2.1, 192.0.2.2"}
+    believed = rpc("/a/b", **sent, x_keraport_fallback="other")
+    assert (believed.record.user, believed.environ["REMOTE_ADDR"]) == ("ada", "192.0.2.2")
+    assert believed.fallback == "other"
+    metadata = [(name.replace("_", "-"), value) for name, value in sent.items()]
+    metadata.append(("x-keraport-fallback", "other"))
+    lease = BodyLease(BodyRoom(1_000_000))
+    for proxies in (Proxies(), Proxies(frozenset({"192.0.2.9"}), "X-Keraport-User")):
+        other = Rpc("/a/b", b"", metadata, "ipv4:127.0.0.1:5", None, lease, proxies)
+        assert (other.record.user, other.fallback) == (None, None)
+        assert other.environ["REMOTE_ADDR"] == "127.0.0.1"
 
 
 def test_a_client_that_watches_keeps_no_version(answers: Answers) -> None:

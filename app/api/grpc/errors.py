@@ -42,6 +42,8 @@ MAX_MESSAGE = 4000
 # How long clients that retry by themselves have to wait (gRPC's proposal A6).
 PUSHBACK = "grpc-retry-pushback-ms"
 REQUEST_ID = "x-request-id"
+# Where nginx sends a call, instead of answering it: to a location of nginx/conf.d/grpc.conf.
+ELSEWHERE = "x-accel-redirect"
 
 
 class Unsupported(BadRequest):

@@ -58,13 +58,15 @@ def _head(message: Any) -> dict[str, Any]:
     }
 
 
+def parameter_value(parameter: Any) -> Any:
+    """Return the value of a parameter, None if it has none."""
+    choice = parameter.WhichOneof("parameter_choice")
+    return None if choice is None else getattr(parameter, choice)
+
+
 def _parameters(message: Any) -> dict[str, Any]:
-    found = {}
-    for name, parameter in message.parameters.items():
-        choice = parameter.WhichOneof("parameter_choice")
-        if choice is not None:
-            found[name] = getattr(parameter, choice)
-    return found
+    found = ((name, parameter_value(each)) for name, each in message.parameters.items())
+    return {name: value for name, value in found if value is not None}
 
 
 class _Reader(RequestReader):

@@ -17,6 +17,7 @@ from app.api.grpc.infer_request import read_infer_request
 from app.api.grpc.messages import message_class
 from app.api.grpc.rpc import Method, Rpc
 from app.api.grpc.services import Parts
+from app.api.grpc.texts import asks_for_text, write_text
 from app.api.grpc.values import encoded_field
 from app.api.v2 import metadata
 from app.api.v2.request import InferRequest, RequestedOutput
@@ -149,6 +150,8 @@ class InferenceService:
         with self._parts.access.leased(request.model_name, version) as lease:
             model = lease.model
             self._parts.limit(rpc, call, model)
+            if asks_for_text(request, model):
+                return write_text(rpc, request, model, call)
             with model.admission(call) as counted:
                 signature = model.signatures[model.default_signature]
                 size = request.ByteSize()

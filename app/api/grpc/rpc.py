@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 from app.api.bodies.body_room import BodyLease
 from app.api.http.answers import environ_id
+from app.api.http.errors import FALLBACK_HEADER
+from app.api.http.proxy import MAX_USER
 from app.api.telemetry.protocols import Protocol
 from app.api.telemetry.record import Record, record_of
 from app.errors import ClientDisconnected, DeadlineExceeded, KeraportError
@@ -24,6 +27,21 @@ _PROTOCOLS: dict[str, Protocol] = {
 # library ends it at the deadline, by a clock of its own.
 _NEARLY_S = 0.05
 
+# Of the client's metadata, what the environment of a request over HTTP has as well.
+_KEPT = (
+    *("accept-encoding", "authorization", "traceparent", "tracestate"),
+    *("x-api-key", "x-request-id"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Proxies:
+    """The proxies that may name the client in metadata. addresses: theirs. user_header: in which
+    they name the user whom they have signed in, if they do."""
+
+    addresses: Container[str] = frozenset()
+    user_header: str = ""
+
 
 class Rpc:
     """A call. All but its making belongs to the hub's thread.
@@ -31,7 +49,9 @@ class Rpc:
     path: `/package.Service/Method`. data: the request, encoded. metadata: of the client, with names
     in lower case. peer: as gRPC names it. seconds: that the client gives it, None for no limit.
     environ: what of a WSGI environment tells of the client. deadline: the client's, on the clock of
-    `time.monotonic`. has_room: called once it has its place in memory, or needs none.
+    `time.monotonic`. has_room: called once it has its place in memory, or needs none. fallback:
+    what nginx can do if this process does not answer for now. emit: sends a message before the last
+    one, on streams.
     """
 
     def __init__(
@@ -42,9 +62,10 @@ class Rpc:
         peer: str,
         seconds: float | None,
         lease: BodyLease,
-        trusted: Container[str] = frozenset(),
+        proxies: Proxies = Proxies(),
         has_room: Callable[[], None] = lambda: None,
         refused: KeraportError | None = None,
+        emit: Callable[[bytes], None] | None = None,
     ) -> None:
         self.path = path
         self.data = data
@@ -52,20 +73,26 @@ class Rpc:
         self.deadline = float("inf") if seconds is None else self.began + seconds
         self.lease = lease
         self.has_room = has_room
+        self.emit = emit
         sent = {key: value for key, value in metadata if isinstance(value, str)}
         address = address_of(peer)
-        if address in trusted and (forwarded := sent.get("x-forwarded-for")):
-            address = forwarded.rpartition(",")[2].strip()
+        user = None
+        self.fallback: str | None = None
+        if address in proxies.addresses:
+            self.fallback = sent.get(FALLBACK_HEADER.lower())
+            user = sent.get(proxies.user_header.lower(), "").strip()[:MAX_USER] or None
+            if forwarded := sent.get("x-forwarded-for"):
+                address = forwarded.rpartition(",")[2].strip()
         self.environ: dict[str, Any] = {
             "REQUEST_METHOD": "POST",
             "PATH_INFO": path,
             "REMOTE_ADDR": address,
-            "HTTP_AUTHORIZATION": sent.get("authorization", ""),
-            "HTTP_X_REQUEST_ID": sent.get("x-request-id", ""),
         }
-        if "x-api-key" in sent:
-            self.environ["HTTP_X_API_KEY"] = sent["x-api-key"]
+        for name in _KEPT:
+            if name in sent:
+                self.environ[f"HTTP_{name.upper().replace('-', '_')}"] = sent[name]
         self.record: Record = record_of(self.environ)
+        self.record.user = user
         self.record.protocol = _PROTOCOLS.get(path[1:].partition("/")[0], "other")
         environ_id(self.environ)
         self._error = refused
@@ -79,6 +106,8 @@ class Rpc:
         """Start the call of this request, which may take so many seconds, or what the client gives
         it. Raises the error of a cancellation."""
         call = Call(min(self.began + seconds, self.deadline))
+        if self.record.traced:
+            call.stages.times = {}
         self.record.calls.append(call)
         self.check()
         return call

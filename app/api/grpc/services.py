@@ -11,6 +11,7 @@ from app.api.grpc.rpc import Rpc
 from app.api.http.access import ModelAccess
 from app.api.http.gate import Gate
 from app.api.http.requests import time_limit_s
+from app.api.http.users import UserRates
 from app.lifecycle import Lifecycle
 from app.serving.call import Call
 from app.serving.large_bodies import run_large
@@ -21,12 +22,14 @@ from app.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of a server that its gRPC services use. gate: where there are API keys."""
+    """The parts of a server that its gRPC services use. gate: where there are API keys. users:
+    where they have a rate."""
 
     settings: Settings
     access: ModelAccess
     lifecycle: Lifecycle
     gate: Gate | None
+    users: UserRates | None = None
 
     @property
     def limits(self) -> Limits:

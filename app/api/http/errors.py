@@ -104,6 +104,20 @@ def too_large(settings: Settings) -> TooLarge:
     )
 
 
+def fallback(offered: str | None, code: str | None, restarting: Callable[[], bool]) -> str | None:
+    """Return what nginx should do with a request that this process cannot answer for now: ask the
+    `other` replica, or, if it has asked that one, `hold` the request until one is ready.
+
+    If this one is full, the other will be too, and would get twice as many requests. offered: what
+    nginx can do. code: of the error. restarting: whether this process is starting or ending.
+    """
+    if code == Overloaded.code:
+        return None
+    if offered == "other":
+        return "other"
+    return "hold" if offered == "hold" and restarting() else None
+
+
 class ErrorAnswers:
     """Answers every exception of a request.
 
@@ -137,21 +151,14 @@ class ErrorAnswers:
         return self._unexpected(error)
 
     def offer_fallback(self, response: Response) -> Response:
-        """Let nginx ask the other replica if this one cannot answer for now.
-
-        If this one is full, the other will be too, and would get twice as many requests.
-        """
+        """Let nginx ask the other replica, or hold the request: see `fallback`."""
         if response.status_code != 503:
             return response
         request = current_request()
-        if record_of(request.environ).code == Overloaded.code:
-            return response
-        # `hold`: nginx has asked the other replica, and holds the request until one is ready.
-        match request.headers.get(FALLBACK_HEADER):
-            case "other":
-                response.headers["X-Accel-Redirect"] = "@other"
-            case "hold" if self._restarting():
-                response.headers["X-Accel-Redirect"] = "@hold"
+        offered = request.headers.get(FALLBACK_HEADER)
+        where = fallback(offered, record_of(request.environ).code, self._restarting)
+        if where is not None:
+            response.headers["X-Accel-Redirect"] = f"@{where}"
         return response
 
     def _respond(self, status: int, body: dict[str, Any]) -> Response:

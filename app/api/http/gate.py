@@ -75,9 +75,12 @@ class Gate:
             )
 
     def admit(self, presented: str | None, record: Record) -> None:
-        """Check the key that was sent with a request other than HTTP's, and record it. Raises
-        Unauthorized, TooManyRequests."""
+        """Check the key that was sent with a request other than HTTP's, and record it. Users need
+        none. Raises Unauthorized, TooManyRequests."""
         key = None if presented is None else self.keys.find(presented)
+        if key is None and record.user is not None:
+            record.visible = None
+            return
         if key is None:
             raise Unauthorized(_NEEDED if presented is None else _UNKNOWN)
         record.key, record.visible = key.name, key.models

@@ -14,6 +14,7 @@ from app.api.http.gate import OPEN
 from app.api.telemetry.record import record_of
 from app.errors import TooManyRequests
 from app.keys.rate_limiter import RateLimiter, rate_in_words
+from app.settings import Settings
 
 
 class UserRates:
@@ -31,11 +32,20 @@ class UserRates:
         """Count the current request, unless it has no user, or is for a file or a health check.
         Raises TooManyRequests."""
         request = current_request()
-        user = record_of(request.environ).user
-        if user is None or request.endpoint in OPEN:
+        if request.endpoint not in OPEN:
+            self.count(record_of(request.environ).user)
+
+    def count(self, user: str | None) -> None:
+        """Count a request of a user; None counts as no one. Raises TooManyRequests."""
+        if user is None:
             return
         if wait := self._rates.hit(self._rate, user):
             allowed = rate_in_words(self._rate)
             raise TooManyRequests(
                 f"the user {user!r} may send {allowed} (KERAPORT_USER_RATE): slow down", wait
             )
+
+
+def user_rates(settings: Settings) -> UserRates | None:
+    """Return the rates of users, if the settings have one."""
+    return UserRates(settings.user_rate) if settings.user_rate else None

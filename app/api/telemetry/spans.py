@@ -55,21 +55,45 @@ class Spans:
         return cls(replica) if any(map(os.environ.get, ENDPOINTS)) else None
 
     def end(
-        self, environ: dict[str, Any], record: Record, target: str, status: int, seconds: float
+        self,
+        environ: dict[str, Any],
+        record: Record,
+        target: str,
+        status: int,
+        seconds: float,
+        grpc_status: int | None = None,
     ) -> None:
         """Send the spans of a request that has just ended, and add the trace's id to its record.
-        Health checks have none. target: what the client asked for. seconds: since it came."""
+        Health checks have none.
+
+        target: what the client asked for. status: also of a call of gRPC, as in the log. seconds:
+        since it came. grpc_status: of such a call, by its number.
+        """
         from opentelemetry.context import Context
         from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
 
         if record.protocol == "other" or environ.get("PATH_INFO") in HEALTH_PATHS:
             return
         ended = time.time_ns()
-        method = environ.get("REQUEST_METHOD", "")[:MAX_METHOD]
-        attributes: dict[str, str | int | None] = {
-            "http.request.method": method,
-            "http.response.status_code": status,
-            "url.path": shown_path(target),
+        about: dict[str, str | int | None]
+        if grpc_status is None:
+            method = environ.get("REQUEST_METHOD", "")[:MAX_METHOD]
+            name = f"{method} {record.protocol}"
+            about = {
+                "http.request.method": method,
+                "http.response.status_code": status,
+                "url.path": shown_path(target),
+            }
+        else:
+            name = (shown_path(target) or "").removeprefix("/")
+            service, _, method = name.partition("/")
+            about = {
+                "rpc.system": "grpc",
+                "rpc.service": service,
+                "rpc.method": method,
+                "rpc.grpc.status_code": grpc_status,
+            }
+        attributes = about | {
             "keraport.protocol": record.protocol,
             "keraport.request_id": record.id,
             "keraport.key": record.key,
@@ -84,7 +108,7 @@ class Spans:
             if key in environ
         }
         span = self._tracer.start_span(
-            f"{method} {record.protocol}",
+            name,
             context=self._propagator.extract(sent, Context()),
             kind=SpanKind.SERVER,
             attributes={name: value for name, value in attributes.items() if value is not None},
