@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Iterator
@@ -18,8 +17,9 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
-from app.api.grpc.messages import message_class
 from app.server.grpc_server import MOST_STREAMS
+from tests.fuzz import calls
+from tests.fuzz.calls import infer_request
 from tests.http.test_cli import run
 from tests.metrics import scrape
 from tests.rpc import (
@@ -333,53 +333,13 @@ def test_a_port_that_is_taken(v2: ServerProcess, tmp_path: Path) -> None:
 
 # --- mutated messages -----------------------------------------------------------------------------
 
-DOCUMENTED = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED"}
 
-
-def test_mutated_messages_get_documented_statuses(v2: ServerProcess, channel: grpc.Channel) -> None:
-    draw = random.Random(18)
-    arrays = {"fp32": np.ones((2, 3), np.float32), "bytes": np.array([[b"a", b"bc"]], object)}
-    seeds: list[tuple[str, bytes]] = [
-        (PREDICT, predict_request("numbers", fp32=arrays["fp32"]).SerializeToString()),
-        (PREDICT, predict_request("texts", bytes=arrays["bytes"]).SerializeToString()),
-        (PREDICT, predict_request("half", x=X, only=("y",), version=3).SerializeToString()),
-        (INFER, infer_request()),
-    ]
-    found: dict[str, int] = {}
-    for _ in range(1500):
-        path, data = draw.choice(seeds)
-        try:
-            call(channel, path, mutated(data, draw))
-            code = "OK"
-        except grpc.RpcError as error:
-            code = error.code().name
-        found[code] = found.get(code, 0) + 1
-    assert {"OK", "INVALID_ARGUMENT"} <= set(found) <= DOCUMENTED, found
+def test_mutated_messages_and_frames_get_documented_statuses(
+    v2: ServerProcess, channel: grpc.Channel
+) -> None:
+    """More of them: `python -m tests.fuzz.calls`."""
+    messages, frames = calls.run(v2.grpc, 1500, seed=18)
+    assert {"OK", "INVALID_ARGUMENT"} <= messages.keys() <= calls.DOCUMENTED, messages
+    assert {"OK", "none"} <= frames.keys() <= calls.OF_FRAMES | {"none", "HTTP 415"}, frames
     assert "a request failed" not in v2.log()
     assert state(channel) == "SERVING"
-
-
-def infer_request() -> bytes:
-    request = message_class("inference.ModelInferRequest")(model_name="half", id="a")
-    request.inputs.add(name="x", datatype="FP32", shape=[2, 1]).contents.fp32_contents.extend(
-        [1.0, 2.0]
-    )
-    request.outputs.add(name="y").parameters["classification"].int64_param = 1
-    encoded: bytes = request.SerializeToString()
-    return encoded
-
-
-def mutated(data: bytes, draw: random.Random) -> bytes:
-    out = bytearray(data)
-    for _ in range(draw.choice((1, 1, 2, 4))):
-        at = draw.randrange(len(out) or 1)
-        match draw.randrange(4):
-            case 0 if out:
-                out[min(at, len(out) - 1)] ^= 1 << draw.randrange(8)
-            case 1 if out:
-                out[min(at, len(out) - 1)] = draw.choice((0, 1, 0x7F, 0x80, 0xFF))
-            case 2:
-                del out[at : at + draw.randrange(1, 5)]
-            case _:
-                out[at:at] = data[draw.randrange(len(data)) :][: draw.randrange(1, 9)]
-    return bytes(out)
