@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ class Case:
     """One request that every server gets, and how two answers to it are compared.
 
     agree: given our answer and the script's, both parsed, says whether they mean the same.
-    worth: how many of what is counted one request brings: the words of a text.
+    worth: how many of what is counted one request brings: the words of a text. headers: further
+    ones.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Case:
     body: bytes
     agree: Callable[[Any, Any], bool]
     worth: int = 1
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_card(models: Path, name: str) -> Card:

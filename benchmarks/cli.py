@@ -15,7 +15,7 @@ import orjson
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import cases, contestants, kinds, tensors
+from benchmarks import calls, cases, contestants, kinds, tensors
 from benchmarks.load import CONNECTIONS, Sample, require_wrk
 from benchmarks.report import Contest, Ratio, as_dict, show
 from benchmarks.stack import composed, engine_missing
@@ -24,8 +24,10 @@ OURS, PEER, CEILING = "keraport", "gunicorn", "ceiling"
 TWO, STACK = "2 processes", "nginx, TLS"
 BATCH, IN_PROCESS, BINARY, AS_JSON = "32 tensors", "in process", "binary", "JSON"
 LOOP, ONE_STREAM, STREAMS = "predict loop", "1 stream", "32 streams"
+ROW, V1, TFS, V2, V2_BINARY = "row", "v1", "TFS gRPC", "v2 gRPC", "v2 binary"
+CALLED_BATCH = "32 tensors, called"
 # What a run may be limited to.
-GROUPS = ("shipped", "tensors", "kinds", "workers")
+GROUPS = ("shipped", "tensors", "kinds", "workers", "grpc")
 WARM_UP_S = 2
 # Case, who, against whom, how many times as fast at least.
 TARGETS = [
@@ -37,6 +39,9 @@ TARGETS = [
     ("text", STREAMS, LOOP, 300.0),
     # At most 1.3 times the cost.
     (BATCH, BINARY, IN_PROCESS, 1 / 1.3),
+    (ROW, TFS, V1, 0.5),
+    (ROW, V2, V2_BINARY, 0.5),
+    (CALLED_BATCH, V2, IN_PROCESS, 1 / 1.1),
 ]
 Measures = dict[tuple[str, str], contestants.Measure]
 
@@ -50,7 +55,7 @@ Measures = dict[tuple[str, str], contestants.Measure]
     type=click.Choice(GROUPS),
     multiple=True,
     help="shipped: CNN, tabular, text. tensors: batches. kinds: masks, messages, sound, heat maps. "
-    "workers: two against one.",
+    "workers: two against one. grpc: rows and batches, against HTTP.",
 )
 @click.option(
     "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Save every round."
@@ -182,7 +187,40 @@ def _of_workers(measures: Measures) -> list[tuple[str, str, str, float]]:
     return [(case, TWO, OURS, 1.0) for case, who in measures if who == TWO]
 
 
-_GROUPS = {"shipped": _shipped, "tensors": _tensors, "kinds": _kinds, "workers": _workers}
+def _grpc(models: Path, folder: Path, stack: ExitStack) -> Measures:
+    """A row over both protocols of gRPC and both of HTTP, and a batch of tensors."""
+    if calls.h2load_missing():
+        click.echo("gRPC is not measured: apt-get install nghttp2-client (h2load)")
+        return {}
+    served, row = folder / "called", calls.row(models)
+    shutil.copytree(models / cases.TABULAR, served / cases.TABULAR)
+    contestants.make_model("MobileNet", "tensor", served / tensors.MODEL, folder)
+    url, port = stack.enter_context(contestants.with_grpc(served, folder))
+    described = f"{url}/v2/models/"
+    name = tensors.input_name(described + cases.TABULAR)
+    v1, v2 = calls.v1_case(row), calls.v2_case(name, row)
+    predict = calls.predict_request(cases.TABULAR, name, row)
+    infer = calls.infer_request(cases.TABULAR, name, row)
+    name = tensors.input_name(described + tensors.MODEL)
+    batch = calls.infer_request(tensors.MODEL, name, tensors.pixels())
+    alone = contestants.alone("batch", served / tensors.MODEL, folder)
+    return {
+        (ROW, V1): contestants.against(f"{url}/v1/models/{v1.model}:predict", v1, folder),
+        (ROW, TFS): calls.by_h2load(port, calls.PREDICT, predict, folder),
+        (ROW, V2_BINARY): contestants.against(f"{described}{v2.model}/infer", v2, folder),
+        (ROW, V2): calls.by_h2load(port, calls.INFER, infer, folder),
+        (CALLED_BATCH, IN_PROCESS): stack.enter_context(alone),
+        (CALLED_BATCH, V2): calls.one_after_the_other(port, calls.INFER, batch),
+    }
+
+
+_GROUPS = {
+    "shipped": _shipped,
+    "tensors": _tensors,
+    "kinds": _kinds,
+    "workers": _workers,
+    "grpc": _grpc,
+}
 
 
 def _measure(measures: Measures, seconds: int, rounds: int) -> dict[tuple[str, str], list[Sample]]:

@@ -126,6 +126,15 @@ def for_large_bodies(models: Path, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
+def with_grpc(models: Path, folder: Path) -> Iterator[tuple[str, int]]:
+    """Keraport over `models` with gRPC; yields its URL, and the port for gRPC."""
+    port, grpc_port = free_port(), free_port()
+    settings = {"KERAPORT_MAX_BODY_MB": str(MAX_BODY_MB), "KERAPORT_GRPC_PORT": str(grpc_port)}
+    with _serving(models, folder, port, "grpc", **settings):
+        yield f"http://127.0.0.1:{port}", grpc_port
+
+
+@contextmanager
 def _serving(models: Path, folder: Path, port: int, name: str, **settings: str) -> Iterator[None]:
     log = folder / f"{name}.log"
     environment = {

@@ -111,7 +111,8 @@ class Load:
         self._connections = connections
         self._worth = case.worth
         self._folder = folder
-        self._request = Request({"Content-Type": case.content_type}, case.body)
+        headers = {"Content-Type": case.content_type, **case.headers}
+        self._request = Request(headers, case.body)
 
     def run(self, seconds: int) -> Sample:
         """Raises ClickException for any answer that is not a success."""

@@ -29,12 +29,17 @@ def pixels() -> NDArray[np.float32]:
     return np.random.default_rng(0).random(SHAPE, np.float32)
 
 
+def input_name(url: str) -> str:
+    """The name of a model's only input. url: of the model in the Open Inference Protocol."""
+    (described,) = httpx.get(url, timeout=TIMEOUT_S).raise_for_status().json()["inputs"]
+    return str(described["name"])
+
+
 def asking(base: str, *, binary: bool) -> Callable[[int], Sample]:
     """The measurement of batches, one after the other, by a server at `base`. Not by `wrk`, which
     counts no request that its time cuts off: here there are only a few a second."""
     url = f"{base}/v2/models/{MODEL}"
-    (described,) = httpx.get(url, timeout=TIMEOUT_S).raise_for_status().json()["inputs"]
-    tensor: dict[str, object] = {"name": described["name"], "datatype": "FP32", "shape": SHAPE}
+    tensor: dict[str, object] = {"name": input_name(url), "datatype": "FP32", "shape": SHAPE}
     array = pixels()
     headers = {}
     if binary:
