@@ -73,6 +73,9 @@ map "" \$max_body_mb { default "$max_body_mb"; }
 # The read timeout is longer than the application's own, and than the time allowed for a second try.
 proxy_next_upstream_timeout $(seconds 0)s;
 proxy_read_timeout $(seconds 15)s;
+grpc_next_upstream_timeout $(seconds 0)s;
+grpc_read_timeout $(seconds 15)s;
+grpc_send_timeout $(seconds 15)s;
 
 # Tries of half a second each (see hold.conf).
 map \$http_x_tries \$hold_over { default 0; "~^x{$(seconds "$timeout_s")}" 1; }
@@ -142,7 +145,7 @@ if [ -n "$upstream" ]; then
     resolvers=$(sed -n 's/^nameserver[[:space:]]*//p' /etc/resolv.conf |
         sed -E 's/[[:space:]%].*//; s/.*:.*/[&]/' | tr '\n' ' ')
     [ -n "$resolvers" ] || fail "KERAPORT_UPSTREAM needs a DNS server: /etc/resolv.conf names none"
-    sed "s|UPSTREAM|$upstream|; s|RESOLVERS|$resolvers|" /etc/nginx/keraport/replicas_dns.conf \
+    sed "s|GRPC_SERVERS|${upstream%:*}:8500|; s|UPSTREAM|$upstream|; s|RESOLVERS|$resolvers|" /etc/nginx/keraport/replicas_dns.conf \
         >/tmp/keraport/replicas.conf
 fi
 

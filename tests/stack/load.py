@@ -1,4 +1,4 @@
-"""A steady load over HTTPS that counts requests and answers of 200."""
+"""A steady load over HTTPS and gRPC that counts requests and good answers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol
 
+import grpc
+
+from tests.stack import grpc_load
 from tests.stack.certificates import AUTHORITY_PEM
 from tests.support import CAR, V1_CAR, V2_CAR, picture
 
 CONNECTIONS = 32
 # Seconds between two requests of one connection.
 PACE_S = 0.25
+# The same of gRPC, which has as many connections.
+GRPC_PACE_S = 0.5
 
 
 class Target(Protocol):
@@ -37,12 +42,20 @@ class Target(Protocol):
 
 class SteadyLoad:
     """32 kept connections in turns with rows and pictures, for as long as the block runs, but no
-    longer than `at_most` seconds."""
+    longer than `at_most` seconds. credentials: 32 of gRPC with rows as well."""
 
-    def __init__(self, stack: Target, at_most: float = 900, *, pictures: bool = True) -> None:
+    def __init__(
+        self,
+        stack: Target,
+        at_most: float = 900,
+        *,
+        pictures: bool = True,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
         self._hosts = stack.hosts
         self._port = stack.https_port
         self._context = stack.trust()
+        self._credentials = credentials
         self._at_most = at_most
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -59,7 +72,8 @@ class SteadyLoad:
             del self._requests[1]
         self._bursts: list[threading.Thread] = []
         self._threads = [
-            threading.Thread(target=self._client, args=(i,), daemon=True)
+            threading.Thread(target=target, args=(i,), daemon=True)
+            for target in (self._client, *([self._grpc_client] if credentials else []))
             for i in range(CONNECTIONS)
         ]
 
@@ -133,6 +147,18 @@ class SteadyLoad:
             time.sleep(max(0.0, began + PACE_S - time.monotonic()))
         connection.close()
 
+    def _grpc_client(self, number: int) -> None:
+        time.sleep(GRPC_PACE_S * number / CONNECTIONS)
+        until = self._start + self._at_most
+        count = number
+        with grpc_load.connect(self._port, self._credentials) as channel:
+            while not self._stop.is_set() and time.monotonic() < until:
+                began = time.monotonic()
+                path, problem = grpc_load.ask(channel, count)
+                self._enter(path, 0 if problem else 200, problem)
+                count += 1
+                time.sleep(max(0.0, began + GRPC_PACE_S - time.monotonic()))
+
     def _ask(self, connection: http.client.HTTPSConnection, number: int) -> bool:
         """One request, entered in the books. False if the connection is of no use any more."""
         path, body, kind = self._requests[number % len(self._requests)]
@@ -146,12 +172,15 @@ class SteadyLoad:
             problem = "" if status == 200 else f"{status} {text[:300]!r}"
         except (OSError, http.client.HTTPException) as error:
             status, problem = 0, repr(error)
+        self._enter(f"{connection.host}{path}", status, problem)
+        return status != 0
+
+    def _enter(self, path: str, status: int, problem: str) -> None:
         with self._lock:
             self.sent += 1
             self.answered[status] += 1
             if problem:
-                self.lost.append(f"after {self.seconds:.1f} s: {connection.host}{path}: {problem}")
-        return status != 0
+                self.lost.append(f"after {self.seconds:.1f} s: {path}: {problem}")
 
     def _connect(self, host: int) -> http.client.HTTPSConnection:
         """Connects with the first request, as after each answer that closes."""

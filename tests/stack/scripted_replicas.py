@@ -36,7 +36,9 @@ class Replica:
         await reader.readexactly(int(fields.get("content-length", 0)))
         health = lines[0].split()[1] == "/readyz"
         if self.ready:
-            writer.write(_answer(200, {"broken": sum(r.broken for r in replicas)}))
+            broken = sum(r.broken for r in replicas)
+            trace = [fields.get(name) for name in ("traceparent", "tracestate")]
+            writer.write(_answer(200, {"broken": broken, "trace": trace}))
         elif health or self.kind == "stops":
             location = {"other": "@other", "hold": "@hold"}.get(
                 fields.get("x-keraport-fallback", "")

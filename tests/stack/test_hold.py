@@ -18,6 +18,7 @@ from tests.stack.scripted_replicas import ADDRESSES, KINDS
 from tests.stack.test_nginx import Nginx, starting
 from tests.support import CAR
 
+TRACE = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01", "tracestate": "vendor=abc,other=1"}
 # Longer than nginx keeps that a replica is ready (hold.conf).
 HOLD_CACHED_S = 2.5
 
@@ -59,10 +60,11 @@ def test_a_request_waits_unless_it_may_have_ended_both(
     alone: Nginx, kinds: tuple[str, str]
 ) -> None:
     with replicas(alone, *kinds):
-        answer = alone.post("/api/mpg", json=CAR)
+        answer = alone.post("/api/mpg", json=CAR, headers=TRACE)
         if kinds == ("breaks", "breaks"):
             assert answer.status_code == 503
             assert answer.json()["error"]["code"] == "model_unavailable"
         else:
             assert answer.status_code == 200
             assert answer.json()["broken"] <= 1
+            assert answer.json()["trace"] == [*TRACE.values()]

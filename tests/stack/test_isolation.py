@@ -33,7 +33,8 @@ def test_other_containers_cannot_reach_the_apps(stack: Stack, address: str) -> N
     probe = ["docker", "run", "--rm", "--network", "bridge", "--add-host", "server:host-gateway"]
     probe += [image, "python", "-c", PROBE]
     assert subprocess.run([*probe, "server", str(stack.https_port)]).returncode == 0
-    assert subprocess.run([*probe, address, "5000"], stderr=subprocess.DEVNULL).returncode != 0
+    for port in ("5000", "8500"):
+        assert subprocess.run([*probe, address, port], stderr=subprocess.DEVNULL).returncode != 0
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 
 from app.keys.file import parse_keys
 from tests.keys import Keys
+from tests.stack import grpc_load
 from tests.stack.compose import Stack, eventually, run
 from tests.stack.test_nginx import Nginx
 from tests.support import CAR
@@ -55,6 +56,15 @@ def test_a_key_is_needed_through_nginx(stack: Stack, keys: _Keys) -> None:
         for _ in range(4):  # whichever application it is
             assert client.post("/api/mpg", json=CAR, headers=known).status_code == 200
             assert client.post("/api/writer", json={}, headers=known).status_code == 403
+    with grpc_load.connect(stack.https_port, grpc_load.credentials(stack)) as channel:
+        infer = channel.unary_unary(grpc_load.INFER)
+        for metadata in ([], [("x-api-key", "kp_no")]):
+            error = infer.future(grpc_load.infer_request(), metadata=metadata).exception()
+            assert error.code().name == "UNAUTHENTICATED"
+        metadata = [("authorization", f"Bearer {keys['laboratory']}")]
+        assert infer(grpc_load.infer_request(), metadata=metadata)
+        error = infer.future(grpc_load.infer_request("writer"), metadata=metadata).exception()
+        assert error.code().name == "PERMISSION_DENIED"
 
 
 def test_known_keys_have_no_limit_of_the_address_and_made_up_ones_have(
@@ -73,6 +83,13 @@ def test_known_keys_have_no_limit_of_the_address_and_made_up_ones_have(
         with ThreadPoolExecutor(8) as pool:
             for what in (ask, predict):  # without a body, and with one
                 assert set(pool.map(what, [keys["operator"]] * 100)) == {200}
+            with nginx.channel() as channel:
+                infer = channel.unary_unary(grpc_load.INFER)
+                metadata = [("x-api-key", keys["operator"])]
+                calls = [
+                    infer.future(grpc_load.infer_request(), metadata=metadata) for _ in range(80)
+                ]
+                assert all(call.result() for call in calls)
             before = len(stack.app_lines(path="/key"))
             made_up = Counter(pool.map(ask, [f"kp_{i}" for i in range(200)]))
             asked = len(stack.app_lines(path="/key")) - before

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.keys import Keys
-from tests.stack import login_proxy
+from tests.stack import grpc_load, login_proxy
 from tests.stack.compose import Stack, eventually, run
 from tests.stack.scripted_replicas import ADDRESSES
 from tests.stack.test_hold import inside
@@ -58,7 +58,10 @@ class Login:
 
     def line_of(self, answer: httpx.Response) -> dict[str, Any]:
         """The line that the application's log has of a request."""
-        id = answer.headers["x-request-id"]
+        return self.line_with(answer.headers["x-request-id"])
+
+    def line_with(self, id: str) -> dict[str, Any]:
+        """The line of this id."""
 
         def found() -> list[dict[str, Any]]:
             text = (self.folder / "log").read_text()
@@ -96,6 +99,7 @@ def signing_in(stack: Stack, folder: Path) -> Iterator[Login]:
     (folder / "models" / "mpg").symlink_to(ROOT / "models" / "mpg")
     application = {
         "KERAPORT_HOST": APPLICATION,
+        "KERAPORT_GRPC_PORT": "8500",
         # Within a namespace, whoever asks has the address that is asked.
         "KERAPORT_FORWARDED_ALLOW_IPS": APPLICATION,
         "KERAPORT_TRUSTED_USER_HEADER": "X-Keraport-User",
@@ -192,6 +196,32 @@ def test_programs_have_keys(login: Login) -> None:
         assert login.line_of(answer)["key"] == "operator"
         wrong = client.post("/api/mpg", json=CAR, headers={"X-API-Key": "kp_wrong"})
         assert wrong.status_code == 401
+
+
+def test_calls_of_grpc_have_users_and_keys(login: Login) -> None:
+    with closing(login.client("lovelace")) as client, closing(login.client("blocked")) as blocked:
+        cookies = [
+            "; ".join(f"{name}={value}" for name, value in each.cookies.items())
+            for each in (client, blocked)
+        ]
+    request = grpc_load.infer_request()
+    with login.nginx.channel() as channel:
+        infer = channel.unary_unary(grpc_load.INFER)
+        forged = ("x-keraport-user", "root")
+        refused = {"UNAUTHENTICATED": forged, "PERMISSION_DENIED": ("cookie", cookies[1])}
+        for code, metadata in refused.items():
+            error = infer.future(request, metadata=[metadata]).exception()
+            assert error.code().name == code
+        for sent, about in (
+            ([("cookie", cookies[0]), forged], {"user": "lovelace@example.org"}),
+            ([("x-api-key", login.keys["operator"]), forged], {"key": "operator"}),
+        ):
+            _, call = infer.with_call(request, metadata=sent)
+            id = dict(call.trailing_metadata())["x-request-id"]
+            line = login.line_with(id)
+            assert {name: line[name] for name in ("user", "key") if name in line} == about
+        # Health checks need neither.
+        assert channel.unary_unary("/grpc.health.v1.Health/Check")(b"") == b"\x08\x01"
 
 
 def test_who_may_not_use_the_server_is_told(login: Login) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.stack import grpc_load
 from tests.stack.certificates import put, served_certificate, withdraw
 from tests.stack.compose import Stack, eventually
 from tests.stack.load import SteadyLoad
@@ -20,7 +21,7 @@ APPS = ("app-1", "app-2")
 @pytest.fixture(scope="module")
 def load(stack: Stack) -> Iterator[SteadyLoad]:
     """One load over all that happens here, which takes some minutes."""
-    with SteadyLoad(stack) as load:
+    with SteadyLoad(stack, credentials=grpc_load.credentials(stack)) as load:
         time.sleep(3)
         yield load
 

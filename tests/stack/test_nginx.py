@@ -14,14 +14,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 
+from tests.stack import grpc_load
 from tests.stack.certificates import AUTHORITY
 from tests.stack.compose import APP_1, SELF_SIGNED, Stack, eventually, run, trusting
+from tests.stack.grpc_load import INFER, infer_request
 from tests.support import CAR
 
 Start = Callable[..., "Nginx"]
+STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
@@ -40,8 +44,13 @@ class Nginx:
         self.port = eventually(lambda: self._port(8443))
         self.http_port = self._port(8080)
         eventually(self._listens, 20)
-        self.context = trusting(run("docker", "exec", self.id, "cat", SELF_SIGNED))
+        own = run("docker", "exec", self.id, "cat", SELF_SIGNED)
+        self.context = trusting(own)
+        self.credentials = grpc.ssl_channel_credentials(own.encode())
         return self
+
+    def channel(self) -> grpc.Channel:
+        return grpc_load.connect(self.port, self.credentials)
 
     def _listens(self) -> bool:
         health = "curl -skf https://127.0.0.1:8443/nginx-health"
@@ -123,6 +132,14 @@ def test_requests_a_second_are_limited(start: Start) -> None:
         assert refused[0].json().keys() == {"error"}
         assert "5 requests per second (KERAPORT_RATE_LIMIT)" in refused[0].json()["error"]
         assert refused[0].headers["retry-after"] == "1"
+    with nginx.channel() as channel:
+        calls = [channel.unary_unary(INFER).future(infer_request()) for _ in range(40)]
+        errors = [error for call in calls if (error := call.exception())]
+    assert {error.code() for error in errors} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert "5 requests per second (KERAPORT_RATE_LIMIT)" in errors[0].details()
+    trailers = dict(errors[0].trailing_metadata())
+    assert trailers["grpc-retry-pushback-ms"] == "1000"
+    assert trailers["x-request-id"]
 
 
 def test_networks_may_have_no_limit(start: Start) -> None:
@@ -168,6 +185,11 @@ def test_the_limit_of_bodies_follows_the_setting(start: Start) -> None:
     nginx = start(max_body_mb="1.5")
     # What nginx lets through, the application of the stack finds small enough, but no JSON.
     assert nginx.post("/api/mpg", content=bytes(2_500_000)).status_code == 400
+    with nginx.channel() as channel:
+        for size, code in ((2_499_000, "INVALID_ARGUMENT"), (2_500_001, "RESOURCE_EXHAUSTED")):
+            error = channel.unary_unary(INFER).future(bytes(size)).exception()
+            assert error.code().name == code
+    assert "1.5 MB (KERAPORT_MAX_BODY_MB)" in error.details()
     refused = nginx.post("/api/mpg", content=bytes(2_500_001))
     assert refused.status_code == 413
     assert "1.5 MB" in refused.json()["error"]["message"]
@@ -223,6 +245,12 @@ def test_without_an_application_browsers_get_a_page(alone: Nginx) -> None:
     for answer in answers[5:]:
         assert answer.json().keys() == {"error"}
         assert "try again" in answer.json()["error"]
+    with alone.channel() as channel:
+        for path in (INFER, STREAM):
+            error = channel.unary_unary(path).future(infer_request()).exception()
+            assert error.code() is grpc.StatusCode.UNAVAILABLE
+            assert "no server process can answer at present" in error.details()
+            assert "grpc-retry-pushback-ms" in dict(error.trailing_metadata())
     style = alone.get("/errors/errors.css")
     assert style.headers["content-type"] == "text/css"
     assert "light-dark" in style.text
@@ -236,13 +264,17 @@ def test_an_application_that_hangs_is_distinguished_from_one_that_is_gone(
     containers = [stack.container("app-1"), stack.container("app-2")]
     run("docker", "pause", *containers)
     try:
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor() as pool, nginx.channel() as channel:
+            call = channel.unary_unary(INFER).future(infer_request())
             program = pool.submit(nginx.post, "/api/mpg", json=CAR)
             browser = pool.submit(nginx.get, "/", headers=BROWSER)
             assert program.result().status_code == 504
             assert program.result().json()["error"]["code"] == "deadline_exceeded"
             assert browser.result().status_code == 504
             assert "took too long" in page(browser.result())
+            error = call.exception()
+            assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert "within the time allowed" in error.details()
     finally:
         run("docker", "unpause", *containers)
 
