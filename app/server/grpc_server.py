@@ -205,6 +205,7 @@ class GrpcServer:
         coding = CODINGS.get(rpc.environ.get("HTTP_ACCEPT_ENCODING", ""))
         if coding is not None and len(reply.message) <= MOST_COMPRESSED:
             context.set_compression(coding)
+            await context.send_initial_metadata(())  # grpcio names the coding only if asked to
         context.set_trailing_metadata(reply.trailers)
         return reply.message
 

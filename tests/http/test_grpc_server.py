@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
+import socket
+import struct
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import grpc
+import h2.connection
+import h2.events
 import numpy as np
 import pytest
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -279,6 +285,41 @@ def test_packed_messages_count_unpacked(v2: ServerProcess) -> None:
         bomb = refusal(packing, PREDICT, bytes(300_000_000))
         assert bomb.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert v2.rss - before < 100_000_000
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", None])
+def test_compressed_answers(v2: ServerProcess, coding: str | None) -> None:
+    """Which no client tells of, so frame by frame."""
+    sent = predict_request("half", x=np.zeros((5000, 1), np.float32)).SerializeToString()
+    client, got, headers = h2.connection.H2Connection(), b"", {}
+    client.initiate_connection()
+    client.increment_flow_control_window(1_000_000)
+    wanted = [("accept-encoding", coding)] if coding else []
+    fields = [(":method", "POST"), (":scheme", "http"), (":path", PREDICT), (":authority", "x")]
+    fields += [("te", "trailers"), ("content-type", "application/grpc"), *wanted]
+    client.send_headers(1, [*fields, ("grpc-accept-encoding", "identity,deflate,gzip")])
+    client.send_data(1, struct.pack(">BI", 0, len(sent)), end_stream=False)
+    for at in range(0, len(sent), 10_000):
+        client.send_data(1, sent[at : at + 10_000], end_stream=at + 10_000 >= len(sent))
+    host, _, port = v2.grpc.partition(":")
+    with socket.create_connection((host, int(port)), 60) as connection:
+        ended = False
+        while not ended:
+            connection.sendall(client.data_to_send())
+            for event in client.receive_data(connection.recv(65536)):
+                if isinstance(event, h2.events.ResponseReceived):
+                    headers = dict(event.headers)
+                elif isinstance(event, h2.events.DataReceived):
+                    got += event.data
+                ended = ended or isinstance(event, h2.events.StreamEnded)
+    packed, length = struct.unpack(">BI", got[:5])
+    assert (packed, headers.get(b"grpc-encoding")) == (
+        int(bool(coding)),
+        coding and coding.encode(),
+    )
+    unpacked = {"gzip": gzip.decompress, "deflate": zlib.decompress, None: bytes}[coding](got[5:])
+    assert len(unpacked) > 20_000
+    assert (length < 2_000) == bool(coding)
 
 
 def test_messages_that_do_not_come_give_way(channel: grpc.Channel) -> None:
