@@ -235,12 +235,12 @@ def save_half_plus_two(folder: Path) -> None:
 
 @saved_once
 def save_constant_model(file: Path, value: float, *, hidden: int = 1) -> None:
-    """A Keras file whose four outputs are `value` whatever its one input is, so that an answer
-    tells which file it is from. hidden: units of each of its two layers, squared the weights."""
+    """A Keras file whose four outputs, `y`, are `value` whatever its one input `x` is, so that an
+    answer tells which file it is from. hidden: units of each of its two layers, squared the weights."""
     layers = keras.layers
-    last = layers.Dense(4)
+    last = layers.Dense(4, name="y")
     model = keras.Sequential(
-        [keras.Input((1,)), layers.Dense(hidden), layers.Dense(hidden), last],
+        [keras.Input((1,), name="x"), layers.Dense(hidden), layers.Dense(hidden), last],
     )
     last.set_weights([np.zeros((hidden, 4)), np.full(4, value)])
     file.parent.mkdir(parents=True, exist_ok=True)
