@@ -7,6 +7,7 @@ are. See docs/decisions/0045-grpc.md.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
@@ -28,8 +29,11 @@ from app.api.http.proxy import TrustedAddresses
 from app.errors import Detail, Overloaded, SettingsError
 from app.server.hub_calls import HubCalls
 from app.server.reading_slots import ReadingSlots, TooSlow
+from app.server.reflection_key import REFLECTION, KeyForReflection
 from app.serving.limits import Limits
 from app.settings import Settings
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 # Seconds after which a connection without traffic is asked whether it is still there, and that the
@@ -46,9 +50,10 @@ MAX_STREAMS = 1000
 MOST_AHEAD = 16
 # Streams at a time: each may be sending a message of any size, or looks at a state.
 MOST_STREAMS = 100
+# Seconds between two attempts to take the port again.
+AGAIN_S = 0.05
 # Seconds between two looks at the state of what a client watches.
 WATCH_S = 0.5
-REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/"
 NAMES = (
     *(prediction_service.SERVICE, prediction_service.MODEL_SERVICE),
     *(inference_service.SERVICE, health.SERVICE, reflection.SERVICE_NAME),
@@ -78,6 +83,7 @@ class GrpcServer:
         proxies = TrustedAddresses(settings.forwarded_allow_ips)
         self._proxies = Proxies(proxies, settings.trusted_user_header)
         self._calls = HubCalls()
+        logging.getLogger("grpc._cython.cygrpc").addFilter(_quotes_nothing)
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="grpc", daemon=True).start()
         self._stopped: Future[None] | None = None
@@ -85,7 +91,7 @@ class GrpcServer:
         self._slots = ReadingSlots(limits.max_bodies_bytes // limits.max_body_bytes)
         self._streams = 0
         self._open = 0
-        self._behind_nginx = False
+        self._behind_nginx = self._ending = False
         self._shared = shared or settings.reuse_port
         self._server: Any = None
         self._port = 0
@@ -104,7 +110,8 @@ class GrpcServer:
 
     def listen(self) -> None:
         """Take the port. Raises SettingsError if another program has it."""
-        self._port = self._in_loop(self._bind()).result()
+        assert self._settings.grpc_port is not None, "there is gRPC"
+        self._port = self._in_loop(self._bind(self._settings.grpc_port)).result()
 
     def start(self) -> int:
         """Serve, from the hub's thread, on the port, which is returned. Raises what `listen`
@@ -112,7 +119,7 @@ class GrpcServer:
         if self._server is None:
             self.listen()
         self._calls.open()
-        self._in_loop(self._server.start()).result()
+        self._in_loop(self._serve()).result()
         return self._port
 
     def stop(self, seconds: float) -> None:
@@ -132,26 +139,48 @@ class GrpcServer:
 
     # --- in the loop's thread ------------------------------------------------------------------
 
-    async def _bind(self) -> int:
+    async def _serve(self) -> None:
+        await self._server.start()
+        self._watching = asyncio.create_task(self._start_again())
+
+    async def _start_again(self) -> None:
+        """Start another server whenever one ends by itself. grpcio's ends at a path that is not
+        UTF-8, with all its connections."""
+        while True:
+            with suppress(Exception):  # that which has ended it
+                await self._server.wait_for_termination()
+            if self._ending:
+                return
+            log.error("the gRPC server has ended by itself, and starts again")
+            await self._server.stop(0)
+            while True:
+                with suppress(SettingsError):  # the port is not free yet
+                    await self._bind(self._port)
+                    break
+                await asyncio.sleep(AGAIN_S)
+            await self._server.start()
+
+    async def _bind(self, port: int) -> int:
         options = _options(self._settings, shared=self._shared)
         self._server = grpc.aio.server(
-            options=options, interceptors=[_KeyForReflection(self._check_key)]
+            options=options, interceptors=[KeyForReflection(self._check_key)]
         )
         self._server.add_generic_rpc_handlers((_Handlers(self),))
         reflection.enable_server_reflection(NAMES, self._server, pool=POOL)
         host = self._settings.host
         address = f"[{host}]" if ":" in host else host
         try:
-            port: int = self._server.add_insecure_port(f"{address}:{self._settings.grpc_port}")
+            found: int = self._server.add_insecure_port(f"{address}:{port}")
         except RuntimeError:
-            port = 0
-        if not port:
+            found = 0
+        if not found:
             problem = f"gRPC cannot listen there at {host}: another program has the port"
             detail = Detail("KERAPORT_GRPC_PORT", problem, self._settings.grpc_port)
             raise SettingsError("the settings have a problem:", [detail])
-        return port
+        return found
 
     async def _close(self, seconds: float) -> None:
+        self._ending = True
         if self._server is not None:
             await self._server.stop(seconds)
 
@@ -332,30 +361,6 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
         return grpc.stream_unary_rpc_method_handler(answer)
 
 
-class _KeyForReflection(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Refuses reflection, which answers without the hub, to clients without a key."""
-
-    def __init__(self, check: Callable[[str, Any], Any]) -> None:
-        self._check = check
-
-    async def intercept_service(self, continuation: Any, details: Any) -> Any:
-        """Return the handler of a call."""
-        handler = await continuation(details)
-        if not details.method.startswith(REFLECTION) or handler is None:
-            return handler
-
-        async def checked(requests: Any, context: Any) -> AsyncIterator[Any]:
-            refused = await self._check(details.method, context)
-            if refused is not None:
-                await context.abort(refused.code, refused.details, refused.trailers)
-            async for answer in handler.stream_stream(requests, context):
-                yield answer
-
-        return grpc.stream_stream_rpc_method_handler(
-            checked, handler.request_deserializer, handler.response_serializer
-        )
-
-
 def _options(settings: Settings, *, shared: bool) -> list[tuple[str, int]]:
     """Return the arguments of the server's channels (grpc/impl/channel_arg_names.h)."""
     return [
@@ -370,6 +375,11 @@ def _options(settings: Settings, *, shared: bool) -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", LEAST_PING_S * 1000),
     ]
+
+
+def _quotes_nothing(record: logging.LogRecord) -> bool:
+    """Whether a line of grpcio's log is without metadata that a client has sent."""
+    return not str(record.msg).startswith("Invalid encoding on")
 
 
 def _nothing() -> None:

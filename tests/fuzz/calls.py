@@ -10,6 +10,7 @@ import random
 import socket
 import struct
 import tempfile
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -24,7 +25,7 @@ from hyperframe.exceptions import HyperframeError
 from hyperframe.frame import Frame, HeadersFrame
 
 from app.api.grpc.messages import message_class
-from tests.rpc import INFER, PREDICT, STREAM, predict_request
+from tests.rpc import INFER, PATIENCE_S, PREDICT, STREAM, predict_request
 
 # Of calls that are whole: whatever is in their messages.
 DOCUMENTED = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED"}
@@ -101,11 +102,24 @@ def send_frames(address: str, count: int, seed: int) -> Counter[str]:
     for _ in range(count):
         path, data = draw.choice(valid)
         sent = _frames(draw.choice((path, path, STREAM)), data, draw)
-        with suppress(OSError), socket.create_connection((host, int(port)), 30) as client:
+        with _connected(host, int(port)) as client:
             client.settimeout(QUIET_S)
-            client.sendall(sent)
+            with suppress(OSError):  # the server has closed it
+                client.sendall(sent)
             found[_status(_received(client))] += 1
     return found
+
+
+def _connected(host: str, port: int) -> socket.socket:
+    """A connection. A path that is not UTF-8 ends grpcio's server, which is then started again."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return socket.create_connection((host, port), PATIENCE_S)
+        except ConnectionRefusedError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(QUIET_S)
 
 
 def _frames(path: str, message: bytes, draw: random.Random) -> bytes:

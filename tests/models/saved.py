@@ -236,7 +236,8 @@ def save_half_plus_two(folder: Path) -> None:
 @saved_once
 def save_constant_model(file: Path, value: float, *, hidden: int = 1) -> None:
     """A Keras file whose four outputs, `y`, are `value` whatever its one input `x` is, so that an
-    answer tells which file it is from. hidden: units of each of its two layers, squared the weights."""
+    answer tells which file it is from. hidden: units of each of its two layers, squared the
+    weights."""
     layers = keras.layers
     last = layers.Dense(4, name="y")
     model = keras.Sequential(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import queue
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
+import h2.connection
+import h2.events
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
@@ -134,6 +137,31 @@ def test_large_messages_pass_and_larger_ones_do_not(channel: grpc.Channel) -> No
     for size in (16_500_000, 30_000_000):  # for the application, and for nginx
         error = refusal(channel, INFER, bytes(size))
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("path", [b"/\xd5", b"ModelInfer?\xd5", b"Model%49nfer?a=b"])
+def test_paths_of_other_bytes_stay_out(stack: Stack, channel: grpc.Channel, path: bytes) -> None:
+    """One that is not UTF-8 ends the server of an application."""
+    client = h2.connection.H2Connection()
+    client.initiate_connection()
+    fields = [(":method", "POST"), (":scheme", "https"), (":authority", "localhost")]
+    fields += [("te", "trailers"), ("content-type", "application/grpc")]
+    whole = b"/inference.GRPCInferenceService/" + path
+    client.send_headers(1, [(b":path", whole), *fields], end_stream=True)
+    trusted, status = stack.trust(), None
+    trusted.set_alpn_protocols(["h2"])
+    with (
+        socket.create_connection(("localhost", stack.https_port), timeout=60) as plain,
+        trusted.wrap_socket(plain, server_hostname="localhost") as tls,
+    ):
+        while status is None:
+            tls.sendall(client.data_to_send())
+            for event in client.receive_data(tls.recv(65536)):
+                if isinstance(event, h2.events.ResponseReceived):
+                    status = dict(event.headers)[b":status"]
+    assert status == b"404"
+    assert state(channel) == "SERVING"
+    assert not any("starts again" in stack.logs(app) for app in ("app-1", "app-2"))
 
 
 def test_no_page_is_answered(stack: Stack) -> None:
