@@ -115,8 +115,11 @@ class Server:
         )
         # Where the other workers ask this one.
         self._own = make(for_gevent(worker.own)) if worker else None
-        self._server = make(for_gevent(worker.listener if worker else listen(settings)))
-        if worker:
+        if worker is None:
+            with listen(settings) as listener:
+                self._server = make(for_gevent(listener))
+        else:
+            self._server = make(for_gevent(worker.listener))
             # So that those who wait for connections get about as many each.
             self._server.max_accept = 1
         self._grpc = self._grpc_server(gate, users, access, room)

@@ -323,7 +323,7 @@ def save_slow(folder: Path, runtime: str) -> None:
 def test_an_explanation_ends_with_its_request(tmp_path: Path) -> None:
     """Clients that hang up, and deadlines: those after them are answered."""
     save_slow(tmp_path / "models" / "slow", "timeout_s: 30")
-    save_slow(tmp_path / "models" / "late", "timeout_s: 0.2")
+    save_slow(tmp_path / "models" / "late", "timeout_s: 0.05")
     body = spot_picture()
     with serving(tmp_path / "models", tmp_path) as server:
         line = "POST /api/slow?explain=occlusion HTTP/1.1\r\nHost: a\r\n"
