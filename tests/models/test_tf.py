@@ -70,8 +70,12 @@ def test_the_engine_imports_a_part_and_says_so() -> None:
 
 @pytest.mark.parametrize(
     ("first", "device"),
-    [("import tensorflow\n", False), ("", True)],
-    ids=["imported before", "library of a device"],
+    [
+        ("import tensorflow\n", False),
+        ("from multiprocessing import process\nprocess.current_process().name = 'reader'\n", False),
+        ("", True),
+    ],
+    ids=["imported before", "a process that reads models", "library of a device"],
 )
 def test_all_of_tensorflow_is_used_where_it_is_there_or_needed(
     first: str, device: bool, tmp_path: Path

@@ -13,6 +13,7 @@ import os
 import runpy
 import sys
 from importlib.util import find_spec
+from multiprocessing import current_process
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,7 +30,10 @@ def _begin() -> None:
         return
     spec = find_spec("tensorflow")
     places = None if spec is None else spec.submodule_search_locations
-    if spec is None or not places or _uses_devices(Path(places[0])):
+    # Another process of `multiprocessing` is one that reads models. It imports the module that was
+    # started first of all, which may import the engine.
+    reads = current_process().name != "MainProcess"
+    if spec is None or not places or reads or _uses_devices(Path(places[0])):
         import tensorflow  # noqa: F401 - which also says what is wrong
 
         return
