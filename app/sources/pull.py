@@ -183,7 +183,7 @@ class _Run:
 
 
 def _check_card(folder: Path) -> None:
-    """Raise PullError if a card lets the code of its model run: whoever can write to the source
+    """Raise PullError if a card lets the code of its model run. Anyone who can write to the source
     could then run code here."""
     path = folder / CARD_FILE
     if not path.is_file():

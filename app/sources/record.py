@@ -49,8 +49,8 @@ class PullRecord(BaseModel):
     shared_files: list[Text] = []
 
     def trouble(self, now: float) -> str | None:
-        """Say what is wrong with the source, or that nobody has asked it for long; None if all is
-        well."""
+        """Return what is wrong with the source, or that it was not asked for a long time; None if
+        all is well."""
         if self.problem is not None:
             return self.problem
         late = self.every_s is not None and now - self.checked_at > 3 * self.every_s + 60

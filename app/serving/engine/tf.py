@@ -30,10 +30,10 @@ def _begin() -> None:
         return
     spec = find_spec("tensorflow")
     places = None if spec is None else spec.submodule_search_locations
-    # Another process of `multiprocessing` is one that reads models. It imports the module that was
-    # started first of all, which may import the engine.
-    reads = current_process().name != "MainProcess"
-    if spec is None or not places or reads or _uses_devices(Path(places[0])):
+    # A process that `multiprocessing` has started may read models. Before anything else it imports
+    # the program that started it, and the engine with that.
+    is_child = current_process().name != "MainProcess"
+    if spec is None or not places or is_child or _uses_devices(Path(places[0])):
         import tensorflow  # noqa: F401 - which also says what is wrong
 
         return

@@ -103,11 +103,8 @@ def _convert_all(pipe: Connection, folder: Path) -> None:
     work_folder = _WorkFolder(folder)
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    # Keras takes seconds to import and belongs in this process only. All of TensorFlow comes first:
-    # the engine would be content with a part of it.
+    # Keras takes seconds to import and belongs in this process only.
     with quiet_import():
-        import tensorflow  # noqa: F401
-
         from app.serving.reading.convert import convert
 
     while True:
