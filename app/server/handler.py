@@ -70,6 +70,7 @@ class _Handler(WSGIHandler):
     def __init__(self, sock: Any, address: Any, server: Any) -> None:
         buffered = sock.makefile("rb", READ_BUFFER)
         super().__init__(sock, address, server, rfile=buffered)  # type: ignore[call-arg]
+        self._iteration = -1
 
     def handle(self) -> None:
         """Serve the requests of a connection, which may end at any point."""
@@ -78,6 +79,7 @@ class _Handler(WSGIHandler):
 
     def handle_one_request(self) -> Any:
         """Serve one request. Returns None if the connection ends, else True."""
+        self._take_turns()
         try:
             request = self._read_head()
         except FramingError as error:
@@ -96,6 +98,14 @@ class _Handler(WSGIHandler):
             self._linger()
             return None
         return None if self.close_connection else True
+
+    def _take_turns(self) -> None:
+        """Let all other connections proceed, if this one has been served since they last could: a
+        client that sends faster than it is answered would stop them."""
+        loop = self.server.loop
+        if loop.iteration == self._iteration:
+            gevent.sleep(0)
+        self._iteration = loop.iteration
 
     def _read_head(self) -> Request | None:
         """Return the next request, without its body; None if none comes. Raises FramingError."""

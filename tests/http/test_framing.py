@@ -25,7 +25,7 @@ from tests.framing import (
     converse,
     statuses,
 )
-from tests.support import V1_CAR, ServerProcess, serving
+from tests.support import V1_CAR, ServerProcess, eventually, serving
 
 LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 CLOSE = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -251,6 +251,30 @@ def test_a_client_that_has_gone_leaves_the_queue(
     (line,) = slow.requests(id=id)
     assert line["status"] == 499
     assert not [line for line in slow.lines() if "exception" in line]
+
+
+@pytest.mark.parametrize("request_", [LIVE, LIVE.replace(b"livez", b"nowhere")], ids=["200", "404"])
+def test_a_client_that_sends_without_a_break_stops_no_one(
+    shipped: ServerProcess, request_: bytes
+) -> None:
+    many, received = 4000, bytearray()
+
+    def read() -> None:
+        while chunk := greedy.recv(65536):
+            received.extend(chunk)
+
+    with connect(shipped) as greedy, connect(shipped) as other, ThreadPoolExecutor(2) as pool:
+        other.sendall(LIVE)  # its connection is accepted before the others' requests
+        assert other.recv(65536)
+        sending = pool.submit(greedy.sendall, request_ * (many - 1) + CLOSE)
+        reading = pool.submit(read)
+        eventually(lambda: bool(received))
+        other.sendall(LIVE)
+        assert other.recv(65536)
+        assert len(statuses(bytes(received))) < many // 2, "it waited for most of them"
+        sending.result()
+        reading.result()
+    assert len(statuses(bytes(received))) == many
 
 
 def test_the_table_has_a_marker_behind_each_case() -> None:
