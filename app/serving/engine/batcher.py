@@ -3,9 +3,11 @@ batch.
 
 Requests are greenlets of the gevent hub, all in one native thread. Each model runs in a native
 thread of its own, since TensorFlow blocks without gevent's knowledge. The hub puts jobs into the
-queue under a lock, all those of one iteration of its loop at once: waking the thread for each would
-cost more than a small model does, and give it batches of one. The thread takes the jobs, runs them
-and wakes the hub once per batch, where the waiting greenlets continue.
+queue under a lock, all those of two iterations of its loop at once: waking the thread for each
+would cost more than a small model does, and give it batches of one. The second iteration is for
+clients that have just been answered: their next requests are on their way, and would else miss the
+batch of all others each time. The thread takes the jobs, runs them and wakes the hub once per
+batch, where the waiting greenlets continue.
 
 Jobs in the background, such as those of explanations, have a queue of their own. Its jobs run while
 no other job waits, so that these wait for one such run at the most.
@@ -157,7 +159,9 @@ class Batcher(ModelThread[Result]):
         self._most_rows = most_rows or (lambda inputs, route: max_batch_size)
         self._max_delay = max_delay_s
         self._counter = counter or Uncounted()
-        self._arrived: list[Job] = []  # in this iteration of the hub's loop
+        self._arrived: list[Job] = []  # since the hub last filled the queue
+        # Of the hub: fires once it has looked for further requests.
+        self._next_iteration: Any = None
         self._queue: deque[Job] = deque()
         self._later: deque[Job] = deque()  # those in the background
         # Used in the model's thread: the jobs that run.
@@ -178,8 +182,11 @@ class Batcher(ModelThread[Result]):
             self._arrived.append(job)
             arrived = len(self._arrived)
         if arrived == 1:
-            # Runs after all requests that have arrived are read, before the hub sleeps.
-            get_hub().loop.run_callback(self._enqueue)
+            loop = get_hub().loop
+            if self._next_iteration is None:
+                self._next_iteration = loop.timer(0)
+            # The callback runs after all that has arrived is read, before the hub sleeps.
+            self._next_iteration.start(loop.run_callback, self._enqueue)
         elif arrived >= self.max_batch_size:
             self._enqueue()
         return job
