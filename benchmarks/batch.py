@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from app.serving.cards.read import read_card
-from app.serving.engine.session import ModelSession
+from app.serving.engine.sessions.session import ModelSession
 from app.serving.reading.model_files import find_model
 from app.serving.reading.process import ReaderProcess
 from benchmarks.tensors import pixels

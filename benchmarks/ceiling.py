@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from app.resources.container import usable_cores
 from app.serving.cards.read import read_card
-from app.serving.engine.session import ModelSession
+from app.serving.engine.sessions.session import ModelSession
 from app.serving.reading.model_files import find_model
 from app.serving.reading.process import ReaderProcess
 from app.serving.tasks import RowTask

@@ -1,7 +1,7 @@
 """What of an output is needed where it becomes a picture: bytes, an eighth or less of its numbers.
 
-Both forms of a reduction, that of TensorFlow's graphs in `app.serving.engine.reduced` and that of
-NumPy's arrays here, give the same bytes.
+Both forms of a reduction, that of TensorFlow's graphs in `app.serving.engine.sessions.reduced` and
+that of NumPy's arrays here, give the same bytes.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from app.serving.cards.card import Runtime
-from app.serving.engine.session import ModelSession
+from app.serving.engine.sessions.session import ModelSession
 from app.serving.reading.convert import convert
 from app.serving.signature import Converted
 from tests.support import DATA

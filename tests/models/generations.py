@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from app.serving.cards.card import Runtime
-from app.serving.engine.text_session import TextSession
+from app.serving.engine.sessions.text_session import TextSession
 from app.serving.reading.convert import convert
 from app.serving.signature import Generation, GenerationRequest
 from tests.models.fixtures import Array

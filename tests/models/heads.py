@@ -14,7 +14,7 @@ import tf_keras
 from numpy.typing import NDArray
 
 from app.serving.cards.card import Card, Runtime
-from app.serving.engine.session import ModelSession
+from app.serving.engine.sessions.session import ModelSession
 from app.serving.reading.convert import convert
 from app.serving.reading.outputs.trial import checked
 from app.serving.signature import Converted

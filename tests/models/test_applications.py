@@ -15,7 +15,7 @@ import yaml
 
 from app.cli.applications import architectures
 from app.serving.cards.read import read_card
-from app.serving.engine.session import ModelSession
+from app.serving.engine.sessions.session import ModelSession
 from app.serving.reading.process import ReaderProcess
 from app.serving.tasks import Limits, RowTask
 from tests.support import ROOT

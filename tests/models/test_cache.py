@@ -68,7 +68,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_kept(tmp_path: Path) -> Non
 def test_mapped_weights_outlive_their_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from app.serving.engine.session import ModelSession
+    from app.serving.engine.sessions.session import ModelSession
     from app.serving.reading import freezing
     from app.serving.reading.convert import convert
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.serving.engine.device import name_in
+from app.serving.engine.sessions.device import name_in
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from app.errors import InferenceError, LoadError
 from app.serving.cards.card import Runtime
-from app.serving.engine.session import ModelSession
+from app.serving.engine.sessions.session import ModelSession
 from app.serving.signature import Converted, Signature, TensorSpec
 
 Body = Callable[[Any], Any]

@@ -15,9 +15,9 @@ import pytest
 import tensorflow as tf
 
 from app.serving.cards.card import Precision, Runtime
-from app.serving.engine.session import ModelSession
-from app.serving.engine.session_config import session_config
-from app.serving.engine.xla import run_natively
+from app.serving.engine.sessions.config import session_config
+from app.serving.engine.sessions.session import ModelSession
+from app.serving.engine.sessions.xla import run_natively
 from app.serving.reading import freezing
 from app.serving.reading.convert import convert
 from tests.models.fixtures import needs_bfloat16

@@ -225,7 +225,8 @@ def test_trusted_code_runs_in_a_process_that_serves_no_other_model(
             "SIGABRT.*Last words: F00 Check failed: a == b",
         ),
         (  # the converted model runs once in the child, in case it crashes
-            "import os, app.serving.engine.session as r; r.ModelSession = lambda *a: os.abort()",
+            "import os, app.serving.engine.sessions.session as r\n"
+            "r.ModelSession = lambda *a: os.abort()",
             "crashed.*SIGABRT",
         ),
         (

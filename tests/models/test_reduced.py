@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from app.serving.cards.card import Runtime
-from app.serving.engine.session import ModelSession
+from app.serving.engine.sessions.session import ModelSession
 from app.serving.models.size_multiple import size_multiple
 from app.serving.reading.convert import convert
 from app.serving.reductions import MaskReduction, PictureReduction, Reduction

@@ -29,7 +29,7 @@ from tests.models import save_constant_model, save_text_model
 from tests.registries import loaded, syncing
 
 if TYPE_CHECKING:
-    from app.serving.engine.session import ModelSession
+    from app.serving.engine.sessions.session import ModelSession
 
 
 def test_what_is_not_ready_is_unavailable(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import tensorflow as tf
 from app.errors import DeadlineExceeded, InvalidInput, KeraportError
 from app.serving.arrays import Array
 from app.serving.call import Call
-from app.serving.engine.session import ModelSession
+from app.serving.engine.sessions.session import ModelSession
 from app.serving.models.model import Model
 from app.serving.tasks.base import Limits, Payload
 from tests.models import save_hanging_model

@@ -18,7 +18,7 @@ import tensorflow as tf
 from app.errors import InferenceError, InvalidInput, LoadError
 from app.serving.arrays import Array
 from app.serving.cards.card import Precision, Runtime
-from app.serving.engine.session import ModelSession
+from app.serving.engine.sessions.session import ModelSession
 from app.serving.reading import freezing
 from app.serving.reading.convert import convert
 from app.serving.signature import Converted, Order, PictureFeed, Scale, Signature, TensorSpec
@@ -233,7 +233,7 @@ from pathlib import Path
 import tensorflow as tf
 from app.serving.cards.card import Runtime
 from app.serving.tf_example import serialised
-from app.serving.engine.session import ModelSession
+from app.serving.engine.sessions.session import ModelSession
 from app.serving.signature import Converted, Signature, TensorSpec
 t = TensorSpec("x", "x:0", "float32", (None, 3))
 y = TensorSpec("y", "y:0", "float32", (None, 3))

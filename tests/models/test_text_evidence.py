@@ -15,7 +15,7 @@ import tensorflow as tf
 import tf_keras
 
 from app.serving.cards.card import Runtime
-from app.serving.engine.session import ModelSession
+from app.serving.engine.sessions.session import ModelSession
 from app.serving.reading.convert import convert
 from app.serving.signature import TextEvidence
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from app.errors import InvalidInput, LoadError
 from app.serving.cards.card import Runtime
-from app.serving.engine.text_session import TextSession
+from app.serving.engine.sessions.text_session import TextSession
 from app.serving.reading.convert import convert
 from app.serving.reading.process import ReaderProcess
 from app.serving.reading.text_graph import TokenSampler

@@ -15,8 +15,8 @@ import pytest
 from app.errors import ClientDisconnected, DeadlineExceeded, ModelUnavailable, NonFiniteOutput
 from app.serving.call import Call
 from app.serving.cards.card import Runtime
+from app.serving.engine.sessions.text_session import TextSession
 from app.serving.engine.text_queue import Stream, TextQueue
-from app.serving.engine.text_session import TextSession
 from app.serving.reading.process import ReaderProcess
 from app.serving.signature import GenerationRequest
 from tests.models import save_text_model

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from app.serving.engine import tf as part
+from app.serving.engine.sessions import tf as part
 from tests.support import ROOT
 
 # The names in TensorFlow of what has another name, or another place, here.
@@ -82,7 +82,7 @@ def test_all_of_tensorflow_is_used_where_it_is_there_or_needed(
 ) -> None:
     environ = {"TF_PLUGGABLE_DEVICE_LIBRARY_PATH": str(tmp_path)} if device else {}
     done = python(
-        f"{first}from app.serving.engine import tf as part\n"
+        f"{first}from app.serving.engine.sessions import tf as part\n"
         "import tensorflow as tf\n"
         "print(tf.cast is part.cast, tf.keras.Model.__name__)\n",
         **environ,

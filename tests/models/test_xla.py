@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from app.serving.call import Call
 from app.serving.cards.card import Card, FieldSpec, Runtime
 from app.serving.engine.engine import Engine
-from app.serving.engine.session import ModelSession
-from app.serving.engine.xla import compiles, row_sizes, run_natively
+from app.serving.engine.sessions.session import ModelSession
+from app.serving.engine.sessions.xla import compiles, row_sizes, run_natively
 from app.serving.reading.convert import convert
 from app.serving.signature import Converted, Signature, TensorSpec
 from app.serving.tasks import Limits, RowTask
@@ -320,7 +320,7 @@ def test_the_warm_up_takes_the_examples_of_the_card_where_inputs_are_texts(tmp_p
 def test_the_largest_size_of_a_slow_model_takes_a_bounded_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.serving.engine.session.RUN_S", 0.0)
+    monkeypatch.setattr("app.serving.engine.sessions.session.RUN_S", 0.0)
     _volumes().save(tmp_path / "model.keras")
     converted = convert(tmp_path / "model.keras", tmp_path, trusted=False)
     session = ModelSession(converted, Runtime(max_batch_size=32))

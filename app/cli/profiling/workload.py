@@ -146,7 +146,7 @@ class RowWorkload(Workload):
     frequent shape are run."""
 
     def __init__(self, model: Model, limits: Limits) -> None:
-        from app.serving.engine.session import ModelSession
+        from app.serving.engine.sessions.session import ModelSession
         from app.serving.models.tensor_model import TensorModel
 
         super().__init__(model, limits)
@@ -215,7 +215,7 @@ class TextWorkload(Workload):
     """A model that writes texts: each run adds a word to each text."""
 
     def __init__(self, model: Model, limits: Limits) -> None:
-        from app.serving.engine.text_session import TextSession
+        from app.serving.engine.sessions.text_session import TextSession
 
         super().__init__(model, limits)
         self._session = cast(TextSession, model.sessions[0])

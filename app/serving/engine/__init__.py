@@ -1,1 +1,1 @@
-"""Queues, threads and TensorFlow sessions: the only code that runs a graph while serving."""
+"""Queues and threads: requests become runs of a session."""

@@ -28,7 +28,7 @@ BACKGROUND_PART = 4
 
 
 class RunSession(Protocol):
-    """A session that runs a model: `app.serving.engine.session.ModelSession`."""
+    """A session that runs a model: `app.serving.engine.sessions.session.ModelSession`."""
 
     sizes: list[int]
     warm_up: dict[str | None, tuple[int, int]]

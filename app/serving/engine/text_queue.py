@@ -27,7 +27,7 @@ from app.serving.engine.model_thread import Fail, ModelThread, RunCounter, Uncou
 
 
 class StepSession(Protocol):
-    """A session that runs steps: `app.serving.engine.text_session`."""
+    """A session that runs steps: `app.serving.engine.sessions.text_session`."""
 
     def zero_states(self, rows: int) -> list[Array]:
         """Return the states of texts that have not begun."""

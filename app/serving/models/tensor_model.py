@@ -16,7 +16,7 @@ from app.serving.cards.card import Card
 from app.serving.cards.inference.guesses import guessed_scales
 from app.serving.cards.kinds import kinds_of
 from app.serving.engine.engine import Engine
-from app.serving.engine.session import ModelSession
+from app.serving.engine.sessions.session import ModelSession
 from app.serving.hub_rounds import free_texts
 from app.serving.large_bodies import run_large
 from app.serving.models.model import Model

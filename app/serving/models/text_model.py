@@ -12,9 +12,9 @@ from app.errors import ClientDisconnected
 from app.serving.call import Call
 from app.serving.cards.card import Card
 from app.serving.engine.engine import Engine
-from app.serving.engine.session import ModelSession
+from app.serving.engine.sessions.session import ModelSession
+from app.serving.engine.sessions.text_session import TextSession
 from app.serving.engine.text_queue import Stream, TextQueue
-from app.serving.engine.text_session import TextSession
 from app.serving.large_bodies import run_large
 from app.serving.models.model import Model
 from app.serving.models.statistics import CountedRequest, Statistics

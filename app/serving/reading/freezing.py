@@ -2,7 +2,7 @@
 
 A graph that contains its weights is copied about ten times on its way into a session: 553 MB took 8
 GB and 30 s. Here, weights go from their variables straight to files. The graph has a placeholder
-for each, which `app.serving.engine.weights` replaces in the serving session.
+for each, which `app.serving.engine.sessions.weights` replaces in the serving session.
 
 TensorFlow's graph optimiser (Grappler) runs here as well, once, so that its copies of constants
 stay out of the server. Its result depends on the features of this CPU.
@@ -26,9 +26,9 @@ from tensorflow.python.framework import convert_to_constants, graph_util_impl
 from tensorflow.python.grappler import tf_optimizer
 
 from app.serving.cards.card import Precision, Runtime
-from app.serving.engine.session_config import session_config
-from app.serving.engine.weights import nbytes, read
-from app.serving.engine.xla import run_natively
+from app.serving.engine.sessions.config import session_config
+from app.serving.engine.sessions.weights import nbytes, read
+from app.serving.engine.sessions.xla import run_natively
 from app.serving.signature import Weight
 
 GRAPH_FILE = "graph.pb"

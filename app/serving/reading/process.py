@@ -137,8 +137,8 @@ def _rehearsed(model: Converted) -> Converted:
     answers tell of its outputs. Errors that TensorFlow reports are left to the server, which may
     have other devices."""
     from app.serving.cards.card import Runtime
-    from app.serving.engine.session import ModelSession
-    from app.serving.engine.text_session import TextSession
+    from app.serving.engine.sessions.session import ModelSession
+    from app.serving.engine.sessions.text_session import TextSession
     from app.serving.reading.outputs.trial import checked
 
     if model.generation is not None:

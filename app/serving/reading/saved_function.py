@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from app.errors import LoadError
-from app.serving.engine.session import first_line
+from app.serving.engine.sessions.session import first_line
 from app.serving.reading.graph_rules import check_graph
 
 _FUNCTIONS = frozenset({"function", "bare_concrete_function"})

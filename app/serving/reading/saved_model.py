@@ -15,7 +15,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework import op_def_registry
 
 from app.errors import LoadError
-from app.serving.engine.session import first_line
+from app.serving.engine.sessions.session import first_line
 from app.serving.reading import saved_function
 from app.serving.reading.freezing import FrozenGraph, freeze_session
 from app.serving.reading.graph_rules import check_saved_model

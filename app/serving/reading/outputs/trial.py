@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.serving.engine.session import ModelSession
+from app.serving.engine.sessions.session import ModelSession
 from app.serving.reading.outputs.meaning import judged
 from app.serving.signature import Converted, OutputMeaning, SignatureDef, TensorSpec
 

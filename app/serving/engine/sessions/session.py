@@ -23,13 +23,13 @@ import numpy as np
 from app.errors import DeadlineExceeded, InferenceError, InvalidInput, LoadError
 from app.serving.arrays import Array
 from app.serving.cards.card import Runtime
-from app.serving.engine import tf
-from app.serving.engine.device import device_name
-from app.serving.engine.reduced import reduced
 from app.serving.engine.run_size import RUN_S
-from app.serving.engine.session_config import session_config
-from app.serving.engine.weights import add_weights, nbytes
-from app.serving.engine.xla import compiles, row_sizes
+from app.serving.engine.sessions import tf
+from app.serving.engine.sessions.config import session_config
+from app.serving.engine.sessions.device import device_name
+from app.serving.engine.sessions.reduced import reduced
+from app.serving.engine.sessions.weights import add_weights, nbytes
+from app.serving.engine.sessions.xla import compiles, row_sizes
 from app.serving.pixels import scaled
 from app.serving.reductions import Reduction
 from app.serving.signature import (

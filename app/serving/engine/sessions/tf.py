@@ -64,7 +64,7 @@ def _uses_devices(package: Path) -> bool:
 def _missing(name: str) -> Any:
     raise AttributeError(
         f"tensorflow.{name}: this process has imported only what runs graphs "
-        "(app/serving/engine/tf.py); import tensorflow before that to have all of it"
+        "(app/serving/engine/sessions/tf.py); import tensorflow before that to have all of it"
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.serving.engine import tf
+from app.serving.engine.sessions import tf
 from app.serving.signature import Weight
 
 

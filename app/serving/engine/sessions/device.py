@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from app.serving.engine import tf
+from app.serving.engine.sessions import tf
 
 CPU = "CPU"
 # In TensorFlow's description of a GPU.

@@ -9,16 +9,16 @@ import numpy as np
 from app.errors import InferenceError, InvalidInput
 from app.serving.arrays import Array
 from app.serving.cards.card import Runtime
-from app.serving.engine import tf
-from app.serving.engine.device import device_name
-from app.serving.engine.session import (
+from app.serving.engine.sessions import tf
+from app.serving.engine.sessions.config import session_config
+from app.serving.engine.sessions.device import device_name
+from app.serving.engine.sessions.session import (
     add_graph,
     closed_on_failure,
     constant_bytes,
     first_line,
 )
-from app.serving.engine.session_config import session_config
-from app.serving.engine.weights import nbytes
+from app.serving.engine.sessions.weights import nbytes
 from app.serving.signature import Generation
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.resources.container import usable_cores
 from app.serving.cards.card import Runtime
-from app.serving.engine import tf
+from app.serving.engine.sessions import tf
 
 
 def session_config(runtime: Runtime, *, optimised: bool = False) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.serving.engine import tf
+from app.serving.engine.sessions import tf
 from app.serving.reductions import FACTORS, MaskReduction, PictureReduction, Reduction
 from app.serving.signature import TensorSpec
 

@@ -1,0 +1,1 @@
+"""TensorFlow sessions: the only code that runs a graph while serving."""
