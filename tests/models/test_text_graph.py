@@ -134,6 +134,32 @@ def test_the_k_most_probable() -> None:
     assert set(_drawn(p, fine, top_k=2, never=(4,))) == {1, 2}
 
 
+@pytest.mark.parametrize("vocabulary", [2, 96, 97, 1009])
+@pytest.mark.parametrize("top_k", [0, 3])
+def test_what_a_softmax_gives_is_drawn_from_its_scores(vocabulary: int, top_k: int) -> None:
+    """As from the probabilities themselves; NaN is no token."""
+    random = np.random.default_rng(vocabulary)
+    scores = random.normal(scale=3, size=(40, vocabulary)).astype(np.float32)
+    nan = np.array([0, 1, vocabulary - 1])  # token 1 is never drawn
+    scores[[-3, -2, -1], nan] = np.nan
+    sampler = TokenSampler(False, vocabulary, (1,))
+    draw = (
+        tf.constant(random.uniform(size=40), tf.float32),
+        tf.fill((40,), 0.8),
+        tf.fill((40,), top_k),
+    )
+    said = tf.nn.softmax(tf.constant(scores))
+    inside = tf.function(lambda x: sampler(tf.nn.softmax(x), *draw))
+    assert "Log" not in {
+        node.op for node in inside.get_concrete_function(said).graph.as_graph_def().node
+    }
+    drawn, probabilities = inside(tf.constant(scores))
+    expected, _ = sampler(said, *draw)
+    np.testing.assert_array_equal(drawn, expected)
+    np.testing.assert_array_equal(probabilities, said)
+    assert (np.asarray(drawn) < 0).tolist() == [False] * 37 + [True] * 3
+
+
 def test_something_must_be_left_to_say() -> None:
     with pytest.raises(LoadError, match="none of the model's 3 tokens"):
         TokenSampler(False, 3, (0, 1, 2))

@@ -213,35 +213,47 @@ class TokenSampler:
         if the model gives NaN, and the model's own probabilities float32 (n, vocabulary).
         """
         probabilities = self.probabilities(output)
-        if self._logits:
-            logs = tf.cast(output, tf.float32)
-        else:
-            logs = tf.where(probabilities >= TINY, tf.math.log(probabilities), LOG_ZERO)
-        scores = logs / diversity[:, None] + self._mask
+        logits = output if self._logits else _before_softmax(output)
+        if logits is None:
+            # A NaN is not below TINY: it stays, and makes the total of its row NaN.
+            logits = tf.where(probabilities < TINY, LOG_ZERO, tf.math.log(probabilities))
+        # Multiplying takes half as long as dividing.
+        scores = tf.cast(logits, tf.float32) * (1 / diversity)[:, None] + self._mask
         scores = tf.cond(
             tf.reduce_any(top_k > 0), lambda: _most_probable(scores, top_k), lambda: scores
         )
-        weights = tf.exp(scores - tf.reduce_max(scores, axis=1, keepdims=True))
-        drawn = _first_above(weights, tf.cast(uniform, tf.float64))
-        finite = tf.math.is_finite(tf.reduce_sum(probabilities, axis=1))
-        return tf.where(finite, drawn, -1), probabilities
+        # One operation where the exponential of differences from the highest would be three.
+        drawn, total = _first_above(tf.nn.softmax(scores), tf.cast(uniform, tf.float64))
+        return tf.where(tf.math.is_finite(total), drawn, -1), probabilities
 
 
-def _first_above(weights: Any, uniform: Any) -> Any:
+def _before_softmax(probabilities: Any) -> Any:
+    """Return the scores of which the graph makes these probabilities; None if no softmax does.
+
+    They differ from the logarithm of the probabilities by the same number for all tokens, which no
+    draw depends on, and cost no logarithm of each token.
+    """
+    if not tf.is_symbolic_tensor(probabilities) or probabilities.op.type != "Softmax":
+        return None
+    return probabilities.op.inputs[0]
+
+
+def _first_above(weights: Any, uniform: Any) -> tuple[Any, Any]:
     """Return the first index at which the cumulative sum of the weights exceeds `uniform` times
-    their total.
+    their total, and that total.
 
     weights: float32 (n, vocabulary), not negative. uniform: float64 (n,) in [0, 1). Returns int32
-    (n,), never the index of a weight of 0.
+    (n,), never the index of a weight of 0, and float64 (n,).
 
     On thousands of tokens, TensorFlow's cumulative sum takes longer than a small model; so the
     block is found first, then the token in it. In float32, the largest `uniform` would reach the
     total, beyond the last token.
     """
     vocabulary = weights.shape[1]
-    size = math.isqrt(vocabulary - 1) + 1
-    padded = tf.pad(weights, [[0, 0], [0, -vocabulary % size]])
-    blocks = tf.reshape(padded, (-1, padded.shape[1] // size, size))
+    size = _block_size(vocabulary)
+    if vocabulary % size:
+        weights = tf.pad(weights, [[0, 0], [0, -vocabulary % size]])
+    blocks = tf.reshape(weights, (-1, weights.shape[1] // size, size))
     sums = tf.cumsum(tf.cast(tf.reduce_sum(blocks, axis=2), tf.float64), axis=1)
     limit = uniform[:, None] * sums[:, -1:]
     passed = sums <= limit
@@ -250,7 +262,16 @@ def _first_above(weights: Any, uniform: Any) -> Any:
     inside = tf.cumsum(tf.cast(tf.gather(blocks, block, batch_dims=1), tf.float64), axis=1)
     # The block's sum was rounded differently; the rest must not exceed its last token.
     left = tf.minimum(limit - before, inside[:, -1:] * BELOW_ONE)
-    return block * size + _count(inside <= left)
+    return block * size + _count(inside <= left), sums[:, -1]
+
+
+def _block_size(vocabulary: int) -> int:
+    """Return a number of tokens near the square root of the vocabulary: one that divides it, for
+    padding is a copy of all, or the next higher."""
+    root = math.isqrt(vocabulary - 1) + 1
+    near = range(root // 4 + 1, 4 * root)
+    divisors = [size for size in near if vocabulary % size == 0]
+    return min(divisors, key=lambda size: size + vocabulary // size, default=root)
 
 
 def _count(true: Any) -> Any:
@@ -259,7 +280,8 @@ def _count(true: Any) -> Any:
 
 
 def _most_probable(scores: Any, top_k: Any) -> Any:
-    """Return scores (n, vocabulary) with -inf for all but the `top_k` greatest of each row."""
+    """Return scores (n, vocabulary) with -inf for all but the `top_k` greatest of each row, and
+    NaN where it is."""
     vocabulary = scores.shape[1]
     k = tf.where(top_k > 0, tf.minimum(top_k, vocabulary), vocabulary)
     values, indices = tf.math.top_k(scores, tf.reduce_max(k))
@@ -267,4 +289,4 @@ def _most_probable(scores: Any, top_k: Any) -> Any:
     index = tf.gather(indices, k[:, None] - 1, batch_dims=1)
     # Among equal scores, `top_k` takes the first ones.
     tied = (scores == least) & (tf.range(vocabulary) <= index)
-    return tf.where((scores > least) | tied, scores, -np.inf)
+    return tf.where((scores > least) | tied | tf.math.is_nan(scores), scores, -np.inf)
