@@ -12,14 +12,7 @@ from click.testing import CliRunner
 
 from app.cli import offline, starter
 from app.cli.main import main
-from app.serving.reading.process import ReaderProcess
-
-
-class _Kept(ReaderProcess):
-    """A reader that is closed at the end of the tests."""
-
-    def close(self) -> None:
-        """Stay."""
+from tests.conversions import shared_reader
 
 
 @dataclass(frozen=True)
@@ -34,22 +27,15 @@ class Done:
 class CommandLine:
     """Runs commands one after the other."""
 
-    def __init__(self) -> None:
-        self._reader = _Kept()
-
     def run(self, models: Path, *arguments: object, **settings: str) -> Done:
         """Run one. models: KERAPORT_MODELS_DIR. settings: others, by their whole names."""
         environ = {"KERAPORT_MODELS_DIR": str(models), "COLUMNS": "200", **settings}
         with (
-            patch.object(offline, "ReaderProcess", lambda: self._reader),
-            patch.object(starter, "ReaderProcess", lambda: self._reader),
+            patch.object(offline, "ReaderProcess", shared_reader),
+            patch.object(starter, "ReaderProcess", shared_reader),
             patch("app.server.supervisor_launch.supervised_command"),
             patch("app.serving.reading.oom.die_first"),
         ):
             done = CliRunner().invoke(main, [*map(str, arguments)], env=environ)
         assert done.exception is None or isinstance(done.exception, SystemExit), done.output
         return Done(done.exit_code, done.stdout, done.stderr)
-
-    def close(self) -> None:
-        """End the reader."""
-        ReaderProcess.close(self._reader)

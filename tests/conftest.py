@@ -19,7 +19,7 @@ from tests.keys import Keyed, Keys
 from tests.monitoring.promtool import no_promtool
 from tests.saved_once import saved_once
 from tests.stack.compose import no_engine
-from tests.support import ROOT, ServerProcess, serving
+from tests.support import ENVIRON, ROOT, ServerProcess, serving
 
 if TYPE_CHECKING:
     from xdist.remote import Producer
@@ -46,6 +46,7 @@ for name in ("TESTS_CACHE_DIR", "TESTS_SAVED_DIR"):
         os.environ[name] = tempfile.mkdtemp(prefix="keraport-tests-")
         atexit.register(shutil.rmtree, os.environ[name], ignore_errors=True)
 os.environ["KERAPORT_CACHE_DIR"] = os.environ["TESTS_CACHE_DIR"]
+ENVIRON.update(os.environ)
 
 
 # What this machine lacks for some of the tests: those folders and files are left out, and why is
@@ -188,19 +189,20 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
 
 
 @pytest.fixture(scope="session")
-def command_line() -> Iterator[CommandLine]:
+def command_line() -> CommandLine:
     """Runs commands in this process."""
     from tests.command_line import CommandLine  # which imports TensorFlow
 
-    with closing(CommandLine()) as found:
-        yield found
+    return CommandLine()
 
 
 @pytest.fixture(scope="session")
 def fuzzed_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The models that `make fuzz` serves."""
+    from tests.conversions import converted
     from tests.fuzz.folder import fill
 
     folder = tmp_path_factory.mktemp("fuzzed") / "models"
     saved_once(fill)(folder)
+    converted(folder)
     return folder

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from app.keys.file import key_lines, new_key
-from tests.support import ServerProcess
+from tests.support import NO_TLS, ServerProcess
 
 # Keys of the servers of tests: their models, and their rate.
 KEYS: dict[str, tuple[tuple[str, ...], str | None]] = {
@@ -65,12 +65,12 @@ class Keyed:
         method = "POST" if {"json", "content", "data", "files"} & set(kwargs) else "GET"
         method = kwargs.pop("method", method)
         url = self.server.url + path
-        return httpx.request(method, url, headers=headers, timeout=150, **kwargs)
+        return httpx.request(method, url, headers=headers, timeout=150, verify=NO_TLS, **kwargs)
 
     def log_in(self, name: str = "operator") -> httpx.Client:
         """A browser that is signed in."""
         headers = {"Accept": "text/html", "Sec-Fetch-Site": "same-origin"}
-        client = httpx.Client(base_url=self.server.url, timeout=150, headers=headers)
+        client = httpx.Client(base_url=self.server.url, timeout=150, headers=headers, verify=NO_TLS)
         self._clients.append(client)
         answer = client.post("/login", data={"key": self.keys[name]})
         assert answer.status_code == 303, answer.text

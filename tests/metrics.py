@@ -10,6 +10,8 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as text
 
+from tests.support import NO_TLS
+
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
@@ -41,7 +43,7 @@ class Scrape:
 
 def scrape(url: str, accept: str = "*/*") -> Scrape:
     """The metrics of the server at `url` now, which must be well-formed."""
-    response = httpx.get(f"{url}/metrics", headers={"Accept": accept}, timeout=60)
+    response = httpx.get(f"{url}/metrics", headers={"Accept": accept}, timeout=60, verify=NO_TLS)
     assert response.status_code == 200, response.text
     kind = response.headers["Content-Type"]
     parse = openmetrics if kind.startswith("application/openmetrics-text") else text

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.conversions import converted
 from tests.hub_clock import BUSY, CONTROL, LATE, LIVEZ, SIZE, figures
 from tests.largest import Largest
 from tests.support import ROOT, ServerProcess, running
@@ -106,6 +107,7 @@ def watched(
     Process.environ = environ
     uploads = folder / "uploads"
     uploads.mkdir(exist_ok=True)
+    converted(models)
     with running(Process(models, uploads, **settings)) as server:
         probe = subprocess.Popen(
             [sys.executable, "-m", "tests.probe", str(file), str(server.port)],

@@ -10,6 +10,7 @@ from typing import Any
 from app.serving.limits import Limits
 from app.serving.registry.registry import Registry
 from app.serving.registry.sync import FolderSync
+from tests.conversions import converted
 
 
 def found(folder: Path) -> Registry:
@@ -22,7 +23,7 @@ def found(folder: Path) -> Registry:
 @contextmanager
 def loaded(folder: Path, limits: Limits | None = None) -> Iterator[Registry]:
     """The models of `folder`, loaded."""
-    with syncing(folder, limits) as (registry, _):
+    with syncing(folder, limits, kept=converted(folder)) as (registry, _):
         registry.all_tried.wait()
         yield registry
 

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from tests.conversions import converted
 from tests.support import ServerProcess
 
 
@@ -30,6 +31,7 @@ class Replicas:
 
     def start_both(self) -> None:
         """Start them, and wait until both are ready."""
+        converted(self._models)
         for name in ("app-1", "app-2"):
             self.start(name)
         for server in self.servers.values():

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,11 @@ from PIL import ExifTags, Image
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "tests" / "data"
 START_TIMEOUT_S = 120
+# For requests over plain HTTP. Without it, httpx loads the certificates of all authorities for each
+# request, which takes longer than most servers take for the answer.
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+# That of the tests, which some change for a while.
+ENVIRON: dict[str, str] = {}
 # A Chevrolet Chevelle Malibu of 1970, for the model `mpg`.
 CAR = {
     "cylinders": 8,
@@ -118,7 +124,7 @@ class ServerProcess:
     def await_ready(self) -> ServerProcess:
         until = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < until:
-            if httpx.get(f"{self.url}/readyz", timeout=60).status_code == 200:
+            if httpx.get(f"{self.url}/readyz", timeout=60, verify=NO_TLS).status_code == 200:
                 return self
             time.sleep(0.05)
         raise AssertionError(f"the server did not become ready:\n{self.log()}")
@@ -132,10 +138,10 @@ class ServerProcess:
         eventually(lambda: self.waiting(model) == count, said=f"not {count} requests wait")
 
     def post(self, path: str, **kwargs: Any) -> httpx.Response:
-        return httpx.post(self.url + path, timeout=150, **kwargs)
+        return httpx.post(self.url + path, timeout=150, verify=NO_TLS, **kwargs)
 
     def get(self, path: str, **kwargs: Any) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=150, **kwargs)
+        return httpx.get(self.url + path, timeout=150, verify=NO_TLS, **kwargs)
 
     @property
     def rss(self) -> int:
@@ -157,7 +163,7 @@ class ServerProcess:
 
 
 def eventually(
-    check: Callable[[], Any], timeout: float = 60, every: float = 0.02, said: object = ""
+    check: Callable[[], Any], timeout: float = 60, every: float = 0.05, said: object = ""
 ) -> Any:
     """The first true value of `check`."""
     until = time.monotonic() + timeout
@@ -179,6 +185,10 @@ def serving(models: Path, tmp_path: Path, **settings: object) -> Iterator[Server
     """A server over `models`, ready; its log is printed when the block fails."""
     uploads = tmp_path / "uploads"
     uploads.mkdir(exist_ok=True)
+    if "cache_dir" not in settings:
+        from tests.conversions import converted  # here, for most tests start no server
+
+        converted(models)
     with running(ServerProcess(models, uploads, **settings)) as server:
         yield server
 
@@ -197,6 +207,14 @@ def running(server: S) -> Iterator[S]:
         raise
     finally:
         server.stop()
+
+
+def shipped_models(folder: Path, *names: str) -> Path:
+    """A new folder of some of the models that the repository ships."""
+    folder.mkdir()
+    for name in names:
+        (folder / name).symlink_to(ROOT / "models" / name)
+    return folder
 
 
 def picture(

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.limited import ALLOWED
-from tests.support import CAR, V1_CAR, V2_CAR, ServerProcess
+from tests.support import CAR, NO_TLS, V1_CAR, V2_CAR, ServerProcess
 
 OTHERS = [
     "https://elsewhere.example",
@@ -37,13 +37,14 @@ def _preflight(
     asked = {"Origin": origin, "Access-Control-Request-Method": method}
     if headers:
         asked["Access-Control-Request-Headers"] = headers
-    return httpx.options(server.url + path, headers=asked, timeout=60)
+    return httpx.options(server.url + path, headers=asked, timeout=60, verify=NO_TLS)
 
 
 def _ask(server: ServerProcess, path: str, origin: str, **kwargs: Any) -> httpx.Response:
     method = "POST" if kwargs else "GET"
     headers = {"Origin": origin}
-    return httpx.request(method, server.url + path, headers=headers, timeout=60, **kwargs)
+    url = server.url + path
+    return httpx.request(method, url, headers=headers, timeout=60, verify=NO_TLS, **kwargs)
 
 
 @pytest.mark.parametrize("origin", ALLOWED, ids=["page", "ipv6"])
@@ -124,7 +125,7 @@ def test_pages_are_not_for_other_origins(limited: ServerProcess, path: str) -> N
 
 def test_other_options_are_answered_as_ever(limited: ServerProcess) -> None:
     for path in ("/api/mpg", "/v1/models/mpg:predict"):
-        plain = httpx.options(f"{limited.url}{path}", timeout=60)
+        plain = httpx.options(f"{limited.url}{path}", timeout=60, verify=NO_TLS)
         assert plain.status_code == 200
         assert "POST" in plain.headers["allow"]
 

@@ -16,7 +16,7 @@ from app.handover import GONE_S
 from app.server.supervisor import HUNG_EXIT
 from tests.models import save_hanging_model, save_slow_model
 from tests.replicas import Replicas
-from tests.support import ServerProcess
+from tests.support import NO_TLS, ServerProcess
 
 NAMES = ("app-1", "app-2")
 
@@ -67,7 +67,9 @@ class Requests:
 
     def _ask(self, url: str) -> int | str:
         try:
-            return httpx.post(f"{url}/api/slow", json=[[1.0]], timeout=30).status_code
+            body = [[1.0]]
+            answer = httpx.post(f"{url}/api/slow", json=body, timeout=30, verify=NO_TLS)
+            return answer.status_code
         except httpx.HTTPError as error:
             return repr(error)
 
@@ -91,7 +93,7 @@ def test_both_restart_and_one_always_serves(pair: Replicas) -> None:
             time.sleep(0.02)
         (first,) = (n for n, server in servers.items() if server.process.poll() is not None)
         (second,) = (n for n in NAMES if n != first)
-        assert httpx.get(f"{servers[second].url}/readyz").json()["stand"] == "staying"
+        assert servers[second].get("/readyz").json()["stand"] == "staying"
         pair.start(first).await_ready()
         _await_end(servers[second])
         assert "another replica serves" in servers[second].log()

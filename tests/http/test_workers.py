@@ -143,8 +143,8 @@ def test_one_that_is_killed_is_replaced_and_the_other_answers(server: WorkersPro
     def client() -> None:
         while not over.wait(0.01):
             try:  # a connection each: those of the killed one end with it
-                answers[httpx.post(f"{server.url}/api/slow", json=[[1.0]]).status_code] += 1
-                answers[httpx.get(f"{server.url}/readyz").status_code] += 1
+                answers[server.post("/api/slow", json=[[1.0]]).status_code] += 1
+                answers[server.get("/readyz").status_code] += 1
             except httpx.HTTPError as error:
                 answers[type(error).__name__] += 1
 
@@ -180,7 +180,7 @@ def test_a_reload_reaches_all(tmp_path: Path) -> None:
         def values() -> set[float]:
             found = set()
             for _ in range(12):
-                answer = httpx.post(f"{server.url}/api/m", json=[[0.0]])
+                answer = server.post("/api/m", json=[[0.0]])
                 assert answer.status_code == 200, answer.text
                 found |= {number for row in answer.json()["predictions"] for number in row}
             return found
@@ -256,7 +256,7 @@ def test_servers_of_several_workers_hand_over_as_one(slow_models: Path, tmp_path
             for server in [*replicas.servers.values()] * 2:
                 try:
                     body: Any = [[1.0]]
-                    answer = httpx.post(f"{server.url}/api/slow", json=body, timeout=60)
+                    answer = server.post("/api/slow", json=body)
                     found.append(200 if answer.status_code == 200 else answer.text)
                 except httpx.HTTPError as error:
                     found.append(repr(error))

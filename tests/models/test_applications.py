@@ -16,8 +16,8 @@ import yaml
 from app.cli.applications import architectures
 from app.serving.cards.read import read_card
 from app.serving.engine.sessions.session import ModelSession
-from app.serving.reading.process import ReaderProcess
 from app.serving.tasks import Limits, RowTask
+from tests.conversions import shared_reader
 from tests.support import ROOT
 
 # The network is the one thing that is not real here: the weights are random ones in the place where
@@ -64,11 +64,9 @@ def test_add_writes_a_folder_that_serves(tmp_path: Path) -> None:
     assert card.labels is not None
     assert card.labels[999] == "thing 999"
     pixels = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), np.uint8)
-    reader = ReaderProcess()
-    with reader.convert(folder / "model.keras", trusted=False) as converted:
+    with shared_reader().convert(folder / "model.keras", trusted=False) as converted:
         task = RowTask(card, converted.signature, Limits())
         session = ModelSession(converted, card.runtime, task.pictures)
-    reader.close()
     expected = model(keras.applications.mobilenet.preprocess_input(pixels.astype(np.float32)))
     np.testing.assert_allclose(session.run([pixels])[0], expected, rtol=1e-3, atol=1e-6)
     session.close()

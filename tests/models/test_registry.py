@@ -25,6 +25,7 @@ from app.serving.registry.registry import Registry
 from app.serving.registry.sync import FolderSync
 from app.serving.tasks.base import Payload
 from app.settings import Settings
+from tests.conversions import converted
 from tests.models import save_constant_model, save_text_model
 from tests.registries import loaded, syncing
 
@@ -62,8 +63,10 @@ def test_a_folder_that_goes_while_it_is_read_is_no_fault_of_the_server(
 
     monkeypatch.setattr("app.serving.registry.open_model.find_model", gone)
     gone_too = pytest.raises(ModelUnavailable, match="is no longer there")
-    with loaded(tmp_path) as registry, gone_too, registry.leased("m"):
-        pass
+    with syncing(tmp_path) as (registry, _):
+        registry.all_tried.wait()
+        with gone_too, registry.leased("m"):
+            pass
     assert not any(record.exc_info for record in caplog.records)
 
 
@@ -97,7 +100,7 @@ def one(tmp_path: Path) -> Iterator[One]:
     file = tmp_path / "m" / "model.keras"
     save_constant_model(file, 1)
     (tmp_path / "m" / "model.yaml").write_text("task: tensor\n")
-    with syncing(tmp_path) as (registry, sync):
+    with syncing(tmp_path, kept=converted(tmp_path)) as (registry, sync):
         registry.all_tried.wait()
         yield One(registry, sync, file)
 

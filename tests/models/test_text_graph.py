@@ -16,9 +16,9 @@ from app.errors import InvalidInput, LoadError
 from app.serving.cards.card import Runtime
 from app.serving.engine.sessions.text_session import TextSession
 from app.serving.reading.convert import convert
-from app.serving.reading.process import ReaderProcess
 from app.serving.reading.text_graph import TokenSampler
 from app.serving.signature import GenerationRequest
+from tests.conversions import shared_reader
 from tests.models.fixtures import Array, fixture
 from tests.models.generations import VOCABULARY, Replay, answer, converted, draw, saved, texts
 
@@ -279,17 +279,14 @@ def test_a_graph_that_tensorflow_refuses(tmp_path: Path) -> None:
 def test_the_loader_process_makes_the_graph(tmp_path: Path) -> None:
     model = saved(_words(), tmp_path / "m.keras")
     request = GenerationRequest(never=(0, 1))
-    reader = ReaderProcess()
-    try:
-        with reader.convert(tmp_path / "m.keras", trusted=False, generation=request) as found:
-            assert found.generation is not None
-            assert (found.generation.kind, found.generation.vocabulary) == ("step", VOCABULARY)
-            replay = Replay(found.generation)
-        text = texts(2, 6)
-        *_, said = replay.each(text)
-        replay.close()
-    finally:
-        reader.close()
+    reader = shared_reader()
+    with reader.convert(tmp_path / "m.keras", trusted=False, generation=request) as found:
+        assert found.generation is not None
+        assert (found.generation.kind, found.generation.vocabulary) == ("step", VOCABULARY)
+        replay = Replay(found.generation)
+    text = texts(2, 6)
+    *_, said = replay.each(text)
+    replay.close()
     np.testing.assert_allclose(said, answer(model, text), atol=1e-5)
 
 

@@ -17,8 +17,8 @@ from app.serving.call import Call
 from app.serving.cards.card import Runtime
 from app.serving.engine.sessions.text_session import TextSession
 from app.serving.engine.text_queue import Stream, TextQueue
-from app.serving.reading.process import ReaderProcess
 from app.serving.signature import GenerationRequest
+from tests.conversions import shared_reader
 from tests.models import save_text_model
 
 NAN_WORD = 7
@@ -34,13 +34,12 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TextSession]:
     table[NAN_WORD] = np.nan
     model.layers[0].embeddings.assign(table)
     model.save(folder / "model.keras")
-    reader = ReaderProcess()
+    reader = shared_reader()
     request = GenerationRequest(never=(0, 1, NAN_WORD), window=20)
     with reader.convert(folder / "model.keras", trusted=False, generation=request) as converted:
         assert converted.generation is not None
         assert converted.generation.kind == "step"
         session = TextSession(converted.generation, Runtime(max_batch_size=4))
-    reader.close()
     yield session
     session.close()
 

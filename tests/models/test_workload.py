@@ -21,7 +21,7 @@ from app.errors import LoadError
 from app.resources.room import Room
 from app.serving import row_room
 from app.serving.limits import Limits
-from app.serving.reading.process import ReaderProcess
+from tests.conversions import shared_reader
 from tests.detectors import save_ssd
 from tests.drawn import save_drawn
 from tests.kinds import save_couple
@@ -34,19 +34,10 @@ MOST = 6
 SHIPPED = ("cats-dogs", "membranes", "mpg", "patents", "spam")
 
 
-class _Kept(ReaderProcess):
-    """A reader that is closed at the end of the tests: its start takes seconds."""
-
-    def close(self) -> None:
-        """Stay."""
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _one_reader() -> Iterator[None]:
-    kept = _Kept()
-    with patch.object(offline, "ReaderProcess", lambda: kept):
+    with patch.object(offline, "ReaderProcess", shared_reader):
         yield
-    ReaderProcess.close(kept)
 
 
 def _save_function(folder: Path, serve: Callable[..., Any], *specs: Any, **options: Any) -> None:
