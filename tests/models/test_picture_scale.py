@@ -220,7 +220,7 @@ MODELS = {
     "VGG16": "VGG16",
     "VGG19": "VGG19",
     "ResNet50": "ResNet",
-    "ResNet101V2": "ResNetV2",
+    "ResNet50V2": "ResNetV2",
     "DenseNet121": "DenseNet",
     "EfficientNetB0": "EfficientNet",
     "EfficientNetV2B0": "EfficientNetV2",
@@ -232,10 +232,13 @@ MODELS = {
 }
 # Those whose layers have names that are theirs alone.
 BY_LAYERS = [f.name for f in FAMILIES if f.layers is not None]
-MODES = {"tf": "-1..1", "caffe": "caffe", "torch": "torch", "none": "none"}
+# Hundreds of layers, which Keras makes in seconds.
+LARGE = ("DenseNet121", "EfficientNetV2B0", "InceptionResNetV2", "NASNetMobile")
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in LARGE else ()) for n in MODELS]
+)
 def test_a_family_is_known_by_the_names_in_a_file(name: str) -> None:
     """With the scale that its `preprocess_input` makes, as Keras itself has it."""
     model = getattr(keras.applications, name)(weights=None)
@@ -250,6 +253,26 @@ def test_a_family_is_known_by_the_names_in_a_file(name: str) -> None:
         by_layers = family_of(["my_model", *(layer.name for layer in model.layers)])
         assert by_layers is not None
         assert by_layers.name == MODELS[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("densenet121", "DenseNet"),
+        ("conv2_block1_concat", "DenseNet"),
+        ("efficientnetv2-b0", "EfficientNetV2"),
+        ("inception_resnet_v2", "InceptionResNetV2"),
+        ("block35_1_conv", "InceptionResNetV2"),
+        ("nasnet_mobile", "NASNet"),
+        ("stem_bn1", "NASNet"),
+    ],
+)
+def test_the_large_ones_by_a_name(name: str, family: str) -> None:
+    """Whether these are the names in a file, the test above asks Keras before a release."""
+    found = family_of(["my_model", name])
+    assert found is not None
+    assert found.name == family
+    assert found.scale == {"DenseNet": "torch", "EfficientNetV2": "none"}.get(family, "-1..1")
 
 
 @pytest.mark.parametrize("name", ["sequential", "model_1", "mini_XCEPTION", "my_net", "resnext"])

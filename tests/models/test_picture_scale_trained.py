@@ -91,7 +91,7 @@ def test_a_scale_is_shown_by_what_a_normalization_keeps(scale: Scale) -> None:
         (keras, "norm-first", "0..1", 3),
         (keras, "relu-norm", "none", 3),
         (keras, "norm", "0..1", 1),
-        (keras, "norm", "none", 1),
+        pytest.param(keras, "norm", "none", 1, marks=pytest.mark.slow),
     ],
 )
 def test_in_other_layouts_and_libraries(
@@ -114,7 +114,7 @@ def test_pixels_that_were_divided_twice_are_a_guess() -> None:
     assert "do not fit its arithmetic" in evidence.reason
 
 
-@pytest.mark.parametrize("scale", ["0..1", "-1..1"])
+@pytest.mark.parametrize("scale", [pytest.param("0..1", marks=pytest.mark.slow), "-1..1"])
 def test_the_order_bgr_is_shown(scale: Scale) -> None:
     evidence = found(trained(keras, "norm-first", scale, "bgr"))
     assert (evidence.scale, evidence.proven, evidence.order) == (scale, True, "bgr")
@@ -126,7 +126,9 @@ def test_an_order_that_is_not_clear_is_left_open() -> None:
     assert (evidence.scale, evidence.proven, evidence.order) == ("none", True, None)
 
 
-@pytest.mark.parametrize("scale", ["none", "0..1", "-1..1"])
+@pytest.mark.parametrize(
+    "scale", [*(pytest.param(scale, marks=pytest.mark.slow) for scale in ("none", "0..1")), "-1..1"]
+)
 def test_without_a_normalization_it_is_a_guess(scale: Scale) -> None:
     assert not found(trained(keras, "plain", scale)).proven
 
