@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.image_page import API, PAGE, choose, classify, file, row, rows, status
 from tests.browser.visit import PHONE, check_on_a_phone
-from tests.support import ROOT, ServerProcess, padded_picture, picture, serving
+from tests.support import ServerProcess, padded_picture, picture, serving, shipped_models
 
 
 @pytest.fixture
@@ -73,7 +73,8 @@ def test_one_of_those_under_way_is_removed(page: Page, throttle: Callable[[int],
 def test_the_server_goes_away_and_comes_back(
     page: Page, tmp_path: Path, throttle: Callable[[int], None]
 ) -> None:
-    with serving(ROOT / "models", tmp_path) as server:
+    models = shipped_models(tmp_path / "models", "cats-dogs")
+    with serving(models, tmp_path) as server:
         page.goto(server.url + PAGE)
         throttle(100_000)
         choose(page, file("pet.jpg", padded_picture(900_000)), file("small.jpg", picture()))
@@ -86,7 +87,7 @@ def test_the_server_goes_away_and_comes_back(
         again.click()
         expect(pet).to_contain_text("The server cannot be reached")
         port = server.port
-    with serving(ROOT / "models", tmp_path, port=port):
+    with serving(models, tmp_path, port=port):
         again.click()
         expect(pet.locator(".verdict")).to_be_visible()
         expect(pet).to_be_focused()

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.models import save_picture_model
-from tests.support import CAR, ROOT, ServerProcess, picture, serving
+from tests.support import CAR, ROOT, ServerProcess, picture, serving, shipped_models
 
 
 def error_of(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
@@ -286,7 +286,8 @@ def test_the_bad_pictures_of_several_are_named(shipped: ServerProcess) -> None:
 
 
 def test_the_pixel_limit_holds_on_both_sides(tmp_path: Path) -> None:
-    with serving(ROOT / "models", tmp_path, max_pixels=200 * 100) as server:
+    models = shipped_models(tmp_path / "models", "cats-dogs")
+    with serving(models, tmp_path, max_pixels=200 * 100) as server:
         at_limit = picture(size=(200, 100))
         above = picture(size=(201, 100))
         assert server.post("/api/cats-dogs", content=at_limit).status_code == 200
@@ -328,8 +329,9 @@ def test_two_processes_share_one_port(tmp_path: Path) -> None:
     first_uploads, second_uploads = tmp_path / "first", tmp_path / "second"
     first_uploads.mkdir()
     second_uploads.mkdir()
-    with serving(ROOT / "models", first_uploads, reuse_port=True) as first:
-        second = ServerProcess(ROOT / "models", second_uploads, reuse_port=True, port=first.port)
+    models = shipped_models(tmp_path / "models", "mpg")
+    with serving(models, first_uploads, reuse_port=True) as first:
+        second = ServerProcess(models, second_uploads, reuse_port=True, port=first.port)
         try:
             assert second.port == first.port
             until = time.monotonic() + 60

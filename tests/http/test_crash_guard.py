@@ -15,6 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
+from app.serving.registry.crash_guard import CrashGuard
+from app.serving.registry.folder import scan_model
+from app.serving.registry.state_folder import StateFolder, replica_folder
 from tests.models import save_constant_model, save_killing_model
 from tests.support import ROOT, ServerProcess, eventually, serving
 
@@ -90,12 +93,21 @@ def test_the_others_are_served_after_two_ends(models: Path, tmp_path: Path, aske
         assert _about(server) == ("ready", "")
 
 
+def _set_aside(model: Path, events: Path) -> None:
+    """What two servers leave that its first run has killed."""
+    (scanned,) = scan_model(model)
+    for _ in range(2):
+        state = StateFolder(replica_folder(events, "app-1"))
+        run = CrashGuard(state).first_run(scanned)
+        run.__enter__()
+        state.close()  # before the run ends
+
+
 def test_check_releases_it(models: Path, tmp_path: Path) -> None:
     save_killing_model(models / "bad")
     events = tmp_path / "events" / "events.jsonl"
     settings = {"events_file": events, "replica": "app-1"}
-    for _ in range(2):
-        _dies(models, tmp_path, settings, asked=True)
+    _set_aside(models / "bad", events)
     with serving(models, tmp_path, **settings) as server:
         assert _about(server)[0] == "failed"
         checked = subprocess.run(

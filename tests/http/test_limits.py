@@ -15,7 +15,15 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support import CAR, ROOT, V1_CAR, ServerProcess, eventually, picture, serving
+from tests.support import (
+    CAR,
+    V1_CAR,
+    ServerProcess,
+    eventually,
+    picture,
+    serving,
+    shipped_models,
+)
 
 ROW = list(CAR.values())
 HEADER = ",".join(CAR)
@@ -210,7 +218,8 @@ def test_bodies_of_all_requests_have_a_limit_together(tmp_path: Path) -> None:
         "Content-Length: 15999999\r\n\r\nx"
     )
     large: dict[str, Any] = {"content": b"x" * 2_000_000, "headers": {"Content-Type": "text/csv"}}
-    with serving(ROOT / "models", tmp_path, request_timeout_s=6) as server:
+    models = shipped_models(tmp_path / "models", "mpg")
+    with serving(models, tmp_path, request_timeout_s=6) as server:
         with ExitStack() as stack:
             for _ in range(16):
                 address = ("127.0.0.1", server.port)

@@ -219,10 +219,9 @@ def test_trusted_code_runs_in_a_process_that_serves_no_other_model(
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("import os; os.kill(os.getpid(), 11)", r"crashed.*SIGSEGV.*Lambda.*bytecode.*Python"),
         (
             "import os; os.write(2, b'F00 Check failed: a == b\\n'); os.abort()",
-            "SIGABRT.*Last words: F00 Check failed: a == b",
+            "crashed.*SIGABRT.*Lambda.*bytecode.*Python.*Last words: F00 Check failed: a == b",
         ),
         (  # the converted model runs once in the child, in case it crashes
             "import os, app.serving.engine.sessions.session as r\n"
