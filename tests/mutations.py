@@ -51,7 +51,7 @@ MUTATIONS = (
         "the deadline of a call",
         "return max(0.0, self.deadline - time.monotonic())",
         "return 1e6",
-        "tests/unit/test_batcher.py",
+        "tests/unit/test_batcher_calls.py",
     ),
     Mutation(
         "API keys: no key, no answer",
@@ -112,6 +112,30 @@ MUTATIONS = (
         "self._gate.check()\n            check_draining",
         "pass\n            check_draining",
         "tests/unit/test_gate.py",
+    ),
+    Mutation(
+        "reload: a broken version leaves the one before",
+        "first = _up_to_a_good_one(first, failed)",
+        "first = first[:1]",
+        "tests/unit/test_versions.py",
+    ),
+    Mutation(
+        "crash guard: a model that ends the server twice is set aside",
+        "if record is None or record.ends < MOST_ENDS:",
+        "if True:",
+        "tests/unit/test_crash_guard.py",
+    ),
+    Mutation(
+        "overload: a full queue refuses",
+        "if waiting >= self._max_queue:",
+        "if False:",
+        "tests/unit/test_admission.py",
+    ),
+    Mutation(
+        "the watchdog of models",
+        "if self._watched - since > self._limit_s",
+        "if False",
+        "tests/unit/test_watchdog.py",
     ),
     Mutation(
         "the limit of a body",
