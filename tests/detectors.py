@@ -198,3 +198,11 @@ def _save_detectors(folder: Path) -> None:
         model.save(folder / name / "model.keras")
         (folder / name / "model.yaml").write_text(card)
     scalars().save(folder / "scalars.keras")
+
+
+def overlap(a: Any, b: Any) -> float:
+    """Of two boxes as corners: what they share of what they cover together."""
+    width = max(0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0, min(a[3], b[3]) - max(a[1], b[1]))
+    areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
+    return float(width * height / (areas - width * height))

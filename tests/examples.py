@@ -122,3 +122,15 @@ def _save_examples(folder: Path) -> None:
     with (folder / "review" / "model.yaml").open("a") as file:
         file.write("examples: [the film was good]\n")
     save_layout(folder / "mood", "sentiment")
+
+
+def save_slow(folder: Path, runtime: str) -> None:
+    """A model whose runs take some hundredths of a second a row."""
+    x = inputs = layers.Input((128, 128, 3), name="scene")
+    for _ in range(2):
+        x = layers.Conv2D(32, 9, padding="same")(x)
+    x = layers.Dense(2, "softmax")(layers.GlobalAveragePooling2D()(x))
+    folder.mkdir(parents=True)
+    keras.Model(inputs, x).save(folder / "model.keras")
+    card = f'task: image-classification\ninput: {{scale: "0..1"}}\nruntime: {{{runtime}}}\n'
+    (folder / "model.yaml").write_text(card)

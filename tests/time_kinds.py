@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import pytest
 from keras import layers, ops
 
 from tests.saved_once import saved_once
@@ -141,3 +143,23 @@ def spoken(seconds: float = 0.3) -> Samples:
     noise = np.random.default_rng(3).normal(0, 0.05, round(seconds * RATE))
     both = tone(seconds, RATE, 300, 0.4) + tone(seconds, RATE, 1200, 0.2) + noise
     return both.astype(np.float32)
+
+
+def asked(model: Any, *arrays: Any) -> Any:
+    """What Keras answers to one row."""
+    inputs = [np.asarray(array, np.float32)[None] for array in arrays]
+    answer = model(inputs if len(inputs) > 1 else inputs[0], training=False)
+    if isinstance(answer, dict):
+        return {name: np.asarray(value)[0] for name, value in answer.items()}
+    return np.asarray(answer)[0]
+
+
+def check_four(prediction: dict[str, Any], expected: dict[str, Any]) -> None:
+    """The kinds of FOUR."""
+    chances = {each["label"]: each["probability"] for each in prediction["kind"]["top"]}
+    labels = ["rest", "left", "right"]
+    assert [chances[label] for label in labels] == pytest.approx(expected["kind"], abs=1e-5)
+    assert prediction["kind"]["label"] == labels[int(expected["kind"].argmax())]
+    assert prediction["next"] == pytest.approx(float(expected["next"][0]), abs=6e-5)
+    assert prediction["code"] == pytest.approx(expected["code"], abs=1e-5)
+    np.testing.assert_allclose(prediction["path"], expected["path"], atol=1e-5)

@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 from tests.fuzz import parsers
-from tests.fuzz.campaign import Campaign, Options, Report
+from tests.fuzz.campaign import Campaign
 from tests.fuzz.folder import fill
 from tests.fuzz.probe import Prober
+from tests.fuzz.report import Options, Report
 from tests.fuzz.request import Request, load
 
 # Of the time, for what reads requests in process.

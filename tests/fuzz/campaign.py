@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from tests.fuzz.floods import FLOODS, flood
 from tests.fuzz.minimise import minimised
 from tests.fuzz.mutate import mutated, picture_request
 from tests.fuzz.probe import Broken, Prober, ask
+from tests.fuzz.report import Options, Report
 from tests.fuzz.request import Find, Request, save
 from tests.fuzz.seeds import seeds
-from tests.fuzz.state import Held, above, wrong_lines
+from tests.fuzz.state import above, wrong_lines
 
 ROUND_S = 5.0
 # Of the time behind the floods, before memory is measured: several large requests at once take
@@ -40,40 +41,6 @@ MINIMISE_S = 30.0
 SMALL_PATIENCE_S = 10.0
 # A server that is frozen so often is not worth more time.
 MAX_RESTARTS = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a run is given. share: of the limit on bodies, that the largest requests may have.
-    percent: by which memory may grow after warming up. only: what the addresses of the valid
-    requests contain from which all others are made; None for everything there is."""
-
-    seconds: float = 120
-    seed: int = 0
-    clients: int = 8
-    share: float = 1.0
-    pause_s: float = 2.0
-    patience_s: float = 45.0
-    percent: float = 5.0
-    corpus: Path | None = None
-    finds: Path | None = None
-    only: str | None = None
-
-
-@dataclass
-class Report:
-    """What a run has seen."""
-
-    requests: int = 0
-    answers: Counter[str] = field(default_factory=Counter)
-    origins: Counter[str] = field(default_factory=Counter)
-    finds: list[Find] = field(default_factory=list)
-    repeated: Counter[str] = field(default_factory=Counter)
-    warm: Held | None = None
-    rest: Held | None = None
-    longest_pause_s: float = 0
-    restarts: int = 0
-    corpus: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
+from tests.answers import predictions
 from tests.command_line import CommandLine
-from tests.detectors import Box, drawing, save_detectors
+from tests.detectors import Box, drawing, overlap, save_detectors
 from tests.kinds import grey
 from tests.support import ServerProcess, serving
 
@@ -38,12 +38,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     with serving(folder, tmp_path_factory.mktemp("detectors-uploads")) as found:
         yield found
-
-
-def predictions(answer: httpx.Response) -> list[Any]:
-    assert answer.status_code == 200, answer.text
-    found: list[Any] = answer.json()["predictions"]
-    return found
 
 
 def check(found: list[dict[str, Any]], size: tuple[int, int], *drawn: tuple[Box, str]) -> None:
@@ -122,13 +116,6 @@ def test_one_tensor_of_boxes_and_its_raw_numbers(server: ServerProcess) -> None:
     assert len(expected) > 1, "the picture shows something"
     (found,) = predictions(server.post("/api/grid", content=data))
     compare(found["things"], expected, "probability")
-
-
-def overlap(a: Any, b: Any) -> float:
-    width = max(0, min(a[2], b[2]) - max(a[0], b[0]))
-    height = max(0, min(a[3], b[3]) - max(a[1], b[1]))
-    areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
-    return float(width * height / (areas - width * height))
 
 
 def compare(found: list[dict[str, Any]], expected: list[tuple[str, float, Any]], key: str) -> None:

@@ -18,6 +18,7 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
+from tests.answers import problems
 from tests.command_line import CommandLine
 from tests.drawn import FRAME, decoded, encoded, noise, save_drawn
 from tests.support import ServerProcess, serving
@@ -40,7 +41,7 @@ def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 def asked(folder: Path, name: str, fed: Any) -> Any:
     """What Keras answers for one row of float32."""
     model = keras.saving.load_model(folder / name / "model.keras")
-    return model.predict(fed[None].astype(np.float32), verbose=0)[0]
+    return np.asarray(model(fed[None].astype(np.float32), training=False))[0]
 
 
 def value(answer: httpx.Response, output: str) -> dict[str, Any]:
@@ -55,11 +56,6 @@ def pixels(value: dict[str, Any]) -> Any:
     image = decoded(b64decode(value["png"].removeprefix(DATA_URL)))
     assert [image.height, image.width] == value["size"]
     return np.asarray(image)
-
-
-def problems(answer: httpx.Response) -> dict[str, str]:
-    assert answer.status_code == 422, answer.text
-    return {d["field"]: d["problem"] for d in answer.json()["error"]["details"]}
 
 
 # --- masks

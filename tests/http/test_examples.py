@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import socket
 import time
@@ -14,15 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import keras
 import numpy as np
 import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 from PIL import Image
 
-from tests.command_line import CommandLine
-from tests.examples import SIDE, save_examples, spot_picture
+from tests.examples import SIDE, save_examples, save_slow, spot_picture
 from tests.kinds import grey
 from tests.support import ServerProcess, eventually, serving
 
@@ -308,18 +305,6 @@ def test_more_at_once_than_a_model_explains_are_refused(server: ServerProcess) -
     assert server.post("/api/spot", content=spot_picture()).status_code == 200
 
 
-def save_slow(folder: Path, runtime: str) -> None:
-    """A model whose runs take some hundredths of a second a row."""
-    x = inputs = keras.layers.Input((128, 128, 3), name="scene")
-    for _ in range(2):
-        x = keras.layers.Conv2D(32, 9, padding="same")(x)
-    x = keras.layers.Dense(2, "softmax")(keras.layers.GlobalAveragePooling2D()(x))
-    folder.mkdir(parents=True)
-    keras.Model(inputs, x).save(folder / "model.keras")
-    card = f'task: image-classification\ninput: {{scale: "0..1"}}\nruntime: {{{runtime}}}\n'
-    (folder / "model.yaml").write_text(card)
-
-
 def test_an_explanation_ends_with_its_request(tmp_path: Path) -> None:
     """Clients that hang up, and deadlines: those after them are answered."""
     save_slow(tmp_path / "models" / "slow", "timeout_s: 30")
@@ -403,18 +388,3 @@ def test_changed_examples_load_the_model_again_but_not_its_file(
     assert server.post("/api/spot", content=spot_picture()).status_code == 200
     card.write_text(card.read_text().replace("gone.png", "spot.png"))
     eventually(lambda: "reason" not in server.get("/api/models/spot").json(), said="still failed")
-
-
-def test_check_asks_about_each_example(command_line: CommandLine, folder: Path) -> None:
-    done = command_line.run(folder, "check", folder, "--json")
-    assert done.returncode == 0, done.stderr
-    found = {each["name"]: each for each in json.loads(done.stdout)["models"]}
-    assert {name: found[name]["examples"] for name in MODELS} == {
-        "spot": 2,
-        "couple": 1,
-        "tables": 2,
-        "lists": 1,
-        "writer": 2,
-        "review": 1,
-    }
-    assert not any(each["problems"] for each in found.values())

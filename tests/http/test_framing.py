@@ -189,6 +189,37 @@ def test_a_client_that_waits_is_sent_a_word(shipped: ServerProcess, word: bytes)
         assert statuses(converse(connection, body)) == [200]
 
 
+@pytest.mark.parametrize(
+    ("request_bytes", "words"),
+    [
+        (b"nonsense\r\n\r\n", b"not an HTTP request"),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", b"Transfer-Encoding"),
+        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", b"Content-Length"),
+        (b"POST / HTTP/1.1\r\nContent-Length: ten\r\n\r\n", b"ten"),
+    ],
+)
+def test_what_is_not_http_gets_400_in_json(
+    shipped: ServerProcess, request_bytes: bytes, words: bytes
+) -> None:
+    with socket.create_connection(("127.0.0.1", shipped.port), timeout=20) as connection:
+        connection.sendall(request_bytes)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"bad_request"' in answer
+    assert words in answer
+
+
+@pytest.mark.parametrize(
+    ("length", "status", "code"), [(8100, 404, "not_found"), (8300, 414, "bad_request")]
+)
+def test_addresses_have_a_limit(
+    shipped: ServerProcess, length: int, status: int, code: str
+) -> None:
+    with httpx.Client(base_url=shipped.url, timeout=20) as client:
+        answer = client.get("/nothing?" + "a" * (length - 9))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
 # --- Clients that have finished sending, and clients that have gone ------------------------------
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.fuzz.campaign import Campaign, Options
+from tests.fuzz.campaign import Campaign
 from tests.fuzz.floods import FLOODS
+from tests.fuzz.report import Options
 
 # On a loaded machine a server may wait for its turn.
 OPTIONS = Options(seconds=10, seed=12, clients=4, share=0.01, pause_s=5)

@@ -1,27 +1,21 @@
-"""Two pictures, fields and three heads over HTTP: native, v1, v2, the page, OpenAPI, the command
-line."""
+"""Two pictures, fields and three heads over HTTP: native, v1, v2, the page and OpenAPI."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
-from base64 import b64encode, urlsafe_b64encode
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
-from tests.command_line import CommandLine
+from tests.answers import predictions, problems
+from tests.couple import FACTS, check, row, text
 from tests.kinds import grey, save_kinds
 from tests.support import ServerProcess, serving
-
-FACTS = {"weight": 40, "height": 1.5}
 
 
 @pytest.fixture(scope="module")
@@ -33,37 +27,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     with serving(folder, tmp_path_factory.mktemp("kinds-uploads")) as found:
         yield found
-
-
-def text(data: bytes) -> str:
-    return b64encode(data).decode()
-
-
-def row(left: int = 51, right: int = 7, **facts: Any) -> dict[str, Any]:
-    return {"left": text(grey(left)), "right": text(grey(right)), "facts": FACTS | facts}
-
-
-def check(prediction: dict[str, Any], left: int = 51, right: int = 7, weight: float = 40) -> None:
-    """What the model computes, as its card shows it."""
-    assert list(prediction) == ["age", "gender", "features"]
-    assert prediction["age"] == pytest.approx(left / 255 + right + weight, abs=0.051)
-    assert prediction["age"] == round(prediction["age"], 1)
-    male = 1 / (1 + math.exp(weight - 1.5))
-    assert prediction["gender"]["label"] == ("male" if male >= 0.5 else "female")
-    chances = {top["label"]: top["probability"] for top in prediction["gender"]["top"]}
-    assert chances["male"] == pytest.approx(male, abs=1e-5)
-    assert prediction["features"] == pytest.approx([left / 255, weight, 1.5], abs=1e-4)
-
-
-def predictions(answer: httpx.Response) -> list[Any]:
-    assert answer.status_code == 200, answer.text
-    found: list[Any] = answer.json()["predictions"]
-    return found
-
-
-def problems(answer: httpx.Response) -> dict[str, str]:
-    assert answer.status_code == 422, answer.text
-    return {d["field"]: d["problem"] for d in answer.json()["error"]["details"]}
 
 
 # --- native
@@ -432,79 +395,3 @@ def test_the_code_of_the_page_names_every_input(server: ServerProcess) -> None:
     page = server.get("/models/couple").text
     for words in ("-F left=@left.jpg", "-F right=@right.jpg", "json.dumps", "openAsBlob"):
         assert words in page
-
-
-# --- the command line
-
-
-def test_predict_reads_requests_that_name_their_pictures(
-    command_line: CommandLine, folder: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "left.png").write_bytes(grey(51))
-    body = {**row(), "left": "left.png"}
-    (tmp_path / "row.json").write_text(json.dumps([body, row(weight=1)]))
-    run = command_line.run(folder, "predict", "couple", str(tmp_path / "row.json"), "--json")
-    assert run.returncode == 0, run.stderr
-    first, second = json.loads(run.stdout)["predictions"]
-    check(first)
-    check(second, weight=1)
-    run = command_line.run(folder, "predict", "couple", str(tmp_path / "row.json"), "--csv")
-    table = [*csv.DictReader(io.StringIO(run.stdout))]
-    assert [line["age"] for line in table] == ["47.2", "8.2"]
-    assert [line["gender"] for line in table] == ["female", "male"]
-    assert float(table[0]["gender probability"]) == pytest.approx(1)
-
-
-def test_predict_says_what_a_request_for_several_inputs_is(
-    command_line: CommandLine, folder: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "left.png").write_bytes(grey(51))
-    run = command_line.run(folder, "predict", "couple", str(tmp_path / "left.png"))
-    assert 'expected a .json file, {"left": …, "right": …, "facts": …}' in run.stderr
-    assert "left and right may name picture files beside it" in run.stderr
-    (tmp_path / "row.json").write_text(json.dumps([row(), {**row(), "left": "lft.png"}]))
-    run = command_line.run(folder, "predict", "couple", str(tmp_path / "row.json"))
-    assert "[1].left: there is no such file beside row.json" in run.stderr
-    assert "found lft.png" in run.stderr
-
-
-@pytest.mark.parametrize("key", ["image", "face"])
-def test_predict_reads_the_only_picture_from_json(
-    command_line: CommandLine, folder: Path, tmp_path: Path, key: str
-) -> None:
-    (tmp_path / "face.png").write_bytes(grey(200))
-    (tmp_path / "faces.json").write_text(json.dumps([{key: "face.png"}, {key: text(grey(200))}]))
-    run = command_line.run(folder, "predict", "ages", str(tmp_path / "faces.json"), "--json")
-    assert run.returncode == 0, run.stderr
-    assert json.loads(run.stdout)["predictions"] == [{"age": 1.0}] * 2
-
-
-def test_predict_reads_a_table_of_several_inputs(
-    command_line: CommandLine, folder: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "t.csv").write_text("a,b,c\n1,2,3\n4,5,6\n")
-    run = command_line.run(folder, "predict", "tables", str(tmp_path / "t.csv"), "--csv")
-    assert run.returncode == 0, run.stderr
-    table = [*csv.DictReader(io.StringIO(run.stdout))]
-    assert [(line["sum"], line["corner x"], line["corner y"]) for line in table] == [
-        ("6.0", "1.0", "3.0"),
-        ("15.0", "4.0", "6.0"),
-    ]
-    (tmp_path / "t.csv").write_text("a,b,c\n1,2,3\n4,5,x\n")
-    run = command_line.run(folder, "predict", "tables", str(tmp_path / "t.csv"))
-    assert run.returncode == 1
-    assert "line 3: c: wrong type" in run.stderr
-
-
-def test_check_and_card_say_what_is_a_guess(command_line: CommandLine, folder: Path) -> None:
-    run = command_line.run(folder, "check", str(folder))
-    assert "2 pictures, fields → number, classes, vector" in run.stdout
-    guess = "the input scale 0..1 of left is a guess (the file does not show it)"
-    assert f"{guess}: set inputs.left.scale" in run.stdout
-    run = command_line.run(folder, "card", str(folder / "bare.keras"), "--stdout")
-    assert run.returncode == 0, run.stderr
-    mark = "# Check this: the kinds of the inputs (2 pictures, fields) are a guess.\ninputs:\n"
-    assert mark in run.stdout
-    lines = run.stdout.partition("  left:\n")[2].splitlines()
-    at = lines.index("    # scale: 0..1  # remove the first # once you know")
-    assert lines[at - 2] == "    # Check this, the scale is a guess: the file does not show it."

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
+from tests.answers import predictions, problems
 from tests.command_line import CommandLine
 from tests.support import ServerProcess, serving
 from tests.texts import CHARACTERS, IMDB_LENGTH, IMDB_TOKENS, WORD_INDEX, WORDS, padded, save_texts
@@ -78,17 +78,6 @@ def keras_answers(folder: Path) -> Callable[[str, Any], list[list[float]]]:
 
 def close(value: Any) -> Any:
     return pytest.approx(value, abs=2e-5)
-
-
-def predictions(answer: httpx.Response) -> list[Any]:
-    assert answer.status_code == 200, answer.text
-    found: list[Any] = answer.json()["predictions"]
-    return found
-
-
-def problems(answer: httpx.Response) -> dict[str, str]:
-    assert answer.status_code == 422, answer.text
-    return {d["field"]: d["problem"] for d in answer.json()["error"]["details"]}
 
 
 def chances(prediction: dict[str, Any], labels: list[str]) -> list[float]:

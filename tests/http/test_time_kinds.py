@@ -10,16 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
+from tests.answers import predictions, problems
 from tests.command_line import CommandLine
 from tests.rpc import PREDICT, fed, predict_request, refusal, serving_stubs, triton_client
 from tests.sounds import recording
 from tests.support import ServerProcess, serving
+from tests.time_kinds import asked, check_four
 
 SERIES = [[i / 10, (i % 3) - 1] for i in range(6)]
 
@@ -59,37 +60,6 @@ def samples() -> Any:
 def voice(samples: Any) -> bytes:
     """0.3 s, of which the models hear the first 0.2."""
     return recording(samples, 8_000, subtype="FLOAT")
-
-
-def predictions(answer: httpx.Response) -> list[Any]:
-    assert answer.status_code == 200, answer.text
-    found: list[Any] = answer.json()["predictions"]
-    return found
-
-
-def problems(answer: httpx.Response) -> dict[str, str]:
-    assert answer.status_code == 422, answer.text
-    return {d["field"]: d["problem"] for d in answer.json()["error"]["details"]}
-
-
-def asked(model: Any, *arrays: Any) -> Any:
-    """What Keras answers to one row."""
-    inputs = [np.asarray(array, np.float32)[None] for array in arrays]
-    answer = model(inputs if len(inputs) > 1 else inputs[0], training=False)
-    if isinstance(answer, dict):
-        return {name: np.asarray(value)[0] for name, value in answer.items()}
-    return np.asarray(answer)[0]
-
-
-def check_four(prediction: dict[str, Any], expected: dict[str, Any]) -> None:
-    """The kinds of `tests.time_kinds.FOUR`."""
-    chances = {each["label"]: each["probability"] for each in prediction["kind"]["top"]}
-    labels = ["rest", "left", "right"]
-    assert [chances[label] for label in labels] == pytest.approx(expected["kind"], abs=1e-5)
-    assert prediction["kind"]["label"] == labels[int(expected["kind"].argmax())]
-    assert prediction["next"] == pytest.approx(float(expected["next"][0]), abs=6e-5)
-    assert prediction["code"] == pytest.approx(expected["code"], abs=1e-5)
-    np.testing.assert_allclose(prediction["path"], expected["path"], atol=1e-5)
 
 
 # --- sound
@@ -377,14 +347,6 @@ def test_the_command_line(
     run = command_line.run(folder, "predict", "series", *files)
     assert "6: wind: not a number" in run.stderr
     assert "next" in run.stdout
-
-
-def test_check_says_what_is_a_guess(
-    command_line: CommandLine, folder: Path, models: dict[str, Any]
-) -> None:
-    run = command_line.run(folder, "check", str(folder / "forecast"))
-    assert "series → number" in run.stdout
-    assert "the kinds of the inputs (series) are a guess: set inputs" in run.stdout
 
 
 # --- pages

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pty
-import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,48 +16,10 @@ import psutil
 import pytest
 
 from tests.native import DEATHS, SAYS
+from tests.processes.supervised import is_in, lines, run, running, server
 from tests.support import ROOT, eventually, is_alive
 
-SERVER = """
-from app import logs
-from app.server.supervisor_launch import supervised_server
-style = logs.Style({level!r}, as_text={as_text}, replica="app-1")
-destination = logs.Destination.make()
-logs.configure(style, destination=destination)
-heartbeat = supervised_server(style, destination, {limit_s}, {drain_s})
-import logging
-log = logging.getLogger("app.test")
-"""
 COMMAND = "from app.server.supervisor_launch import supervised_command\nsupervised_command()\n"
-
-
-def server(
-    level: str = "info", *, as_text: bool = False, limit_s: float = 600, drain_s: float = 600
-) -> str:
-    """The begin of a program that is a server's. It has no hub that turns, unless it says so."""
-    return SERVER.format(level=level, as_text=as_text, limit_s=limit_s, drain_s=drain_s) + SAYS
-
-
-def run(program: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
-
-
-@contextmanager
-def running(program: str, **kwargs: Any) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", program], cwd=ROOT, stderr=subprocess.PIPE, **kwargs
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def lines(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in done.stderr.splitlines()]
 
 
 @pytest.mark.parametrize(
@@ -211,10 +170,6 @@ def test_a_flood_waits_for_no_one_and_loses_nothing(tmp_path: Path) -> None:
     assert numbers == list(range(100_000))
 
 
-def _is_in(process: psutil.Process, call: str) -> bool:
-    return call in Path(f"/proc/{process.pid}/wchan").read_text()
-
-
 def test_what_is_too_much_is_counted(tmp_path: Path) -> None:
     flood = "for _ in range(45):\n    say((b'x' * 99 + b'\\n') * 10_000)\n"
     found = _flooded(flood, tmp_path)
@@ -254,7 +209,7 @@ def test_the_supervisor_is_small_and_leaves_with_the_child() -> None:
         parent = psutil.Process(process.pid)
         child = eventually(parent.children)[0]
         eventually(lambda: "supervisor" in " ".join(parent.cmdline()))
-        eventually(lambda: _is_in(child, "nanosleep"))
+        eventually(lambda: is_in(child, "nanosleep"))
         assert parent.memory_full_info().uss < 20e6
         child.kill()
         assert process.wait(60) == 137
@@ -263,7 +218,7 @@ def test_the_supervisor_is_small_and_leaves_with_the_child() -> None:
 def test_the_child_leaves_with_a_supervisor_that_is_killed() -> None:
     with running(server() + "time.sleep(600)") as process:
         child = eventually(psutil.Process(process.pid).children)[0]
-        eventually(lambda: _is_in(child, "nanosleep"))
+        eventually(lambda: is_in(child, "nanosleep"))
         process.kill()
         eventually(lambda: not is_alive(child))
 
@@ -334,105 +289,13 @@ def test_signals_are_passed_on_under_numbers_of_their_own() -> None:
         assert {next(events), next(events)} == {"got 15", "got 35"}
 
 
-# --- a hub that stands still ----------------------------------------------------------------------
-
-STILL = {
-    "in Python": "while True: pass",
-    "in C, with Python's lock": "while True: ctypes.PyDLL(None).sleep(100)",
-    "in C, without it": "time.sleep(600)",
-    "in a lock": "import threading; lock = threading.Lock(); lock.acquire(); lock.acquire()",
-}
-
-
-def stands_still(way: str) -> str:
-    """On the hub of a server, which has handlers of its own for signals."""
-    return (
-        f"def stands_still():\n    {STILL[way]}\n"
-        "signal.signal(35, lambda *_: None)\nheartbeat.beat()\nlog.info('on')\nstands_still()\n"
-    )
-
-
-@pytest.mark.parametrize("way", STILL)
-def test_a_hub_that_stands_still_ends_the_process(way: str) -> None:
-    done = run(server(limit_s=2) + stands_still(way))
-    assert done.returncode == 70
-    first, last = lines(done)
-    assert first["event"] == "on"
-    assert (last["level"], last["logger"]) == ("critical", "app.server.supervisor")
-    assert "stood still for 2 s (KERAPORT_WATCHDOG_S)" in last["event"]
-    assert re.search(r"(Current t|T)hread 0x.*:\n  File .* in stands_still\n", last["stack"])
-
-
-def test_the_stack_for_people() -> None:
-    done = run(server(limit_s=1, as_text=True) + stands_still("in Python"))
-    assert done.returncode == 70
-    assert re.search(r"\[critical \] the hub .* \[app.server.supervisor\]\n.*hread 0x", done.stderr)
-
-
-@pytest.mark.parametrize("way", STILL)
-def test_a_hub_that_stands_still_is_stopped(way: str) -> None:
-    """When it was asked to stop, after the time of the drain."""
-    with running(server(drain_s=2) + stands_still(way)) as process:
-        assert process.stderr is not None
-        process.stderr.readline()
-        process.terminate()
-        assert process.wait(60) == 70
-        assert b"asked to stop" in process.stderr.read()
-
-
-def test_a_second_signal_stops_it_at_once() -> None:
-    with running(server() + stands_still("in Python")) as process:
-        assert process.stderr is not None
-        process.stderr.readline()
-        until = time.monotonic() + 60
-        while process.poll() is None:  # two that come close together may be one
-            assert time.monotonic() < until
-            process.terminate()
-            time.sleep(0.2)
-        assert process.returncode == 70
-
-
-def test_a_log_that_takes_nothing_does_not_keep_it() -> None:
-    """The hub stands still in a write, with the lock of the log."""
-    program = server(limit_s=2) + "heartbeat.beat()\nwhile True: log.error('x' * 1000)\n"
-    with running(program) as process:
-        assert process.wait(100) == 70
-
-
-def test_a_hub_that_runs_is_left_alone() -> None:
-    """Now and then with a pause, and for longer than the limit after it was asked to stop."""
-    turns = (
-        "signal.signal(35, lambda *_: None)\nlog.info('on')\n"
-        "for pause in [0.1] * 40 + [1.2] + [0.1] * 40:\n"
-        "    heartbeat.beat()\n    time.sleep(pause)\n"
-    )
-    with running(server(limit_s=4, drain_s=1) + turns) as process:
-        assert process.stderr is not None
-        process.stderr.readline()
-        process.terminate()
-        assert process.wait(60) == 0
-        assert process.stderr.read() == b""
-
-
-def test_a_process_that_was_suspended_is_left_alone() -> None:
-    turns = "for _ in range(60):\n    heartbeat.beat()\n    time.sleep(0.1)\n"
-    with running(server(limit_s=2) + turns) as process:
-        child = eventually(psutil.Process(process.pid).children)[0]
-        eventually(lambda: _is_in(child, "nanosleep"))
-        for stopped in ([child], [child, psutil.Process(process.pid)]):
-            for each in stopped:
-                each.suspend()
-            time.sleep(4)
-            for each in stopped:
-                each.resume()
-            time.sleep(0.5)
-        assert process.wait(60) == 0
+# --- commands -------------------------------------------------------------------------------------
 
 
 def test_a_command_gets_the_signals_themselves() -> None:
     with running(COMMAND + "import time\nprint(flush=True)\ntime.sleep(600)") as process:
         child = eventually(psutil.Process(process.pid).children)[0]
-        eventually(lambda: _is_in(child, "nanosleep"))
+        eventually(lambda: is_in(child, "nanosleep"))
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(60) == 128 + signal.SIGTERM
 

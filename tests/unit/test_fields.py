@@ -10,8 +10,8 @@ import pytest
 from app.errors import CardError
 from app.serving.cards.card import Card, FieldSpec
 from app.serving.tasks import Limits, Payload, RowTask
+from tests.unit.rows import body, rows, task
 from tests.unit.signatures import Shape, fields_of, problems, signature, spec
-from tests.unit.test_tabular import body, rows, task
 
 # --- choices
 
