@@ -13,8 +13,11 @@ from app.errors import PullError
 from tests.elsewhere import Bucket, bucket_of, pulled
 from tests.http.load import Load, Question
 from tests.http.reloading import ROWS, Served, always_ready, serving
+from tests.metrics import scrape
 from tests.models import save_constant_model
 from tests.support import eventually
+
+OF_M = frozenset({("model", "m")})
 
 
 @pytest.fixture
@@ -75,6 +78,7 @@ def appears_and_is_replaced(bucket: Bucket, models: Path, folder: Path, hidden: 
 
         status = server.get("/api/status").json()
         assert status["summary"]["level"] == "ok"
+        assert scrape(server.url).series("keraport_source_failed") == {OF_M: 0}
         for path in ("m/model.keras", "m/model.yaml"):
             bucket.delete(path)
         with pytest.raises(PullError) as caught:
@@ -82,6 +86,7 @@ def appears_and_is_replaced(bucket: Bucket, models: Path, folder: Path, hidden: 
         status = server.get("/api/status").json()
         assert status["replicas"][0]["sources"] == [{"name": "m", "reason": caught.value.message}]
         assert 'the source of the model "m" fails' in status["summary"]["text"]
+        assert scrape(server.url).series("keraport_source_failed") == {OF_M: 1}
         page = server.get("/status").text
         assert "the source of m: there is nothing at s3://" in page
         assert m.ask() == (2, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.sources.record import PULLS, PullRecord, write_record
 from tests.monitoring.promtool import alert_queries, alerts, panel_queries
 from tests.stack.compose import Stack, eventually, free_ports, run
 from tests.support import CAR, V1_CAR, V2_CAR, picture
@@ -171,13 +173,25 @@ def test_what_was_sent_is_what_prometheus_knows(stack: Stack, prometheus: httpx.
     assert known() - before == 40
 
 
+@pytest.fixture
+def source(stack: Stack) -> Iterator[None]:
+    """What `python -m app pull` leaves of a model: without one, there is no metric of sources."""
+    folder = stack.folder / "models" / PULLS / "elsewhere"
+    folder.mkdir(parents=True)
+    write_record(folder, PullRecord(name="elsewhere"))
+    yield
+    shutil.rmtree(folder)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("source")
 def test_every_rule_can_be_evaluated(prometheus: httpx.Client) -> None:
     def rules() -> list[dict[str, Any]]:
         groups = prometheus.get("/rules").json()["data"]["groups"]
         return [rule for group in groups for rule in group["rules"]]
 
     eventually(lambda: all(rule["health"] == "ok" for rule in rules()), PATIENCE_S)
+    eventually(lambda: _ask(prometheus, "count(keraport_source_failed)"), PATIENCE_S)
     assert {rule["name"] for rule in rules()} == {rule["alert"] for rule in alerts()}
     for query in alert_queries():
         _ask(prometheus, query.expr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from app.serving.call import Call
 from app.serving.registry.entry import Entry, Group
 from app.serving.registry.registry import Registry
 from app.settings import Settings
+from app.sources.record import PULLS, PullRecord, write_record
 from tests.metrics import Scrape
 
 
@@ -140,6 +142,24 @@ def test_two_applications_count_for_themselves(registry: Registry) -> None:
     text = app.test_client().get("/metrics").text
     assert f"{REQUESTS}{{" not in text
     assert "keraport_build_info{" in text
+
+
+def test_sources_fail_or_are_forgotten(registry: Registry, tmp_path: Path) -> None:
+    now = time.time()
+    for record in (
+        PullRecord(name="fine", checked_at=now, every_s=300),
+        PullRecord(name="once", checked_at=now - 1e6),
+        PullRecord(name="broken", checked_at=now, every_s=300, problem="there is nothing"),
+        PullRecord(name="late", checked_at=now - 2000, every_s=300),
+    ):
+        (tmp_path / PULLS / record.name).mkdir(parents=True)
+        write_record(tmp_path / PULLS / record.name, record)
+    metrics = Metrics(registry)
+    metrics.watch_sources(tmp_path)
+    found = _scrape(metrics)
+    for model, value in {"fine": 0, "once": 0, "broken": 1, "late": 1}.items():
+        series = found.series("keraport_source_failed", model=model)
+        assert [*series.values()] == [value], model
 
 
 @pytest.mark.parametrize(

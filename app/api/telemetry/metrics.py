@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -31,6 +32,7 @@ from app import __version__
 from app.api.telemetry.model_metrics import ModelCollector, versions
 from app.api.telemetry.record import Record
 from app.api.telemetry.series import Counters, Histograms, Series
+from app.api.telemetry.source_metrics import SourceCollector
 from app.api.telemetry.worker_metrics import WorkerMetrics
 from app.errors import Overloaded
 from app.serving.registry.entry import Entry
@@ -119,6 +121,10 @@ class Metrics:
     def watch_in_flight(self, count: Callable[[], int]) -> None:
         """count: how many requests are in flight now."""
         self._in_flight.set_function(count)
+
+    def watch_sources(self, models: Path) -> None:
+        """models: the folder into which models come from elsewhere."""
+        self._exposed.register(SourceCollector(models))
 
     def observe(self, record: Record, status: int, seconds: float) -> None:
         """Count a request that has ended. status: of HTTP; of gRPC the one that stands for it."""
