@@ -201,7 +201,8 @@ class Signature(SignatureDef):
     inputs that have the shape of a picture, by their names; a SavedModel says nothing. `texts`: of
     those that take texts, or the ids of words. `series`: the names of those that seem to take rows
     in time order. `grids`: of the outputs whose pixels have a place in the input that is certain,
-    by their names.
+    by their names. `pipeline_tag`: what a model card of the Hugging Face Hub beside the file says
+    of a model with one output, such as `image-classification`.
     """
 
     meanings: tuple[OutputMeaning, ...] = ()
@@ -210,6 +211,7 @@ class Signature(SignatureDef):
     texts: dict[str, TextEvidence] = field(default_factory=dict)
     series: tuple[str, ...] = ()
     grids: dict[str, Grid] = field(default_factory=dict)
+    pipeline_tag: str | None = None
 
     def meaning(self, output: TensorSpec) -> OutputMeaning | None:
         """Return what the numbers of an output are; None where nothing is known."""

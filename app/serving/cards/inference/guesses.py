@@ -17,7 +17,6 @@ from app.serving.cards.card import (
     OutputCard,
     PictureOutput,
 )
-from app.serving.cards.inference.outputs import output_kind
 from app.serving.cards.inference.picture_outputs import answer_kind, output_scale
 from app.serving.cards.kinds import Kind, kinds_of, words
 from app.serving.cards.text_input import TokenIndex
@@ -68,7 +67,7 @@ def guesses(stated: Card | None, card: Card, signature: Signature) -> list[Guess
     if card.task is not None:
         if (stated is None or stated.task is None) and card.task != "tensor":
             output = signature.outputs[0]
-            reason = output_kind(output, signature.meaning(output), _labels(card.labels)).guess
+            reason = answer_kind(output, signature, _labels(card.labels)).guess
             found.append(Guess("task", f"the task {card.task}", reason=reason))
     elif (stated is None or stated.inputs is None) and not _proven(card, signature):
         what = f"the kinds of the inputs ({words(card.inputs or {})})"

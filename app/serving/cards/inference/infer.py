@@ -26,6 +26,7 @@ from app.serving.cards.card import (
     TensorOutput,
     VectorOutput,
 )
+from app.serving.cards.inference.model_card import with_model_card
 from app.serving.cards.inference.outputs import labels_fit, may_be_classes
 from app.serving.cards.inference.picture_outputs import answer_kind, is_picture, labels_fit_mask
 from app.serving.cards.inference.picture_settings import as_exported, settle_pictures
@@ -64,6 +65,8 @@ def completed(
     cropped = any(evidence.cropped for evidence in signature.pictures.values())
     if cropped and any(map(is_teachable_machine, folders[:1])):
         signature = as_exported(signature)
+    if card is None or (card.task is None and card.outputs is None and card.labels is None):
+        signature = with_model_card(signature, folders)
     if card is None:
         card = _inferred(signature, folders)
     elif card.is_open:

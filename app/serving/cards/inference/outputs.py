@@ -12,6 +12,8 @@ OutputKind = Literal["classes", "number", "mask", "picture", "vector", "tensor"]
 # Units of a sigmoid up to which they are taken for classes without labels and a loss: more are
 # rather features, or the code of an autoencoder.
 MOST_SIGMOIDS = 32
+# The channels of pictures that come out of a model.
+GREY_AND_RGB = (1, 3)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.serving.cards.card import Card
-from app.serving.cards.inference.outputs import OutputGuess, output_kind
+from app.serving.cards.inference.model_card import tagged
+from app.serving.cards.inference.outputs import GREY_AND_RGB, OutputGuess, output_kind
 from app.serving.reductions import MOST_CLASSES
 from app.serving.signature import OutputMeaning, PixelRange, Signature, TensorSpec
 
-# The channels of pictures that come out of a model.
-GREY_AND_RGB = (1, 3)
 PICTURE_TYPES = ("float32", "float16", "bfloat16", "uint8")
 # What the bounds of the last layer show.
 _SCALES: dict[tuple[float, float] | None, PixelRange] = {
@@ -39,7 +38,8 @@ def answer_kind(
     """Return the kind of an output without a card. labels: those beside the model, if they are of
     this output."""
     drawn = drawn_kind(spec, signature)
-    return drawn or output_kind(spec, signature.meaning(spec), labels)
+    found = drawn or output_kind(spec, signature.meaning(spec), labels)
+    return tagged(found, spec, signature)
 
 
 def labels_fit_mask(spec: TensorSpec, labels: Sequence[str]) -> bool:
