@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import socket
 import ssl
 import threading
@@ -42,6 +43,11 @@ def tree(folder: Path) -> dict[str, bytes]:
         for path in paths
         if not any(part.startswith(".") for part in path.parts)
     }
+
+
+def packed(folder: Path, beside: Path) -> bytes:
+    """The content of a folder as .tar.gz. beside: where the archive is written."""
+    return Path(shutil.make_archive(str(beside / folder.name), "gztar", folder)).read_bytes()
 
 
 class Bucket:

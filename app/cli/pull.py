@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import click
 
 from app.errors import PullError
 from app.settings import read_settings
 from app.sources.address import Address, parse_address
+from app.sources.credentials import read_environment
 from app.sources.pull import Options
 from app.sources.pull import pull as pull_model
 
@@ -38,6 +41,11 @@ DEFAULTS = Options()
     show_default=True,
     help="Refuse models that take more, packed or unpacked.",
 )
+@click.option(
+    "--env-file",
+    type=click.Path(path_type=Path),
+    help="Read credentials from a file: NAME=VALUE on lines.",
+)
 @click.option("--sources", envvar="KERAPORT_SOURCES", hidden=True, default="")
 def pull(
     url: str | None,
@@ -46,6 +54,7 @@ def pull(
     keep: int,
     delete: bool,
     max_gb: float,
+    env_file: Path | None,
     sources: str,
 ) -> None:
     """Fetch the model NAME from URL into the models folder, as a version of its own; nothing is
@@ -58,6 +67,8 @@ def pull(
     Without URL and NAME, all sources of KERAPORT_SOURCES: NAME=URL, separated by spaces.
     """
     wanted = _wanted(url, name, sources)
+    if env_file is not None:
+        os.environ.update(read_environment(env_file))
     models = read_settings().models_dir
     options = Options(keep, delete, int(max_gb * 1e9), every)
     if every is not None:

@@ -29,6 +29,8 @@ RANGE = 8_000_000
 TIMEOUT = timedelta(seconds=60)
 # What all three stores answer.
 _OF_THE_STORE = re.compile(r"<Code>([^<]*)</Code>.*?<Message>([^<]*)", re.DOTALL)
+# Where servers of one's own are named.
+_ENDPOINTS = ("AWS_ENDPOINT_URL", "GOOGLE_BASE_URL")
 RETRIES: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
 
 
@@ -40,7 +42,7 @@ class ObjectStore:
         url, self._object = address.url.rstrip("/"), address.file_name
         if self._object is not None:
             url = url.rpartition("/")[0]
-        plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+        plain = any(os.environ.get(name, "").startswith("http://") for name in _ENDPOINTS)
         options: ClientConfig = {"timeout": TIMEOUT, "connect_timeout": timedelta(seconds=10)}
         if plain:
             options["allow_http"] = True

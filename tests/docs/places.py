@@ -15,6 +15,11 @@ NOWHERE = {
     "tests/stack/test_keys.py gives the file away and has the stack read it",
     **dict.fromkeys(
         (
+            "docker build --tag registry.example.org/keraport-models-sync:1 --file "
+            "deploy/sync/Dockerfile .",
+            "docker push registry.example.org/keraport-models-sync:1",
+            "docker stack deploy --with-registry-auth -c deploy/swarm/stack.yml -c "
+            "deploy/swarm/models-sync.yml keraport",
             "docker build --tag registry.example.org/keraport-app:1 .",
             "docker build --tag registry.example.org/keraport-nginx:1 nginx",
             "docker push registry.example.org/keraport-app:1",

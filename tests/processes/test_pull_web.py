@@ -236,6 +236,22 @@ def test_the_command_fetches_all_sources_and_says_what_failed(
     assert set(tree(models)) == {"a/1/flowers.keras", "c/1/flowers.keras"}
 
 
+def test_credentials_come_from_a_file(hub: Hub, models: Path, tmp_path: Path) -> None:
+    """As secrets of containers are files."""
+    hub.token = "hf_a=b&c=$d"
+    secret = tmp_path / "secret"
+    about = {"KERAPORT_MODELS_DIR": str(models), "KERAPORT_SOURCES": "m=hf://someone/flowers"}
+    for line, status in ((f"HF_TOKEN={hub.token}", 0), ("HF_TOKEN=other", 1), (hub.token[:4], 1)):
+        secret.write_text(f"# of the Hub\n\n{line}\n")
+        done = command("--env-file", str(secret), **about)
+        assert done.returncode == status, done.stderr
+        assert line not in done.stderr
+    assert done.stderr == f"Error: {secret}, line 3: expected NAME=VALUE\n"
+    secret.unlink()
+    assert "cannot be read" in command("--env-file", str(secret), **about).stderr
+    assert tree(models / "m/1") == REPOSITORY
+
+
 @pytest.mark.parametrize(
     ("arguments", "sources", "said"),
     [

@@ -138,6 +138,13 @@ class Stack:
         return [line for line in found if {"event": "request", **fields}.items() <= line.items()]
 
 
+def replicas_with(model: str, client: httpx.Client) -> int:
+    """How many replicas answer for a model: each of them finds it by itself."""
+    replicas = client.get("/api/status").json()["replicas"]
+    models = [about for replica in replicas for about in replica.get("models", ())]
+    return sum((about["name"], about["state"]) == (model, "ready") for about in models)
+
+
 def trusting(pem: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=pem)

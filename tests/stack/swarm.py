@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 from tests.stack.certificates import AUTHORITY, AUTHORITY_PEM
 from tests.stack.compose import eventually, run, trusting
 
-NETWORK, SUBNET = "keraport-nodes", "172.16.241.0/24"
+NETWORK, SUBNET, GATEWAY = "keraport-nodes", "172.16.241.0/24", "172.16.241.1"
 # The first one is the manager.
 ADDRESSES = ("172.16.241.11", "172.16.241.12", "172.16.241.13")
 STACK = "keraport"
@@ -39,6 +40,7 @@ PRIVILEGES = (
     *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
     *("--security-opt", "systempaths=unconfined"),
 )
+IMAGES = ("keraport-app", "keraport-nginx", "keraport-models-sync")
 SETTINGS = {
     "KERAPORT_APP_MEMORY": "1g",
     "KERAPORT_MODELS": "/keraport/swarm-models",
@@ -58,7 +60,8 @@ class Node:
         run(
             *("docker", "run", "--detach", *PRIVILEGES, "--name", self.name),
             *("--hostname", self.name, "--network", NETWORK, "--ip", self.address),
-            *("--volume", f"{folder}:/keraport:ro", "keraport-engine"),
+            *("--volume", f"{folder}:/keraport:ro"),
+            *("--volume", f"{folder}/swarm-models:/keraport/swarm-models", "keraport-engine"),
         )
         eventually(self._answers, 60)
 
@@ -90,22 +93,32 @@ class Node:
 
 
 class Swarm:
-    """The stack on three servers. A `Target` of the load."""
+    """The stack on three servers. models: the folder of models that they share. A `Target` of the
+    load."""
 
     https_port = 443
 
-    def __init__(self, nodes: list[Node]) -> None:
+    def __init__(self, nodes: list[Node], models: Path) -> None:
         self.nodes = nodes
+        self.models = models
         self.manager = nodes[0]
         self.hosts = [node.address for node in nodes]
 
     def trust(self) -> ssl.SSLContext:
         return trusting(AUTHORITY_PEM)
 
-    def deploy(self, **settings: str) -> None:
-        file = "/keraport/deploy/swarm/stack.yml"
-        command = ("stack", "deploy", "--resolve-image", "never", "--compose-file", file, STACK)
+    def deploy(self, *more: str, **settings: str) -> None:
+        """Deploy the stack. more: files beside its own."""
+        folder = "/keraport/deploy/swarm"
+        files = [f"--compose-file={folder}/{name}" for name in ("stack.yml", *more)]
+        command = ("stack", "deploy", "--resolve-image", "never", *files, STACK)
         self.manager.docker(*command, **SETTINGS, **settings)
+
+    def fetch_models(self, **settings: str) -> str:
+        """Start models-sync, and return the name of its service."""
+        self.deploy("models-sync.yml", KERAPORT_SYNC_EVERY_S="1", **settings)
+        self.await_tasks(1, "models-sync")
+        return f"{STACK}_models-sync"
 
     def tasks(self, service: str, state: str = "Running") -> list[str]:
         """The nodes of the tasks that are to run and are in this state; a task runs once it is
@@ -141,16 +154,22 @@ class Swarm:
 @contextmanager
 def swarm_of_three(folder: Path) -> Iterator[Swarm]:
     """Three servers with the images of a copy of the repository, and the stack on them."""
-    for tag, context in (("app", folder), ("nginx", folder / "nginx")):
-        run("docker", "build", "--quiet", "--tag", f"keraport-{tag}", context, timeout=900)
-    build = ("docker", "build", "--quiet", "--tag", "keraport-engine", "-")
-    run(*build, input=ENGINE, timeout=600)
+    shutil.copytree(folder / "models" / "mpg", folder / "swarm-models" / "mpg")
+    for image, context, file in zip(
+        IMAGES,
+        (folder, folder / "nginx", folder),
+        ("Dockerfile", "nginx/Dockerfile", "deploy/sync/Dockerfile"),
+        strict=True,
+    ):
+        build = ("docker", "build", "--quiet", "--tag", image)
+        run(*build, "--file", folder / file, context, timeout=900)
+    engine = ("docker", "build", "--quiet", "--tag", "keraport-engine", "-")
+    run(*engine, input=ENGINE, timeout=600)
     run("docker", "network", "create", "--subnet", SUBNET, NETWORK)
     nodes: list[Node] = []
     try:
         archive = folder / "images.tar"
-        images = ("keraport-app:latest", "keraport-nginx:latest")
-        run("docker", "save", "--output", archive, *images, timeout=600)
+        run("docker", "save", "--output", archive, *IMAGES, timeout=600)
         certificate = AUTHORITY.issue_cert(*ADDRESSES)
         certs = folder / "swarm-certs"
         certs.mkdir()
@@ -161,7 +180,7 @@ def swarm_of_three(folder: Path) -> Iterator[Swarm]:
             nodes.append(Node(number, folder))
             nodes[-1].load(archive)
         archive.unlink()
-        swarm = Swarm(nodes)
+        swarm = Swarm(nodes, folder / "swarm-models")
         swarm.manager.docker("swarm", "init", "--advertise-addr", ADDRESSES[0])
         token = swarm.manager.docker("swarm", "join-token", "--quiet", "worker").strip()
         for node in nodes[1:]:
@@ -174,4 +193,4 @@ def swarm_of_three(folder: Path) -> Iterator[Swarm]:
         for node in nodes:
             run("docker", "rm", "--force", "--volumes", node.name)
         run("docker", "network", "rm", NETWORK)
-        run("docker", "image", "rm", "keraport-engine", "keraport-app", "keraport-nginx")
+        run("docker", "image", "rm", "keraport-engine", *IMAGES)

@@ -8,23 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.elsewhere import FileServer, answering
-from tests.stack.compose import Stack, eventually
+from tests.elsewhere import FileServer, answering, packed
+from tests.stack.compose import Stack, eventually, replicas_with
 from tests.support import CAR, ROOT
 
 GATEWAY = "172.16.239.1"
 pytestmark = pytest.mark.slow
 
 
-def packed(folder: Path) -> bytes:
-    return Path(
-        shutil.make_archive(str(folder / "cars"), "gztar", ROOT / "models/mpg")
-    ).read_bytes()
-
-
 def test_a_model_arrives_in_both_applications(stack: Stack, tmp_path: Path) -> None:
     with answering(FileServer(host="0.0.0.0")) as server:
-        content = server.files["/cars.tar.gz"] = packed(tmp_path)
+        content = server.files["/cars.tar.gz"] = packed(ROOT / "models/mpg", tmp_path)
         digest = hashlib.sha256(content).hexdigest()
         url = f"http://{GATEWAY}:{server.server_port}/cars.tar.gz#sha256={digest}"
         (tmp_path / "sync.env").write_text("HF_TOKEN=hf_a-token-of-the-tests\n")
@@ -38,7 +32,7 @@ def test_a_model_arrives_in_both_applications(stack: Stack, tmp_path: Path) -> N
         try:
             stack.compose("--profile", "models-sync", "up", "-d", "models-sync", **settings)
             with stack.client() as client:
-                eventually(lambda: client.get("/api/models/cars").json().get("state") == "ready")
+                eventually(lambda: replicas_with("cars", client) == 2)
                 assert client.post("/api/cars", json=CAR).status_code == 200
             assert "cars: version 1 arrived" in stack.logs("models-sync")
             about = stack.inspect("models-sync")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
+import hashlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.stack.compose import copy_of_the_repository, eventually
+from tests.elsewhere import FileServer, answering, packed
+from tests.stack.compose import copy_of_the_repository, eventually, replicas_with
 from tests.stack.load import CONNECTIONS, SteadyLoad
-from tests.stack.swarm import STACK, Swarm, swarm_of_three
+from tests.stack.swarm import GATEWAY, STACK, Swarm, swarm_of_three
+from tests.support import CAR, ROOT
 
 # Three engines, of which each has images of 1.6 GB.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -19,7 +23,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 @pytest.fixture(scope="module")
 def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swarm]:
     folder = copy_of_the_repository(tmp_path_factory.mktemp("swarm"))
-    shutil.copytree(folder / "models" / "mpg", folder / "swarm-models" / "mpg")
     with swarm_of_three(folder) as swarm:
         yield swarm
 
@@ -39,20 +42,40 @@ def test_two_replicas_become_six_and_three(swarm: Swarm, load: SteadyLoad) -> No
     load.check()
 
 
-def test_an_update_under_load(swarm: Swarm, load: SteadyLoad) -> None:
-    for node in swarm.nodes:
-        node.build("keraport-app:2", "ENV KERAPORT_LOG_LEVEL=info")
-    swarm.deploy(KERAPORT_APP_IMAGE="keraport-app:2", KERAPORT_REPLICAS="3")
-    eventually(lambda: swarm.update_state() == "completed", 600)
-    swarm.await_tasks(3)
+def test_a_model_from_elsewhere(swarm: Swarm, load: SteadyLoad, tmp_path: Path) -> None:
+    with answering(FileServer(host="0.0.0.0")) as source:
+        content = source.files["/cars.tar.gz"] = packed(ROOT / "models/mpg", tmp_path)
+        digest = hashlib.sha256(content).hexdigest()
+        address = f"http://{GATEWAY}:{source.server_port}/cars.tar.gz#sha256={digest}"
+        owner = swarm.models.stat()
+        service = swarm.fetch_models(
+            KERAPORT_REPLICAS="3",
+            KERAPORT_SOURCES=f"cars={address}",
+            KERAPORT_SYNC_USER=f"{owner.st_uid}:{owner.st_gid}",
+            # The servers share the folder.
+            KERAPORT_SYNC_MODE="replicated",
+        )
+        with httpx.Client(base_url=f"https://{swarm.hosts[0]}", verify=swarm.trust()) as client:
+            eventually(lambda: replicas_with("cars", client) == 3, 120)
+            assert client.post("/api/cars", json=CAR).status_code == 200
+    assert "cars: version 1 arrived" in swarm.manager.docker("service", "logs", "--raw", service)
+    swarm.manager.docker("service", "rm", service)
     load.check()
 
 
-def test_an_image_that_does_not_start_is_rolled_back(swarm: Swarm, load: SteadyLoad) -> None:
+@pytest.mark.parametrize(
+    ("number", "line", "end"),
+    [
+        (2, "ENV KERAPORT_LOG_LEVEL=info", "completed"),
+        (3, 'CMD ["python", "-c", "raise SystemExit(1)"]', "rollback_completed"),
+    ],
+    ids=["it serves", "it does not start"],
+)
+def test_a_new_image(swarm: Swarm, load: SteadyLoad, number: int, line: str, end: str) -> None:
     for node in swarm.nodes:
-        node.build("keraport-app:3", 'CMD ["python", "-c", "raise SystemExit(1)"]')
-    swarm.deploy(KERAPORT_APP_IMAGE="keraport-app:3", KERAPORT_REPLICAS="3")
-    eventually(lambda: swarm.update_state() == "rollback_completed", 600)
+        node.build(f"keraport-app:{number}", line)
+    swarm.deploy(KERAPORT_APP_IMAGE=f"keraport-app:{number}", KERAPORT_REPLICAS="3")
+    eventually(lambda: swarm.update_state() == end, 600)
     swarm.await_tasks(3)
     load.check()
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from copy import deepcopy
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -19,6 +22,9 @@ from tests.support import ROOT
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="there is no kubectl here")
 HOME = ROOT / "deploy" / "kubernetes"
 FOLDERS = ("base", "single-node", "cloud", "gpu", "autoscaling", "kserve")
+# With the component that fetches models, as a kustomization of an operator's own would have it.
+FETCHING = ("single-node", "cloud", "gpu")
+EVERY = (*FOLDERS, *(f"{folder}+models-sync" for folder in FETCHING))
 # Of Kubernetes, those that get fixes; the resources of operators have schemas of their own.
 VERSIONS = ("1.35", "1.36", "1.37")
 OPERATORS = {
@@ -37,16 +43,33 @@ RESTRICTED = {
 Resource = dict[str, Any]
 
 
-@pytest.fixture(params=FOLDERS)
+@pytest.fixture(params=EVERY)
 def rendered(request: pytest.FixtureRequest) -> list[Resource]:
     """What `kubectl apply -k` would send."""
     return render(request.param)
 
 
 @cache
-def render(folder: str) -> list[Resource]:
+def render(name: str) -> list[Resource]:
+    folder, _, component = name.partition("+")
+    if not component:
+        return kustomized(HOME / folder)
+    with tempfile.TemporaryDirectory() as own:
+        home = os.path.relpath(HOME, Path(own).resolve())
+        sources = ["KERAPORT_SOURCES=flowers=s3://models/flowers"]
+        about = {
+            "namespace": "keraport",
+            "resources": [f"{home}/{folder}"],
+            "components": [f"{home}/{component}"],
+            "configMapGenerator": [{"name": "keraport-models-sync", "literals": sources}],
+        }
+        (Path(own) / "kustomization.yaml").write_text(yaml.safe_dump(about))
+        return kustomized(Path(own))
+
+
+def kustomized(folder: Path) -> list[Resource]:
     done = subprocess.run(
-        ["kubectl", "kustomize", HOME / folder], capture_output=True, text=True, timeout=30
+        ["kubectl", "kustomize", folder], capture_output=True, text=True, timeout=30
     )
     assert done.returncode == 0, done.stderr
     assert not done.stderr, "a warning"
@@ -66,13 +89,17 @@ def pods(resources: list[Resource]) -> Iterator[tuple[str, Resource]]:
 
 def containers(resources: list[Resource]) -> Iterator[tuple[Resource, Resource]]:
     for _, pod in pods(resources):
-        for container in pod["containers"]:
+        for container in containers_of(pod):
             yield pod, container
+
+
+def containers_of(pod: Resource) -> list[Resource]:
+    return [*pod.get("initContainers", ()), *pod["containers"]]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_resources_are_valid(version: str) -> None:
-    every = {repr(r): r for folder in FOLDERS for r in render(folder)}
+    every = {repr(r): r for name in EVERY for r in render(name)}
     known = [r for r in every.values() if r["apiVersion"] not in OPERATORS]
     assert {r["kind"] for r in known} >= {"Deployment", "Service", "Ingress", "NetworkPolicy"}
     for resource in known:
@@ -96,7 +123,7 @@ def test_pods_are_restricted(rendered: list[Resource]) -> None:
         assert context["runAsNonRoot"] is True
         assert context["runAsUser"] in (101, 10001)
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert not any("hostPort" in port for port in container["ports"])
+        assert not any("hostPort" in port for port in container.get("ports", ()))
 
 
 def test_containers_have_limits_and_versions(rendered: list[Resource]) -> None:
@@ -151,10 +178,13 @@ def test_what_is_referred_to_is_there(rendered: list[Resource]) -> None:
         for volume in pod["volumes"]:
             if claim := volume.get("persistentVolumeClaim"):
                 assert ("PersistentVolumeClaim", claim["claimName"]) in named
-            mounted = {m["name"] for c in pod["containers"] for m in c["volumeMounts"]}
+            mounted = {m["name"] for c in containers_of(pod) for m in c["volumeMounts"]}
             assert volume["name"] in mounted
-        for source in (s for c in pod["containers"] for s in c["envFrom"]):
-            assert ("ConfigMap", source["configMapRef"]["name"]) in named
+        for source in (s for c in containers_of(pod) for s in c["envFrom"]):
+            if secret := source.get("secretRef"):
+                assert secret["optional"] is True
+            else:
+                assert ("ConfigMap", source["configMapRef"]["name"]) in named
     for service in of_kind(rendered, "Service"):
         if selector := service["spec"].get("selector"):
             assert any(selector.items() <= each for each in labels)
@@ -167,6 +197,31 @@ def test_what_is_referred_to_is_there(rendered: list[Resource]) -> None:
         paths = [path for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]]
         for service in (path["backend"]["service"] for path in paths):
             assert ("Service", service["name"]) in named
+
+
+@pytest.mark.parametrize("folder", FETCHING)
+def test_models_arrive_before_a_replica_answers(folder: str) -> None:
+    resources = render(f"{folder}+models-sync")
+    claims = {r["metadata"]["name"] for r in of_kind(resources, "PersistentVolumeClaim")}
+    assert claims == {"keraport-cache"}
+    (pod,) = (pod for name, pod in pods(of_kind(resources, "Deployment")) if name == "keraport")
+    (volume,) = (v for v in pod["volumes"] if v["name"] == "models")
+    limit = size(volume["emptyDir"]["sizeLimit"])
+    once, always = pod["initContainers"]
+    assert ("restartPolicy" in once, always["restartPolicy"]) == (False, "Always")
+    for container in (once, always):
+        assert {"name": "models", "mountPath": "/srv/keraport/models"} in container["volumeMounts"]
+        assert size(container["resources"]["limits"]["ephemeral-storage"]) > limit
+        name = container["envFrom"][0]["configMapRef"]["name"]
+        (data,) = (m["data"] for m in resources if m["metadata"]["name"] == name)
+        assert data["KERAPORT_SOURCES"] == "flowers=s3://models/flowers"
+    (mount,) = (m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "models")
+    assert mount["readOnly"] is True
+
+
+def size(amount: str) -> int:
+    assert amount.endswith("Gi")
+    return int(amount.removesuffix("Gi"))
 
 
 def test_one_of_them_scales(rendered: list[Resource]) -> None:

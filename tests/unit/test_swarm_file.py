@@ -10,7 +10,7 @@ import yaml
 from app.settings import Settings
 from tests.support import ROOT
 
-STACK = ROOT / "deploy" / "swarm" / "stack.yml"
+FILES = sorted((ROOT / "deploy" / "swarm").glob("*.yml"))
 
 
 def read(path: str) -> dict[str, Any]:
@@ -19,6 +19,7 @@ def read(path: str) -> dict[str, Any]:
 
 
 COMPOSE, SWARM = read("docker-compose.yml"), read("deploy/swarm/stack.yml")
+SYNC = read("deploy/swarm/models-sync.yml")["models-sync"]
 # Of addresses, or of one server only.
 COMPOSE_ONLY = {"KERAPORT_PEERS", "KERAPORT_API_KEYS_FILE"}
 SWARM_ONLY = {
@@ -47,7 +48,7 @@ def test_the_drain_fits_into_the_grace_period() -> None:
 
 
 def test_services_are_hardened_and_limited() -> None:
-    for service in SWARM.values():
+    for service in (*SWARM.values(), SYNC):
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
         assert service["deploy"]["resources"]["limits"].keys() >= {"memory", "pids"}
@@ -56,8 +57,27 @@ def test_services_are_hardened_and_limited() -> None:
 
 
 def test_every_variable_has_a_default_and_is_explained() -> None:
-    text = STACK.read_text()
+    text = "".join(path.read_text() for path in FILES)
     used = set(re.findall(r"\$\{(\w+):-", text))
     assert len(re.findall(r"\$\{\w+:-", text)) == text.count("${")
-    documents = (ROOT / ".env.example").read_text() + (ROOT / "docs/scaling.md").read_text()
+    told = (".env.example", "docs/scaling.md", "docs/elsewhere.md")
+    documents = "".join((ROOT / name).read_text() for name in told)
     assert [name for name in sorted(used) if not re.search(rf"\b{name}\b", documents)] == []
+
+
+def test_models_are_fetched_as_in_the_stack() -> None:
+    compose = COMPOSE["models-sync"]
+    assert SYNC["environment"] == compose["environment"]
+    assert SYNC["user"] == compose["user"]
+    options = [option.partition("=") for option in SYNC["command"]]
+    said = [part for name, _, value in options if name != "--env-file" for part in (name, value)]
+    assert said == compose["command"]
+    # The only service that may write there.
+    mounts = [volume for volume in SYNC["volumes"] if isinstance(volume, str)]
+    assert mounts == ["models:/srv/keraport/models"]
+    assert [v for v in SWARM["app"]["volumes"] if "models" in v] == [f"{mounts[0]}:ro"]
+
+
+def test_a_secret_without_credentials_is_not_empty() -> None:
+    """Swarm would refuse it."""
+    assert (FILES[0].parent / "no-credentials.env").stat().st_size
