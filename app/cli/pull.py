@@ -14,6 +14,7 @@ from app.errors import PullError
 from app.settings import read_settings
 from app.sources.address import Address, parse_address
 from app.sources.credentials import read_environment
+from app.sources.place import prepare
 from app.sources.pull import Options
 from app.sources.pull import pull as pull_model
 
@@ -70,6 +71,7 @@ def pull(
     if env_file is not None:
         os.environ.update(read_environment(env_file))
     models = read_settings().models_dir
+    prepare(models)
     options = Options(keep, delete, int(max_gb * 1e9), every)
     if every is not None:
         # The first process of a container gets no signal that it does not ask for.

@@ -11,6 +11,7 @@ only, which the next one removes.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -143,17 +144,32 @@ class Place:
                 (self.home / folder).rename(self._old / folder)
 
 
+def prepare(models: Path) -> None:
+    """Make the folder of all records. Raises PullError if there is no models folder, or this user
+    may not write there: then not even a record can say so."""
+    if not models.is_dir():
+        raise PullError(f"there is no folder {str(models)!r}: set KERAPORT_MODELS_DIR")
+    folder = models / PULLS
+    try:
+        folder.mkdir(exist_ok=True)
+        writable = all(os.access(each, os.W_OK | os.X_OK) for each in (models, folder))
+        reason = None if writable else os.strerror(errno.EACCES)
+    except OSError as error:
+        reason = error.strerror
+    if reason is not None:
+        raise PullError(f"user {os.getuid()} cannot write into {models}: {reason}")
+
+
 @contextmanager
 def opened(models: Path, name: str) -> Iterator[Place]:
     """Open the place of the model `name`. Raises PullError if the name cannot be served, the folder
     cannot be written, or another process has the place."""
     if problem := name_problem(name):
         raise PullError(f"{name!r}: {problem}")
-    if not models.is_dir():
-        raise PullError(f"there is no folder {str(models)!r}: set KERAPORT_MODELS_DIR")
+    prepare(models)
     aside = models / PULLS / name
     try:
-        aside.mkdir(parents=True, exist_ok=True)
+        aside.mkdir(exist_ok=True)
         lock = os.open(aside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise PullError(f"{aside} cannot be made by user {os.getuid()}: {error.strerror}") from None

@@ -13,6 +13,10 @@ NOWHERE = {
     "git pull": "there is nothing to pull from",
     "sudo chown 10001 api-keys.yaml && sudo chmod 400 api-keys.yaml": "tests do not use sudo; "
     "tests/stack/test_keys.py gives the file away and has the stack read it",
+    "openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=localhost -addext "
+    "subjectAltName=DNS:localhost -keyout nginx/certs/privkey.pem -out nginx/certs/fullchain.pem": (
+        "the certificate would be that of the stack that other tests ask"
+    ),
     **dict.fromkeys(
         (
             "docker build --tag registry.example.org/keraport-models-sync:1 --file "

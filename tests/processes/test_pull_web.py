@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import PullError
-from app.sources.record import read_records
+from app.sources.record import PULLS, read_records
 from tests.elsewhere import FileServer, Hub, answering, certificate, pulled, tree
 from tests.support import ROOT
 from tests.unit.test_archives import zip_of
@@ -250,6 +250,18 @@ def test_credentials_come_from_a_file(hub: Hub, models: Path, tmp_path: Path) ->
     secret.unlink()
     assert "cannot be read" in command("--env-file", str(secret), **about).stderr
     assert tree(models / "m/1") == REPOSITORY
+
+
+def test_a_folder_that_cannot_be_written_ends_the_command(models: Path) -> None:
+    """No record could say so: only a container that does not run is seen."""
+    (models / PULLS).write_text("in its place")
+    said = {models: "cannot write into", models / "none": "there is no folder"}
+    for folder, problem in said.items():
+        done = command(
+            "--every", "1", KERAPORT_MODELS_DIR=str(folder), KERAPORT_SOURCES="m=s3://b/m"
+        )
+        assert done.returncode == 1
+        assert problem in done.stderr
 
 
 @pytest.mark.parametrize(
