@@ -69,6 +69,13 @@ class Given:
         """What a card calls it."""
         return self.card.partition(",")[0].removeprefix("kind: ")
 
+    def array(self, at: Sequence[int], *, encoded: bool) -> Any:
+        """The rows at these places as a binary tensor, or as files."""
+        if encoded and self.files is not None and self.datatype != "BYTES":
+            return np.array([self.files[i] for i in at], object)
+        rows = self.tensor[[*at]]
+        return np.char.encode(rows.astype(str)).astype(object) if self.dtype == "string" else rows
+
 
 def _table(*lines: Sequence[Any]) -> str:
     return "".join(",".join(map(str, line)) + "\n" for line in lines)

@@ -1,6 +1,6 @@
-"""Every kind of input with every kind of output over HTTP: native, v1 and v2 answer what Keras
-answers for the same tensors, and the descriptions are true. The same for models whose batch has a
-fixed size, which answer any number of rows."""
+"""Every kind of input with every kind of output: native, v1, v2 and both protocols of gRPC answer
+what Keras answers for the same tensors, and the descriptions are true. The same for models whose
+batch has a fixed size, which answer any number of rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -40,6 +40,7 @@ from tests.kinds_matrix import (
     givens,
     save,
 )
+from tests.protocols import Protocols
 from tests.support import ROOT, serving
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -51,11 +52,13 @@ CLOSE: dict[str, Any] = {"rtol": 1e-5, "atol": 2e-6}
 
 @dataclass(frozen=True)
 class Matrix:
-    """The folder with the models, a client of the server, the rows, what Keras answers by names of
-    models and outputs, the OpenAPI document, and the size of the models' batch, if it is fixed."""
+    """The folder with the models, a client of the server, those of all protocols, the rows, what
+    Keras answers by names of models and outputs, the OpenAPI document, and the size of the models'
+    batch, if it is fixed."""
 
     folder: Path
     client: httpx.Client
+    protocols: Protocols
     given: dict[str, Given]
     wanted: dict[str, dict[str, Any]]
     document: dict[str, Any]
@@ -101,9 +104,11 @@ def made(folder: Path, batch: int | None, stack: ExitStack) -> Matrix:
         batches = [[np.repeat(each[i : i + 1], batch, axis=0) for each in tensors] for i in (0, 1)]
         found = [of_keras(model, case, each) for each in batches]
         wanted[case.name] = {n: np.stack([each[n][0] for each in found]) for n in found[0]}
-    server = stack.enter_context(serving(folder / "models", folder))
-    client = stack.enter_context(httpx.Client(base_url=server.url, timeout=150))
-    return Matrix(folder, client, given, wanted, client.get("/openapi.json").json(), batch)
+    server = stack.enter_context(serving(folder / "models", folder, grpc_port=0))
+    protocols = stack.enter_context(closing(Protocols(server)))
+    client = protocols.http
+    document = client.get("/openapi.json").json()
+    return Matrix(folder, client, protocols, given, wanted, document, batch)
 
 
 EVERY = [(batch, case) for batch in (None, 1, 4) for case in (FIXED_CASES if batch else CASES)]
@@ -262,7 +267,7 @@ def check(case: Case, given: dict[str, Given], shown: Any, wanted: dict[str, Any
         CHECKS[head](shown[f"its_{head}"], wanted[f"its_{head}"])
 
 
-# --- v1 and v2
+# --- v1, v2 and gRPC
 
 
 def v1_instance(given: Given, i: int, *, encoded: bool) -> Any:
@@ -315,7 +320,7 @@ def same(found: dict[str, Any], wanted: dict[str, Any], rows: int) -> None:
     ],
     indirect=["matrix"],
 )
-def test_v1_and_v2(matrix: Matrix, case: Case, encoded: bool) -> None:
+def test_v1_v2_and_grpc(matrix: Matrix, case: Case, encoded: bool) -> None:
     wanted = matrix.wanted[case.name]
     rows = matrix.rows
     same(v2(matrix, case, [i % ROWS for i in range(rows)], encoded=encoded), wanted, rows)
@@ -331,6 +336,10 @@ def test_v1_and_v2(matrix: Matrix, case: Case, encoded: bool) -> None:
     if len(wanted) == 1:
         predictions = [{next(iter(wanted)): each} for each in predictions]
     same({name: [each[name] for each in predictions] for name in predictions[0]}, wanted, rows)
+    at = [i % ROWS for i in range(rows)]
+    arrays = {INPUTS[e]: matrix.given[e].array(at, encoded=encoded) for e in case.inputs}
+    for ask in (matrix.protocols.tfs, matrix.protocols.v2_grpc):
+        same(ask(case.name, arrays), wanted, rows)
 
 
 # --- descriptions
