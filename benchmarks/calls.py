@@ -109,6 +109,22 @@ def by_h2load(port: int, path: str, message: bytes, folder: Path) -> Callable[[i
     return measure
 
 
+def check_floats(ours: tuple[int, bytes], theirs: tuple[int, bytes]) -> None:
+    """Raises ClickException unless two servers answer their requests, each a port and a message,
+    with the same numbers."""
+    mine, others = _floats(*ours), _floats(*theirs)
+    if mine.shape != others.shape or not np.allclose(mine, others, rtol=1e-4):
+        raise click.ClickException(f"the answers differ: {mine} and {others}")
+
+
+def _floats(port: int, message: bytes) -> NDArray[np.float32]:
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        answer = message_class("inference.ModelInferResponse").FromString(
+            _call(channel, INFER, message)
+        )
+    return np.frombuffer(answer.raw_output_contents[0], np.float32)
+
+
 def one_after_the_other(port: int, path: str, message: bytes) -> Callable[[int], Sample]:
     """The measurement of large calls, one after the other."""
 
@@ -127,9 +143,10 @@ def one_after_the_other(port: int, path: str, message: bytes) -> Callable[[int],
     return measure
 
 
-def _call(channel: Any, path: str, message: bytes) -> None:
+def _call(channel: Any, path: str, message: bytes) -> bytes:
     try:
-        channel.unary_unary(path)(message, timeout=TIMEOUT_S)
+        answer: bytes = channel.unary_unary(path)(message, timeout=TIMEOUT_S)
+        return answer
     except grpc.RpcError as error:
         said = f"{error.code().name}: {error.details()}"
         raise click.ClickException(f"{path} answers {said}") from None

@@ -17,6 +17,7 @@ from rich.progress import Progress
 
 from benchmarks import calls, cases, contestants, kinds, tensors
 from benchmarks.load import CONNECTIONS, Sample, require_wrk
+from benchmarks.peers.contestants import unavailable
 from benchmarks.report import Contest, Ratio, as_dict, show
 from benchmarks.stack import composed, engine_missing
 
@@ -25,6 +26,8 @@ TWO, STACK = "2 processes", "nginx, TLS"
 BATCH, IN_PROCESS, BINARY, AS_JSON = "32 tensors", "in process", "binary", "JSON"
 LOOP, ONE_STREAM, STREAMS = "predict loop", "1 stream", "32 streams"
 ROW, V1, TFS, V2, V2_BINARY = "row", "v1", "TFS gRPC", "v2 gRPC", "v2 binary"
+TFS_OF_TWO, V2_OF_TWO = f"{TFS}, {TWO}", f"{V2}, {TWO}"
+TRITON = f"Triton, {V2}"
 CALLED_BATCH = "32 tensors, called"
 # What a run may be limited to.
 GROUPS = ("shipped", "tensors", "kinds", "workers", "grpc")
@@ -41,6 +44,8 @@ TARGETS = [
     (BATCH, BINARY, IN_PROCESS, 1 / 1.3),
     (ROW, TFS, V1, 0.5),
     (ROW, V2, V2_BINARY, 0.5),
+    (ROW, TFS_OF_TWO, TRITON, 1.0),
+    (ROW, V2_OF_TWO, TRITON, 1.0),
     (CALLED_BATCH, V2, IN_PROCESS, 1 / 1.1),
 ]
 Measures = dict[tuple[str, str], contestants.Measure]
@@ -55,7 +60,7 @@ Measures = dict[tuple[str, str], contestants.Measure]
     type=click.Choice(GROUPS),
     multiple=True,
     help="shipped: CNN, tabular, text. tensors: batches. kinds: masks, messages, sound, heat maps. "
-    "workers: two against one. grpc: rows and batches, against HTTP.",
+    "workers: two against one. grpc: rows and batches, against HTTP and Triton.",
 )
 @click.option(
     "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Save every round."
@@ -83,7 +88,7 @@ def main(
     ratios = [
         Ratio.of(found[case, who], found[case, other], target)
         for case, who, other, target in [*TARGETS, *_of_workers(measures)]
-        if (case, who) in found
+        if {(case, who), (case, other)} <= found.keys()
     ]
     console.print(f"{CONNECTIONS} connections, {rounds} rounds of {seconds} s, medians")
     show(console, contests, ratios)
@@ -188,14 +193,17 @@ def _of_workers(measures: Measures) -> list[tuple[str, str, str, float]]:
 
 
 def _grpc(models: Path, folder: Path, stack: ExitStack) -> Measures:
-    """A row over both protocols of gRPC and both of HTTP, and a batch of tensors."""
+    """A row over both protocols of gRPC and both of HTTP, and a batch of tensors; rows with two
+    workers and Triton as well."""
     if calls.h2load_missing():
         click.echo("gRPC is not measured: apt-get install nghttp2-client (h2load)")
         return {}
-    served, row = folder / "called", calls.row(models)
-    shutil.copytree(models / cases.TABULAR, served / cases.TABULAR)
+    served, rows, row = folder / "called", folder / "rows", calls.row(models)
+    for each in (served, rows):
+        shutil.copytree(models / cases.TABULAR, each / cases.TABULAR)
     contestants.make_model("MobileNet", "tensor", served / tensors.MODEL, folder)
     url, port = stack.enter_context(contestants.with_grpc(served, folder))
+    _, two = stack.enter_context(contestants.with_grpc(rows, folder, workers=2))
     described = f"{url}/v2/models/"
     name = tensors.input_name(described + cases.TABULAR)
     v1, v2 = calls.v1_case(row), calls.v2_case(name, row)
@@ -204,14 +212,24 @@ def _grpc(models: Path, folder: Path, stack: ExitStack) -> Measures:
     name = tensors.input_name(described + tensors.MODEL)
     batch = calls.infer_request(tensors.MODEL, name, tensors.pixels())
     alone = contestants.alone("batch", served / tensors.MODEL, folder)
-    return {
+    measures = {
         (ROW, V1): contestants.against(f"{url}/v1/models/{v1.model}:predict", v1, folder),
         (ROW, TFS): calls.by_h2load(port, calls.PREDICT, predict, folder),
         (ROW, V2_BINARY): contestants.against(f"{described}{v2.model}/infer", v2, folder),
         (ROW, V2): calls.by_h2load(port, calls.INFER, infer, folder),
+        (ROW, TFS_OF_TWO): calls.by_h2load(two, calls.PREDICT, predict, folder),
+        (ROW, V2_OF_TWO): calls.by_h2load(two, calls.INFER, infer, folder),
         (CALLED_BATCH, IN_PROCESS): stack.enter_context(alone),
         (CALLED_BATCH, V2): calls.one_after_the_other(port, calls.INFER, batch),
     }
+    if reason := unavailable("pytriton", contestants.PEERS_PYTHON):
+        click.echo(f"Triton is not measured: {reason}")
+        return measures
+    of_triton = stack.enter_context(contestants.triton(rows / cases.TABULAR, "row", folder))
+    asked = calls.infer_request("row", "row", row)
+    calls.check_floats((port, infer), (of_triton, asked))
+    measures[ROW, TRITON] = calls.by_h2load(of_triton, calls.INFER, asked, folder)
+    return measures
 
 
 _GROUPS = {

@@ -26,6 +26,9 @@ from benchmarks.tensors import MAX_BODY_MB
 
 PEER_THREADS = 8
 PEER_APP = "benchmarks.peers.servers.flask_app:app"
+# Of the environment that `make bench PEERS=1` makes.
+PEERS_PYTHON = Path(".venv-peers/bin/python")
+TRITON_SERVER = "benchmarks.peers.servers.triton_server"
 Measure = Callable[[int], Sample]
 
 
@@ -126,12 +129,33 @@ def for_large_bodies(models: Path, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def with_grpc(models: Path, folder: Path) -> Iterator[tuple[str, int]]:
+def with_grpc(models: Path, folder: Path, workers: int = 1) -> Iterator[tuple[str, int]]:
     """Keraport over `models` with gRPC; yields its URL, and the port for gRPC."""
     port, grpc_port = free_port(), free_port()
-    settings = {"KERAPORT_MAX_BODY_MB": str(MAX_BODY_MB), "KERAPORT_GRPC_PORT": str(grpc_port)}
-    with _serving(models, folder, port, "grpc", **settings):
-        yield f"http://127.0.0.1:{port}", grpc_port
+    settings = {
+        "KERAPORT_MAX_BODY_MB": str(MAX_BODY_MB),
+        "KERAPORT_GRPC_PORT": str(grpc_port),
+        "KERAPORT_WORKERS": str(workers),
+    }
+    with _serving(models, folder, port, f"grpc-{workers}", **settings):
+        url = f"http://127.0.0.1:{port}"
+        wait_until_all_ready(url, workers)
+        yield url, grpc_port
+
+
+@contextmanager
+def triton(model: Path, kind: str, folder: Path) -> Iterator[int]:
+    """Triton over the model in the folder `model`, which takes a `kind` of input; yields its port
+    for gRPC."""
+    port, grpc_port = free_port(), free_port()
+    log = folder / "triton.log"
+    arguments = ["-m", TRITON_SERVER, kind, str(port), str(folder / "triton"), str(grpc_port)]
+    environment = {"BENCHMARK_MODEL": str(model), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    python = str(PEERS_PYTHON.absolute())
+    with running(arguments, log, environment, python, talks=False) as process:
+        url = f"http://127.0.0.1:{port}/v2/models/{kind}/ready"
+        wait_until_ready(process, url, log, below=300)
+        yield grpc_port
 
 
 @contextmanager

@@ -84,14 +84,15 @@ def _stop(process: subprocess.Popen[str]) -> None:
             pipe.close()
 
 
-def wait_until_ready(process: subprocess.Popen[str], url: str, log: Path) -> None:
-    """Wait for any answer below 500 from `url`. Raises ClickException with the end of the log."""
+def wait_until_ready(process: subprocess.Popen[str], url: str, log: Path, below: int = 500) -> None:
+    """Wait for an answer from `url` whose status is below this one. Raises ClickException with the
+    end of the log."""
     until = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < until:
         if process.poll() is not None:
             break
         try:
-            if httpx.get(url, timeout=5).status_code < 500:
+            if httpx.get(url, timeout=5).status_code < below:
                 return
         except httpx.TransportError:
             pass

@@ -1,4 +1,4 @@
-"""Triton: `python -m benchmarks.peers.servers.triton_server KIND PORT WORKSPACE`.
+"""Triton: `python -m benchmarks.peers.servers.triton_server KIND PORT WORKSPACE [GRPC_PORT]`.
 
 PyTriton starts the Triton server of its wheel, whose HTTP and batching are C++, and runs the model
 in this process.
@@ -48,6 +48,7 @@ def predict_tensors(tensor: Array) -> dict[str, Array]:
 def main() -> None:
     """Serve until the process is ended."""
     kind, port, workspace = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+    grpc_port = int(sys.argv[4]) if len(sys.argv) > 4 else None
     infer, inputs, outputs = {
         "row": (
             predict_rows,
@@ -72,7 +73,12 @@ def main() -> None:
     # this interpreter's standard library.
     os.environ["LD_LIBRARY_PATH"] = str(sysconfig.get_config_var("LIBDIR"))
     config = TritonConfig(
-        http_address="127.0.0.1", http_port=port, allow_grpc=False, allow_metrics=False
+        http_address="127.0.0.1",
+        http_port=port,
+        allow_grpc=grpc_port is not None,
+        grpc_address="127.0.0.1",
+        grpc_port=grpc_port,
+        allow_metrics=False,
     )
     with Triton(config=config, workspace=workspace) as triton:
         triton.bind(
