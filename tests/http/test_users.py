@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import grpc
 import httpx
 import pytest
 
+from app.api.grpc.messages import message_class
 from tests.http.test_grpc_keys import car_request
 from tests.keys import Keys
-from tests.rpc import INFER, call, code_and_details, refusal, state
+from tests.rpc import INFER, PREDICT, STREAM, call, code_and_details, refusal, state
 from tests.support import CAR, ROOT, V1_CAR, V2_CAR, ServerProcess, eventually, serving
 
 PAGE = {"Accept": "text/html"}
@@ -127,6 +129,30 @@ def test_the_rate_of_a_user_is_that_of_all_protocols(server: ServerProcess) -> N
         assert call(channel, INFER, car_request())
     lines = server.requests(start, path=INFER)
     assert [line.get("user") for line in lines] == ["grace"] * RATE + [None]
+
+
+def test_each_request_of_a_stream_counts(server: ServerProcess) -> None:
+    """As each call does, of any service; the stream continues after a refusal."""
+    metadata, kind = [(HEADER.lower(), "hedy")], message_class("inference.ModelStreamInferResponse")
+    with grpc.insecure_channel(server.grpc) as channel:
+        start = len(server.log())
+        stream = channel.stream_stream(STREAM)
+        sent = iter([car_request()] * (RATE + 2))
+        answers = [kind.FromString(each) for each in stream(sent, metadata=metadata, timeout=60)]
+        problems = [each.error_message for each in answers]
+        assert problems[:RATE] == [""] * RATE
+        allowed = f"may send {RATE} requests per hour (KERAPORT_USER_RATE)"
+        assert [allowed in each for each in problems[RATE:]] == [True, True]
+        for path in (PREDICT, INDEX):
+            error = refusal(channel, path, metadata=metadata)
+            assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        reflected = channel.stream_stream(REFLECT)
+        with pytest.raises(grpc.RpcError) as caught:
+            next(reflected(iter([b"\x3a\x01*"]), metadata=metadata, timeout=60))
+        assert code_and_details(caught)[0] == "RESOURCE_EXHAUSTED"
+    lines = server.requests(start, user="hedy", path=STREAM)
+    codes = Counter((line["status"], line.get("code")) for line in lines)
+    assert codes == {(200, None): RATE, (429, "too_many_requests"): 2}
 
 
 def test_a_user_needs_no_key_for_grpc(keyed: ServerProcess) -> None:
