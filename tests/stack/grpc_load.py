@@ -14,7 +14,7 @@ PREDICT = "/tensorflow.serving.PredictionService/Predict"
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 CAR_ROW = np.array([list(CAR.values())], np.float32)
 # Channels of a process would share their connections. No service config: nothing but what has never
-# been sent is sent again by the client itself.
+# been sent, or what a server says it has not read, is sent again by the client itself.
 OPTIONS = [("grpc.use_local_subchannel_pool", 1)]
 
 
@@ -24,9 +24,11 @@ def credentials(stack: Stack) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials((own + AUTHORITY_PEM).encode())
 
 
-def connect(port: int, trusted: grpc.ChannelCredentials) -> grpc.Channel:
-    """A channel to the stack, which connects with the first call."""
-    return grpc.secure_channel(f"localhost:{port}", trusted, OPTIONS)
+def connect(port: int, trusted: grpc.ChannelCredentials, *, retries: bool = True) -> grpc.Channel:
+    """A channel to the stack, which connects with the first call. retries: whether it sends calls
+    again by itself."""
+    options = [*OPTIONS, ("grpc.enable_retries", int(retries))]
+    return grpc.secure_channel(f"localhost:{port}", trusted, options)
 
 
 def infer_request(model: str = "mpg") -> bytes:

@@ -42,7 +42,8 @@ class Target(Protocol):
 
 class SteadyLoad:
     """32 kept connections in turns with rows and pictures, for as long as the block runs, but no
-    longer than `at_most` seconds. credentials: 32 of gRPC with rows as well."""
+    longer than `at_most` seconds. credentials: 32 of gRPC with rows as well, of which every second
+    sends nothing again by itself until `nginx_reloads`."""
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class SteadyLoad:
         self._credentials = credentials
         self._at_most = at_most
         self._stop = threading.Event()
+        self._reloads = threading.Event()
         self._lock = threading.Lock()
         self.sent = 0
         self.answered: Counter[int] = Counter()
@@ -116,6 +118,12 @@ class SteadyLoad:
             thread.start()
         ready.wait()
 
+    def nginx_reloads(self) -> None:
+        """From now on every client of gRPC may send a call again that nginx has not read: nginx
+        closes its connections."""
+        self._reloads.set()
+        time.sleep(2 * GRPC_PACE_S)
+
     def trust_test_authority(self) -> None:
         """Take certificates that `tests.stack.certificates` puts."""
         self._context.load_verify_locations(cadata=AUTHORITY_PEM)
@@ -151,9 +159,13 @@ class SteadyLoad:
         time.sleep(GRPC_PACE_S * number / CONNECTIONS)
         until = self._start + self._at_most
         count = number
-        with grpc_load.connect(self._port, self._credentials) as channel:
+        with (
+            grpc_load.connect(self._port, self._credentials) as usual,
+            grpc_load.connect(self._port, self._credentials, retries=False) as bare,
+        ):
             while not self._stop.is_set() and time.monotonic() < until:
                 began = time.monotonic()
+                channel = usual if number % 2 or self._reloads.is_set() else bare
                 path, problem = grpc_load.ask(channel, count)
                 self._enter(path, 0 if problem else 200, problem)
                 count += 1

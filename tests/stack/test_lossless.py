@@ -100,6 +100,7 @@ def test_docker_stop(stack: Stack, load: SteadyLoad) -> None:
 def test_new_certificates(stack: Stack, load: SteadyLoad) -> None:
     # Whoever knows only the certificate before is no measure of what comes after.
     load.trust_test_authority()
+    load.nginx_reloads()
     try:
         for _ in range(3):
             new = put(stack, "localhost")
