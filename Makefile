@@ -7,7 +7,7 @@ LOCK := $(if $(GPU),requirements-gpu.lock,requirements.lock)
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down restart logs ps check test test-all mutations fuzz lint format bench screenshots protos lock clean
+.PHONY: help run up down restart logs ps check test test-all test-others test-stack mutations fuzz lint format bench screenshots protos lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,17 +42,26 @@ check: $(VENV)/.dev lint ## Check style and types and run the quick tests (two m
 	@$(BIN)/python -m pytest -p no:schemathesis -p no:playwright --hypothesis-profile quick \
 		--numprocesses 2 --dist worksteal --quiet $(QUICK)
 
-test: MARKS := -m "not slow"
+test: export MARKS := -m "not slow"
 # Of each address of the document, of which tests/http/schemathesis.toml has 20.
 test: export SCHEMATHESIS_EXAMPLES := 5
 test: test-all ## Check the code and run every test but the slow ones
 
-# Most tests wait, for servers that start or for clocks: three at a time on two cores. The stack has
-# the machine to itself: its load takes all of it.
+# The tests of the stack wait for most of their time, so the others run beside them, with less claim
+# to the cores: the stack is under load.
 test-all: $(VENV)/.dev lint ## Run the slow tests too: load for minutes, certificates, the engine
-	@$(BIN)/python -m pytest $(MARKS) --numprocesses 3 --dist loadfile --no-loadscope-reorder \
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going test-stack test-others
+
+# These wait as well, for servers that start or for clocks: three at a time on two cores.
+test-others:
+	@nice $(BIN)/python -m pytest $(MARKS) --numprocesses 3 --dist loadfile --no-loadscope-reorder \
 		--ignore tests/stack
-	@$(BIN)/python -m pytest $(MARKS) tests/stack
+
+# Shown when they have ended, or the lines of both would be mixed.
+STACK_LOG := $(VENV)/stack-tests.log
+test-stack:
+	@$(BIN)/python -m pytest $(MARKS) tests/stack > $(STACK_LOG) 2>&1; status=$$?; \
+		cat $(STACK_LOG); exit $$status
 
 mutations: $(VENV)/.dev ## Take out behaviours, see a test fail for each
 	@$(BIN)/python -m tests.mutations
