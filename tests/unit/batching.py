@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import gevent
@@ -38,6 +39,21 @@ class Model:
 
 
 Make = Callable[..., Batcher]
+
+
+@contextmanager
+def batchers(model: Model) -> Iterator[Make]:
+    """Makes queues of the model, which are closed at the end."""
+    made: list[Batcher] = []
+
+    def make(**options: Any) -> Batcher:
+        made.append(Batcher(model.run, name="m", **{"max_batch_size": 4, **options}))
+        return made[-1]
+
+    yield make
+    model.gate.set()
+    for batcher in made:
+        batcher.close()
 
 
 def rows(*values: float) -> list[Array]:

@@ -16,7 +16,7 @@ from app.errors import InvalidInput, ModelUnavailable, NonFiniteOutput
 from app.serving.arrays import Array
 from app.serving.engine.batcher import DEFAULT_ROUTE, Batcher, Route
 from app.serving.engine.model_thread import Uncounted
-from tests.unit.batching import Make, Model, ask, call, held, rows
+from tests.unit.batching import Make, Model, ask, batchers, call, held, rows
 
 
 class _CountedWake:
@@ -38,16 +38,8 @@ def model() -> Model:
 
 @pytest.fixture
 def make(model: Model) -> Iterator[Make]:
-    made: list[Batcher] = []
-
-    def make(**options: Any) -> Batcher:
-        made.append(Batcher(model.run, name="m", **{"max_batch_size": 4, **options}))
-        return made[-1]
-
-    yield make
-    model.gate.set()
-    for batcher in made:
-        batcher.close()
+    with batchers(model) as make:
+        yield make
 
 
 def test_all_that_wait_run_together_and_everybody_gets_his_own(make: Make, model: Model) -> None:

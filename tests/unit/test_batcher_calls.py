@@ -14,7 +14,7 @@ from app.errors import ClientDisconnected, DeadlineExceeded, ModelUnavailable
 from app.serving.arrays import Array
 from app.serving.call import Call
 from app.serving.engine.batcher import DEFAULT_ROUTE, Batcher, Route
-from tests.unit.batching import Make, Model, ask, call, held, rows
+from tests.unit.batching import Make, Model, ask, batchers, call, held, rows
 
 
 @pytest.fixture
@@ -24,16 +24,8 @@ def model() -> Model:
 
 @pytest.fixture
 def make(model: Model) -> Iterator[Make]:
-    made: list[Batcher] = []
-
-    def make(**options: Any) -> Batcher:
-        made.append(Batcher(model.run, name="m", **{"max_batch_size": 4, **options}))
-        return made[-1]
-
-    yield make
-    model.gate.set()
-    for batcher in made:
-        batcher.close()
+    with batchers(model) as make:
+        yield make
 
 
 def test_a_cancelled_call_leaves_the_queue(make: Make, model: Model) -> None:
